@@ -1,0 +1,95 @@
+/** What the `vpc` plugin remembers on this host: one record type a collection, all plain JSON. */
+
+/** A prefix that this host holds, or is about to hold or give back, at the route provider. Key: the prefix. */
+export interface ClaimRecord {
+  /** CIDR in canonical form, such as `10.64.3.0/24`. */
+  readonly prefix: string;
+  /** The pool that it was drawn from; equal to `prefix` where Docker's own IPAM chose the subnet. */
+  readonly pool: string;
+  /** `claiming` and `releasing` are intents: reconcile finishes or undoes them after a crash. */
+  readonly phase: 'claiming' | 'held' | 'releasing';
+  /** ISO time of the last change. */
+  readonly since: string;
+}
+
+/** A pool handed to Docker by the IPAM driver. Key: the PoolID, which by itself says pool and prefix. */
+export interface PoolRecord {
+  readonly id: string;
+  readonly addressSpace: string;
+  /** What Docker was told: the whole pool, so that `--ip` may name any address in it. */
+  readonly pool: string;
+  /** The host's prefix: the range that addresses are drawn from. */
+  readonly prefix: string;
+  /** `--ip-range`, when it is narrower than the prefix. */
+  readonly range?: string;
+  /** The gateway address, once Docker has asked for it. */
+  readonly gateway?: string;
+  /** Where the next search for a free address starts. */
+  readonly next: string;
+}
+
+/** One address in use or resting. Key: `<PoolID>|<address>`. */
+export interface AddressRecord {
+  readonly pool: string;
+  readonly address: string;
+  /** `released` addresses rest until `freeAt`, so that peers forget the old holder first. */
+  readonly phase: 'held' | 'released';
+  /** Epoch milliseconds; only for `released`. */
+  readonly freeAt?: number;
+  readonly purpose: 'endpoint' | 'gateway' | 'auxiliary';
+}
+
+export type Masquerade = 'auto' | 'on' | 'off';
+export type Ingress = 'any' | 'vpc' | 'pool';
+
+/** A Docker network. Key: Docker's network id. */
+export interface NetworkRecord {
+  readonly id: string;
+  readonly phase: 'creating' | 'ready' | 'deleting';
+  /** The pools that Docker was told (CIDRs), IPv4 and IPv6. Networks of one pool reach each other. */
+  readonly pools: readonly string[];
+  /** The prefixes of this host in them. */
+  readonly prefixes: readonly string[];
+  /** Prefixes claimed by CreateNetwork itself (Docker's own IPAM), to be released with the network. */
+  readonly claims: readonly string[];
+  readonly mtu?: number;
+  readonly masquerade: Masquerade;
+  readonly ingress: Ingress;
+  readonly allow: readonly string[];
+  readonly internal: boolean;
+}
+
+/** One entry of Docker's port map as it is programmed. */
+export interface PortRecord {
+  /** IP protocol number: 6 TCP, 17 UDP, 132 SCTP. */
+  readonly protocol: 6 | 17 | 132;
+  /** `''` for every address of the host. */
+  readonly hostIp: string;
+  readonly hostPort: number;
+  readonly targetIp: string;
+  readonly targetPort: number;
+}
+
+/** An endpoint: one container on one network. Key: Docker's endpoint id. */
+export interface EndpointRecord {
+  readonly id: string;
+  readonly network: string;
+  /** `joining`, `publishing` and `leaving` are intents. */
+  readonly phase: 'created' | 'joining' | 'joined' | 'leaving';
+  /** Addresses without a prefix length. */
+  readonly address?: string;
+  readonly address6?: string;
+  readonly mac: string;
+  readonly link: string;
+  readonly sandbox?: string;
+  readonly ports: readonly PortRecord[];
+}
+
+/** The collections of the plugin's store. */
+export interface NetworkState {
+  readonly claims: ClaimRecord;
+  readonly pools: PoolRecord;
+  readonly addresses: AddressRecord;
+  readonly networks: NetworkRecord;
+  readonly endpoints: EndpointRecord;
+}
