@@ -1,0 +1,89 @@
+import { randomBytes } from 'node:crypto';
+import { PluginError } from './errors.ts';
+import type { Logger } from './log.ts';
+
+/** What every call that may wait is given: who asks, until when, and whether it still matters. */
+export interface Context {
+  readonly requestId: string;
+  /** Aborted at the deadline or when the parent is; the reason is what to throw. */
+  readonly signal: AbortSignal;
+  /** Epoch milliseconds, on a clock that never steps: compare with `now()`, or use `remaining`. */
+  readonly deadline: number;
+  readonly log: Logger;
+}
+
+/** Epoch milliseconds of a clock that is not moved when somebody sets the time (NTP, a resumed machine). */
+export const now = (): number => performance.timeOrigin + performance.now();
+
+/** setTimeout takes no more (24 days). */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/**
+ * A context that ends after `timeoutMs`, or with its parent when that is earlier. A child keeps the parent's request
+ * id. The timer does not keep the process alive.
+ */
+export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Context => {
+  const requestId = parent?.requestId ?? randomBytes(3).toString('hex');
+  const started = now();
+  const deadline = Math.min(started + timeoutMs, parent?.deadline ?? Number.POSITIVE_INFINITY);
+  const controller = new AbortController();
+  const end = (reason: unknown): void => {
+    clearTimeout(timer);
+    parent?.signal.removeEventListener('abort', withParent);
+    controller.abort(reason);
+  };
+  const withParent = (): void => end(parent?.signal.reason);
+  const timer = setTimeout(
+    () => end(deadlineError(timeoutMs, requestId)),
+    Math.min(Math.max(0, deadline - started), LONGEST_TIMER),
+  ).unref();
+  if (parent?.signal.aborted) withParent();
+  else parent?.signal.addEventListener('abort', withParent);
+  return { requestId, signal: controller.signal, deadline, log: parent === undefined ? log.child({ requestId }) : log };
+};
+
+/** A context that can also be ended by hand, for instance when a service shuts down. */
+export const cancellable = (parent: Context): { readonly context: Context; cancel(reason: unknown): void } => {
+  const controller = new AbortController();
+  const withParent = (): void => cancel(parent.signal.reason);
+  const cancel = (reason: unknown): void => {
+    parent.signal.removeEventListener('abort', withParent);
+    controller.abort(reason);
+  };
+  if (parent.signal.aborted) withParent();
+  else parent.signal.addEventListener('abort', withParent);
+  return { context: { ...parent, signal: controller.signal }, cancel };
+};
+
+const deadlineError = (timeoutMs: number, requestId: string): PluginError =>
+  new PluginError('DEADLINE', { what: 'The call', seconds: Math.round(timeoutMs / 100) / 10 }, { requestId });
+
+/** Milliseconds left, never below 0. */
+export const remaining = (c: Context): number => (c.signal.aborted ? 0 : Math.max(0, c.deadline - now()));
+
+/** Throws the reason of the end (usually DEADLINE) when the context has ended. */
+export const throwIfDone = (c: Context): void => {
+  if (c.signal.aborted) throw c.signal.reason;
+  if (now() >= c.deadline) throw deadlineError(0, c.requestId);
+};
+
+/** Waits `ms`; rejects with the reason when the context ends first. */
+export const sleep = (ms: number, c: Context): Promise<void> =>
+  new Promise((resolve, reject) => {
+    if (c.signal.aborted) {
+      reject(c.signal.reason);
+      return;
+    }
+    const ended = (): void => {
+      clearTimeout(timer);
+      reject(c.signal.reason);
+    };
+    const timer = setTimeout(
+      () => {
+        c.signal.removeEventListener('abort', ended);
+        resolve();
+      },
+      Math.min(ms, LONGEST_TIMER),
+    );
+    c.signal.addEventListener('abort', ended, { once: true });
+  });

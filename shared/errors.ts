@@ -1,0 +1,290 @@
+/**
+ * Every error that a user of Drayage can see: one table of codes, texts and fixes.
+ *
+ * In a template `{name}` is filled from the error's context. A part in square brackets is left out when a name in it
+ * has no value: `{prefix}[ in {table}]`. Every text and every fix is one whole sentence (the code and the request id
+ * are added around them).
+ *
+ * `retry` says what a caller inside the plugin may do: `never` (asking again changes nothing), `backoff` (again, later,
+ * with jitter), `after` (only once what the fix says has been done or has come about).
+ */
+import { scrub } from './scrub.ts';
+
+export type RetryClass = 'never' | 'backoff' | 'after';
+
+interface ErrorEntry {
+  readonly text: string;
+  readonly fix: string;
+  readonly retry: RetryClass;
+}
+
+/** Keep in alphabetical order. */
+export const ERRORS = {
+  ADDRESS_ELSEWHERE: {
+    text: '{address} belongs to {prefix}, the prefix of host {owner}, not of this host.',
+    fix: 'Choose an address of this host[, from {own}], or start the container on {owner}.',
+    retry: 'never',
+  },
+  ADDRESS_INVALID: {
+    text: '"{input}" is not an IP address[: {reason}].',
+    fix: 'Write it like 10.64.3.9 or fd64:6472:7961::9.',
+    retry: 'never',
+  },
+  ADDRESS_IN_USE: {
+    text: '{address} is already in use[ by {owner}].',
+    fix: 'Choose another address, or leave --ip out to get a free one.',
+    retry: 'after',
+  },
+  ADDRESS_OUTSIDE: {
+    text: '{address} is not in {prefix}.',
+    fix: 'Choose an address in {prefix}, or leave --ip out to get a free one.',
+    retry: 'never',
+  },
+  BAD_REQUEST: {
+    text: 'The request[ {method}] could not be understood[: {reason}].',
+    fix: 'Docker sends it again by itself; if not, repeat the command.',
+    retry: 'never',
+  },
+  BODY_TOO_LARGE: {
+    text: 'The request[ {method}] is larger than {limit} bytes.',
+    fix: 'Use fewer or shorter options.',
+    retry: 'never',
+  },
+  CIDR_INVALID: {
+    text: '"{input}" is not an IP prefix[: {reason}].',
+    fix: 'Write it like [{suggestion}, or like ]10.64.3.0/24 or fd64:6472:7961::/64.',
+    retry: 'never',
+  },
+  DEADLINE: {
+    text: '{what} took longer than {seconds} s and goes on in the background.',
+    fix: 'Repeat the command: it joins the work under way.',
+    retry: 'backoff',
+  },
+  DRY_RUN: {
+    text: 'Dry run: would {what}, and did nothing.',
+    fix: 'Set DRY_RUN=false on the plugin to let it act.',
+    retry: 'never',
+  },
+  ENDPOINT_UNKNOWN: {
+    text: 'Endpoint {endpoint} is not known here.',
+    fix: 'Disconnect the container from the network and connect it again.',
+    retry: 'never',
+  },
+  EXEC_FAILED: {
+    text: '{command} failed[ with exit code {status}][: {reason}].',
+    fix: "See the plugin's log for its whole output.",
+    retry: 'never',
+  },
+  FIREWALL: {
+    text: 'The firewall refused {what}[: {reason}].',
+    fix: 'Check that nftables or iptables works on this host (nft list ruleset), then try again.',
+    retry: 'backoff',
+  },
+  INTERNAL: {
+    text: 'Something went wrong inside the plugin[ ({reason})].',
+    fix: 'Search the log of the Docker daemon for this request id.',
+    retry: 'never',
+  },
+  KERNEL: {
+    text: 'The kernel refused {what}: {errno}[ ({reason})].',
+    fix: 'If it happens again, look at the log of the Docker daemon for this request id.',
+    retry: 'never',
+  },
+  LINK_FAILED: {
+    text: 'The network link[ {link}] of endpoint {endpoint} could not be made[: {reason}].',
+    fix: 'Start the container again; if it fails again, look at the log of the Docker daemon for this request id.',
+    retry: 'backoff',
+  },
+  METHOD_UNKNOWN: {
+    text: 'This plugin has no method {method}.',
+    fix: 'Nothing to do: Docker carries on without it.',
+    retry: 'never',
+  },
+  NETWORK_BUSY: {
+    text: 'Network {network} still has {count} endpoint(s).',
+    fix: 'Stop or disconnect its containers first.',
+    retry: 'after',
+  },
+  NETWORK_UNKNOWN: {
+    text: 'Network {network} is not known to this plugin.',
+    fix: 'Remove the network with docker network rm and create it again.',
+    retry: 'never',
+  },
+  NOT_READY: {
+    text: 'The plugin is still starting[: {reason}].',
+    fix: 'Try again in a few seconds.',
+    retry: 'backoff',
+  },
+  OPTION_INVALID: {
+    text: '{where} {option}={value} is not valid[: {reason}].',
+    fix: 'Allowed: {allowed}[, for example {option}={example}].',
+    retry: 'never',
+  },
+  OPTION_UNKNOWN: {
+    text: 'There is no {where} "{option}"[; did you mean "{nearest}"?].',
+    fix: 'Known: {known}.',
+    retry: 'never',
+  },
+  POOL_EXHAUSTED: {
+    text: '{pool} has no free {kind} left.',
+    fix: 'Remove what is not needed, or use a larger pool.',
+    retry: 'after',
+  },
+  POOL_INVALID: {
+    text: 'Pool {pool} cannot be used[: {reason}].',
+    fix: 'Choose another pool, such as 10.64.0.0/12.',
+    retry: 'never',
+  },
+  PORTS_EXHAUSTED: {
+    text: 'No port is free[ in {range}][ on {address}].',
+    fix: 'Stop a container that publishes ports, or name another port with -p.',
+    retry: 'after',
+  },
+  PORT_TAKEN: {
+    text: 'Port {port}[/{protocol}][ on {address}] is already used by {owner}.',
+    fix: 'Stop {owner} or publish another port with -p.',
+    retry: 'after',
+  },
+  PREFIX_IS_LOCAL: {
+    text: "{prefix} covers {address}, which is {what} and not the containers' to use.",
+    fix: 'Choose another --subnet or pool.',
+    retry: 'never',
+  },
+  PREFIX_OVERLAP: {
+    text: '{prefix} overlaps {other}[, which belongs to {owner}].',
+    fix: 'Choose a --subnet or pool that overlaps nothing.',
+    retry: 'never',
+  },
+  PREFIX_OWNED: {
+    text: '{prefix} is owned by host {owner}.',
+    fix: 'Choose another --subnet, or remove the network on {owner} first.',
+    retry: 'after',
+  },
+  PROVIDER_AUTH: {
+    text: 'The route provider {provider} refused the credentials[: {reason}].',
+    fix: "Correct the plugin's credentials with docker plugin set, then enable it again.",
+    retry: 'after',
+  },
+  PROVIDER_UNREACHABLE: {
+    text: 'The route provider {provider} cannot be reached[: {reason}].',
+    fix: 'Check that it runs and that this host can reach it; running containers are not touched meanwhile.',
+    retry: 'backoff',
+  },
+  ROUTE_CONFLICT: {
+    text: '{prefix} in {table} already points to {target}, not this host.',
+    fix: 'Delete that route or choose another --subnet.',
+    retry: 'after',
+  },
+  SETTING_INVALID: {
+    text: '{option}={value} is not a valid setting[: {reason}].',
+    fix: 'Allowed: {allowed}[, for example: docker plugin set vpc {option}={example}].',
+    retry: 'never',
+  },
+  STATE_CORRUPT: {
+    text: 'The state file {file} is damaged[: {reason}].',
+    fix: '[It is kept as {kept}. ]{recovery}',
+    retry: 'never',
+  },
+  STATE_LOCKED: {
+    text: 'The state folder {folder} is in use by another process[ ({owner})].',
+    fix: 'Stop that process, or give this one a folder of its own.',
+    retry: 'after',
+  },
+  STATE_WRITE: {
+    text: 'The state could not be written to {file}[: {reason}].',
+    fix: 'Make room and check the permissions in that folder; nothing was changed.',
+    retry: 'backoff',
+  },
+  UPLINK_MISSING: {
+    text: 'This host has no uplink[ {link}]: no default route leads out.',
+    fix: 'Give the host a default route, or name the interface with docker plugin set vpc UPLINK=eth0.',
+    retry: 'after',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+export type ErrorContext = Record<string, string | number | undefined>;
+
+const LONGEST_VALUE = 300;
+
+/** One line of limited length and without secrets or control characters, so that no value can break out of a sentence. */
+const clean = (value: string | number): string => {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
+  const line = scrub(String(value))
+    .replace(/[\u0000-\u001f\u007f-\u009f\s]+/g, ' ')
+    .trim();
+  return line.length > LONGEST_VALUE ? `${line.slice(0, LONGEST_VALUE)}…` : line;
+};
+
+const fill = (template: string, context: ErrorContext): string => {
+  const value = (name: string): string | undefined => {
+    const found = context[name];
+    return found === undefined || found === '' ? undefined : clean(found);
+  };
+  return (
+    template
+      .split(/(\[[^\]]*\])/)
+      .map((part) => {
+        const optional = part.startsWith('[');
+        let missing = false;
+        const text = (optional ? part.slice(1, -1) : part).replace(/\{(\w+)\}/g, (_, name: string) => {
+          const filled = value(name);
+          missing ||= filled === undefined;
+          return filled ?? 'unknown';
+        });
+        return optional && missing ? '' : text;
+      })
+      .join('')
+      // A reason that ends in its own full stop must not give two.
+      .replace(/\.\.(?=\s|$)/g, '.')
+      .trim()
+  );
+};
+
+/** An error whose text may be shown to a user. The cause is for the log only. */
+export class PluginError extends Error {
+  override readonly name = 'PluginError';
+  readonly code: ErrorCode;
+  readonly context: Readonly<ErrorContext>;
+  readonly retry: RetryClass;
+  readonly requestId: string | undefined;
+
+  constructor(
+    code: ErrorCode,
+    context: ErrorContext = {},
+    options: { cause?: unknown; requestId?: string | undefined } = {},
+  ) {
+    super(
+      `${code}: ${fill(ERRORS[code].text, context)}`,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
+    this.code = code;
+    this.context = context;
+    this.retry = ERRORS[code].retry;
+    this.requestId = options.requestId;
+  }
+
+  /** What the user can do about it: one sentence. */
+  get fix(): string {
+    return fill(ERRORS[this.code].fix, this.context);
+  }
+
+  /** `CODE: what happened. What to do. [req 7f3a]` */
+  toUserText(requestId: string | undefined = this.requestId): string {
+    return `${this.message} ${this.fix}${requestId === undefined ? '' : ` [req ${requestId}]`}`;
+  }
+}
+
+/** Anything that was thrown, as a PluginError. Foreign errors become INTERNAL: their text stays in the log (as cause). */
+export const asPluginError = (thrown: unknown): PluginError => {
+  if (thrown instanceof PluginError) return thrown;
+  if (thrown instanceof Error) {
+    // Node wraps the reason of an AbortSignal; what aborted is what happened.
+    if (thrown.name === 'AbortError' && thrown.cause instanceof PluginError) return thrown.cause;
+    const code: unknown = 'code' in thrown ? thrown.code : undefined;
+    // Codes such as ENOSPC are safe to show and often all that one needs to know.
+    const reason = typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? code : undefined;
+    return new PluginError('INTERNAL', { reason }, { cause: thrown });
+  }
+  return new PluginError('INTERNAL', {}, { cause: thrown });
+};
