@@ -22,20 +22,26 @@ export interface PoolRecord {
   readonly prefix: string;
   /** `--ip-range`, when it is narrower than the prefix. */
   readonly range?: string;
-  /** The gateway address, once Docker has asked for it. */
+  /** The gateway address, once Docker has asked for it: it tells CreateNetwork which prefix is meant. */
   readonly gateway?: string;
   /** Where the next search for a free address starts. */
   readonly next: string;
+  /** The network that uses it, once CreateNetwork has come. */
+  readonly network?: string;
+  /** Docker has released it; the claim goes with the network, which Docker deletes afterwards. */
+  readonly released?: boolean;
+  /** Epoch milliseconds of its making. */
+  readonly since: number;
 }
 
 /** One address in use or resting. Key: `<PoolID>|<address>`. */
 export interface AddressRecord {
   readonly pool: string;
   readonly address: string;
-  /** `released` addresses rest until `freeAt`, so that peers forget the old holder first. */
+  /** `released` addresses rest until `at`, so that peers forget the old holder first. */
   readonly phase: 'held' | 'released';
-  /** Epoch milliseconds; only for `released`. */
-  readonly freeAt?: number;
+  /** Epoch milliseconds since when it is held, or at which a released one may be given out again. */
+  readonly at: number;
   readonly purpose: 'endpoint' | 'gateway' | 'auxiliary';
 }
 
@@ -57,6 +63,8 @@ export interface NetworkRecord {
   readonly ingress: Ingress;
   readonly allow: readonly string[];
   readonly internal: boolean;
+  /** Epoch milliseconds of its making. */
+  readonly since: number;
 }
 
 /** One entry of Docker's port map as it is programmed. */
@@ -74,7 +82,7 @@ export interface PortRecord {
 export interface EndpointRecord {
   readonly id: string;
   readonly network: string;
-  /** `joining`, `publishing` and `leaving` are intents. */
+  /** `joining` and `leaving` are intents: reconcile finishes or undoes them after a crash. */
   readonly phase: 'created' | 'joining' | 'joined' | 'leaving';
   /** Addresses without a prefix length. */
   readonly address?: string;
@@ -82,6 +90,8 @@ export interface EndpointRecord {
   readonly mac: string;
   readonly link: string;
   readonly sandbox?: string;
+  /** Epoch milliseconds of the last change of phase. */
+  readonly since: number;
   readonly ports: readonly PortRecord[];
 }
 

@@ -20,6 +20,11 @@ export interface PathEndpoint {
   readonly mac: string;
 }
 
+/** An endpoint as `check` needs it: one that is still being attached owns its link, but is not held against the kernel. */
+export interface CheckedEndpoint extends PathEndpoint {
+  readonly attached: boolean;
+}
+
 /** The engine's part of an attachment: what Join answers. */
 export interface Attachment {
   /** Name of the link that the engine moves into the sandbox. */
@@ -47,8 +52,13 @@ export interface DataPath {
   /** Makes the link pair and the host's routes. Errors: LINK_FAILED, UPLINK_MISSING. */
   attach(endpoint: PathEndpoint, c: Context): Promise<Attachment>;
   detach(endpointId: string, c: Context): Promise<void>;
-  /** Compares the kernel with what should be; repairs when `repair`. Writes nothing when all is well. */
-  check(networks: readonly PathNetwork[], endpoints: readonly PathEndpoint[], repair: boolean, c: Context): Promise<Drift[]>;
+  /** Where the endpoint's far end is: `host` before the engine has moved it, or after it has moved it back. */
+  present(endpointId: string): Promise<'absent' | 'host' | 'sandbox'>;
+  /**
+   * Compares the kernel with what should be; repairs when `repair`. Writes nothing when all is well. It looks and
+   * repairs without giving way to other calls, so that nothing is half-made under its eyes.
+   */
+  check(networks: readonly PathNetwork[], endpoints: readonly CheckedEndpoint[], repair: boolean, c: Context): Promise<Drift[]>;
   teardown(network: PathNetwork, c: Context): Promise<void>;
 }
 

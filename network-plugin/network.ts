@@ -1,0 +1,99 @@
+import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
+import { PluginError } from '../shared/errors.ts';
+import type { StateStore } from '../shared/state/store.ts';
+import type { PathEndpoint, PathNetwork } from './datapath/datapath.ts';
+import { parseNetworkOptions } from './options.ts';
+import type { EndpointRecord, NetworkRecord, NetworkState, PoolRecord } from './state.ts';
+
+/** One pool of CreateNetwork, as Docker's IPAM driver or ours handed it out. */
+export interface PoolData {
+  readonly addressSpace: string;
+  readonly pool: string;
+  readonly gateway: string | undefined;
+  /** Addresses that the operator keeps for other uses (`--aux-address`), with a prefix length. */
+  readonly auxiliary: readonly string[];
+}
+
+export interface NetworkRequest {
+  readonly id: string;
+  readonly options: Record<string, string>;
+  readonly internal: boolean;
+  readonly pools: readonly PoolData[];
+}
+
+export interface NetworkPlan {
+  readonly record: NetworkRecord;
+  /** Pools of our IPAM driver that now belong to this network. */
+  readonly pools: readonly PoolRecord[];
+  /** Addresses of those pools that no endpoint will ever hold. */
+  readonly auxiliary: readonly { readonly pool: string; readonly address: string }[];
+}
+
+/** Our pool behind one of Docker's: the gateway lies in the prefix that is meant. */
+function ownPool(data: PoolData, store: StateStore<NetworkState>): PoolRecord {
+  const gateway = data.gateway === undefined ? undefined : parseAddress(bare(data.gateway));
+  for (const record of store.all('pools').values()) {
+    if (record.pool !== data.pool || record.released === true) continue;
+    if (gateway !== undefined && contains(parseCidr(record.prefix), gateway)) return record;
+  }
+  throw new PluginError('POOL_INVALID', {
+    pool: data.pool,
+    problem: `this host holds no prefix of it for the gateway ${data.gateway ?? 'that Docker did not name'}`,
+  });
+}
+
+const bare = (address: string): string => address.split('/')[0] ?? address;
+
+/** What CreateNetwork asks for, checked. Nothing is changed. Errors: OPTION_*, POOL_INVALID, PREFIX_OVERLAP. */
+export function planNetwork(
+  request: NetworkRequest,
+  addressSpace: string,
+  store: StateStore<NetworkState>,
+  now: number,
+): NetworkPlan {
+  const options = parseNetworkOptions(request.options);
+  if (request.pools.length === 0) {
+    throw new PluginError('POOL_INVALID', { pool: 'no pool', problem: 'a network needs at least one subnet' });
+  }
+  const pools: PoolRecord[] = [];
+  const claims: string[] = [];
+  const auxiliary: { pool: string; address: string }[] = [];
+  for (const data of request.pools) {
+    if (data.addressSpace === addressSpace) {
+      const record = ownPool(data, store);
+      pools.push(record);
+      for (const address of data.auxiliary) auxiliary.push({ pool: record.id, address: bare(address) });
+    } else {
+      claims.push(parseCidr(data.pool).text);
+    }
+  }
+  const record: NetworkRecord = {
+    id: request.id,
+    phase: 'creating',
+    pools: [...pools.map((pool) => pool.pool), ...claims],
+    prefixes: [...pools.map((pool) => pool.prefix), ...claims],
+    claims,
+    ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+    masquerade: options.masquerade,
+    ingress: options.ingress,
+    allow: options.allow,
+    internal: request.internal,
+    since: now,
+  };
+  return { record, pools, auxiliary };
+}
+
+export const pathNetwork = (network: NetworkRecord): PathNetwork => ({
+  id: network.id,
+  prefixes: network.prefixes,
+  pools: network.pools,
+  ...(network.mtu === undefined ? {} : { mtu: network.mtu }),
+});
+
+export const pathEndpoint = (endpoint: EndpointRecord, network: NetworkRecord): PathEndpoint => ({
+  id: endpoint.id,
+  network: pathNetwork(network),
+  ...(endpoint.address === undefined ? {} : { address: endpoint.address }),
+  ...(endpoint.address6 === undefined ? {} : { address6: endpoint.address6 }),
+  mac: endpoint.mac,
+});

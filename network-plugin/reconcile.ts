@@ -1,0 +1,196 @@
+import { type Context, newContext } from '../shared/context.ts';
+import { asPluginError } from '../shared/errors.ts';
+import type { Logger } from '../shared/log.ts';
+import type { StateStore } from '../shared/state/store.ts';
+import type { DataPath, Drift } from './datapath/datapath.ts';
+import type { Driver } from './driver.ts';
+import type { Ipam } from './ipam.ts';
+import { pathEndpoint, pathNetwork } from './network.ts';
+import type { EndpointRecord, NetworkState } from './state.ts';
+
+/** What reconcile needs of the route engine. */
+export interface RouteRepair {
+  reconcile(repair: boolean, c: Context): Promise<readonly Drift[]>;
+  release(prefix: string, c: Context): Promise<void>;
+}
+
+/** What reconcile needs of the port reservations. */
+export interface PortRepair {
+  restore(endpoints: readonly EndpointRecord[], c: Context): Promise<readonly Drift[]>;
+}
+
+export interface ReconcilerDeps {
+  readonly store: StateStore<NetworkState>;
+  readonly driver: Driver;
+  readonly ipam: Ipam;
+  readonly routes: RouteRepair;
+  readonly path: DataPath;
+  readonly ports: PortRepair;
+  readonly log: Logger;
+  readonly dryRun: boolean;
+  readonly now?: () => number;
+}
+
+/** The engine repeats a call for about 30 s after a lost connection: what is younger may still be finished by it. */
+const RETRY_WINDOW_MS = 60_000;
+/** What nothing has used for so long was left by a call that never came to its end. */
+const ORPHAN_MS = 5 * 60_000;
+const PASS_DEADLINE_MS = 60_000;
+
+/**
+ * Holds the kernel, the route provider and the records against each other: after a crash it finishes or undoes what
+ * was begun, later it repairs drift. It touches only what is ours, and writes nothing when all is well.
+ */
+export class Reconciler {
+  readonly #deps: ReconcilerDeps;
+  readonly #now: () => number;
+  #pass: Promise<readonly Drift[]> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #suspects = new Set<string>();
+
+  constructor(deps: ReconcilerDeps) {
+    this.#deps = deps;
+    this.#now = deps.now ?? Date.now;
+  }
+
+  /** Runs about every `intervalMs`, jittered by a quarter so that hosts started together drift apart. */
+  start(intervalMs: number): void {
+    const next = (): void => {
+      const delay = intervalMs * (0.75 + Math.random() / 2);
+      this.#timer = setTimeout(() => {
+        const c = newContext(this.#deps.log, PASS_DEADLINE_MS);
+        this.run(!this.#deps.dryRun, c)
+          .catch((error: unknown) => this.#deps.log.error('reconcile failed', { error: asPluginError(error) }))
+          .finally(next);
+      }, delay);
+      this.#timer.unref();
+    };
+    next();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** One pass; a second caller joins the pass under way. `atStart`: no call of the engine can be in flight. */
+  run(repair: boolean, c: Context, atStart = false): Promise<readonly Drift[]> {
+    this.#pass ??= this.#run(repair, c, atStart).finally(() => {
+      this.#pass = undefined;
+    });
+    return this.#pass;
+  }
+
+  async #run(repair: boolean, c: Context, atStart: boolean): Promise<readonly Drift[]> {
+    const { store, routes, path, ports, driver, log } = this.#deps;
+    const steps: readonly (readonly [string, () => Promise<readonly Drift[]>])[] = [
+      ['networks', () => this.#networks(repair, atStart, c)],
+      ['endpoints', () => this.#endpoints(repair, atStart, c)],
+      ['pools', () => this.#pools(repair, c)],
+      ['routes', () => routes.reconcile(repair, c)],
+      ['data path', () => path.check(this.#readyNetworks(), this.#knownEndpoints(), repair, c)],
+      ['firewall', () => driver.checkFirewall(repair, c)],
+      ['ports', async () => (repair ? ports.restore([...store.all('endpoints').values()], c) : [])],
+    ];
+    const drift: Drift[] = [];
+    for (const [what, step] of steps) {
+      try {
+        drift.push(...(await step()));
+      } catch (error) {
+        // One part in trouble (a provider that is down) must not keep the others from being repaired.
+        const reason = asPluginError(error);
+        log.error(`reconcile could not finish the ${what}`, { error: reason });
+        drift.push({ what: `${what}: ${reason.message}`, repaired: false });
+      }
+    }
+    for (const { what, repaired } of drift) log.warn('drift', { what, repaired });
+    return drift;
+  }
+
+  #readyNetworks() {
+    return [...this.#deps.store.all('networks').values()].filter(({ phase }) => phase !== 'deleting').map(pathNetwork);
+  }
+
+  #knownEndpoints() {
+    const { store } = this.#deps;
+    return [...store.all('endpoints').values()].flatMap((endpoint) => {
+      const network = store.get('networks', endpoint.network);
+      return network === undefined
+        ? []
+        : [{ ...pathEndpoint(endpoint, network), attached: endpoint.phase === 'joined' }];
+    });
+  }
+
+  async #networks(repair: boolean, atStart: boolean, c: Context): Promise<Drift[]> {
+    const { store, driver } = this.#deps;
+    const drift: Drift[] = [];
+    for (const network of [...store.all('networks').values()]) {
+      const abandoned = network.phase === 'creating' && (atStart || this.#now() - network.since > RETRY_WINDOW_MS);
+      if (network.phase === 'ready' || (network.phase === 'creating' && !abandoned)) continue;
+      if (repair) await driver.deleteNetwork(network.id, c);
+      drift.push({ what: `network ${network.id.slice(0, 12)} was left ${network.phase}`, repaired: repair });
+    }
+    return drift;
+  }
+
+  async #endpoints(repair: boolean, atStart: boolean, c: Context): Promise<Drift[]> {
+    const { store, driver, path } = this.#deps;
+    const drift: Drift[] = [];
+    const suspects = new Set<string>();
+    for (const endpoint of [...store.all('endpoints').values()]) {
+      const orphaned = store.get('networks', endpoint.network) === undefined;
+      if (!orphaned && (await path.present(endpoint.id)) === 'sandbox') continue;
+      const young = this.#now() - endpoint.since < RETRY_WINDOW_MS;
+      if (!orphaned && young && !(atStart && endpoint.phase === 'joined')) continue;
+      // Seen twice, a pass apart: the engine may be between two calls of its own.
+      if (!atStart && !this.#suspects.has(endpoint.id)) {
+        suspects.add(endpoint.id);
+        continue;
+      }
+      if (repair) await driver.collectEndpoint(endpoint.id, c);
+      drift.push({ what: `endpoint ${endpoint.id.slice(0, 12)} has no container any more`, repaired: repair });
+    }
+    this.#suspects = suspects;
+    return drift;
+  }
+
+  /** Pools, addresses and claims that no network uses. */
+  async #pools(repair: boolean, c: Context): Promise<Drift[]> {
+    const { store, driver, ipam, routes } = this.#deps;
+    const drift: Drift[] = [];
+    const old = (since: number): boolean => this.#now() - since > ORPHAN_MS;
+    const inUse = new Set([...store.all('addresses').values()].map((address) => address.pool));
+    for (const pool of [...store.all('pools').values()]) {
+      const network = pool.network === undefined ? undefined : store.get('networks', pool.network);
+      if (network === undefined && old(pool.since) && (pool.released === true || !inUse.has(pool.id))) {
+        if (repair) await ipam.dropPool(pool.id, c);
+        drift.push({ what: `no network uses the pool ${pool.id}`, repaired: repair });
+      } else if (network !== undefined && pool.released === true && old(network.since)) {
+        if (repair) await driver.deleteNetwork(network.id, c);
+        drift.push({ what: `Docker released the pool of network ${network.id.slice(0, 12)}`, repaired: repair });
+      }
+    }
+    drift.push(...(await this.#addresses(repair, old, c)));
+    const claimed = new Set([...store.all('pools').values()].map((pool) => pool.prefix));
+    for (const network of store.all('networks').values()) for (const prefix of network.prefixes) claimed.add(prefix);
+    for (const claim of [...store.all('claims').values()]) {
+      if (claimed.has(claim.prefix) || !old(Date.parse(claim.since))) continue;
+      if (repair) await routes.release(claim.prefix, c);
+      drift.push({ what: `nothing uses the prefix ${claim.prefix}`, repaired: repair });
+    }
+    return drift;
+  }
+
+  /** Addresses whose release Docker could not tell, because the plugin was disabled. */
+  async #addresses(repair: boolean, old: (since: number) => boolean, c: Context): Promise<Drift[]> {
+    const { store, ipam } = this.#deps;
+    const held = new Set([...store.all('endpoints').values()].flatMap(({ address, address6 }) => [address, address6]));
+    const drift: Drift[] = [];
+    for (const { pool, address, phase, purpose, at } of [...store.all('addresses').values()]) {
+      const network = store.get('pools', pool)?.network;
+      if (phase !== 'held' || purpose !== 'endpoint' || network === undefined || held.has(address) || !old(at)) continue;
+      if (repair) await ipam.releaseAddress(pool, address, c);
+      drift.push({ what: `no container has the address ${address} any more`, repaired: repair });
+    }
+    return drift;
+  }
+}
