@@ -1,5 +1,5 @@
 import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
-import type { Context } from '../shared/context.ts';
+import { type Context, newContext } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
 import { withRollback } from '../shared/rollback.ts';
@@ -72,6 +72,9 @@ export interface DriverDeps {
   readonly now?: () => number;
 }
 
+/** From the start of a step that may have to be undone: the call's own deadline and the undoing after it. */
+const UNDO_MS = 45_000;
+
 /**
  * The network driver: Docker's calls as steps on records, the data path, the firewall and the route provider.
  * Each step is written down before it has an effect, and each call may be repeated: after a crash the engine's
@@ -98,18 +101,20 @@ export class Driver {
     const { record, pools, auxiliary } = planNetwork(request, ipam.addressSpace, store, this.#now());
     this.#refuseOverlap(record);
     if (this.#deps.dryRun) {
-      throw new PluginError('DRY_RUN', { action: `create a network on ${record.prefixes.join(' and ')}` });
+      throw new PluginError('DRY_RUN', { what: `create a network on ${record.prefixes.join(' and ')}` });
     }
+    // What is undone after the call's deadline needs time of its own.
+    const late = newContext(c.log, UNDO_MS);
     await withRollback(c.log, async (undo) => {
       await store.update((tx) => tx.put('networks', record.id, record));
       undo.add('forget the network', () => store.update((tx) => tx.delete('networks', record.id)));
       for (const prefix of record.claims) {
-        undo.add(`release ${prefix}`, () => routes.release(prefix, c));
+        undo.add(`release ${prefix}`, () => routes.release(prefix, late));
         await routes.claim(prefix, prefix, c);
       }
-      undo.add('take the data path down', () => path.teardown(pathNetwork(record), c));
+      undo.add('take the data path down', () => path.teardown(pathNetwork(record), late));
       await path.setup(pathNetwork(record), c);
-      undo.add('take the network out of the firewall', () => this.#applyFirewall(c, record.id));
+      undo.add('take the network out of the firewall', () => this.#applyFirewall(late, record.id));
       await this.#applyFirewall(c);
       await store.update((tx) => {
         tx.put('networks', record.id, { ...record, phase: 'ready' });
@@ -277,13 +282,14 @@ export class Driver {
 
   async #publish(endpoint: EndpointRecord, requests: readonly PortRequest[], c: Context): Promise<void> {
     const { store, ports, filter } = this.#deps;
+    const late = newContext(c.log, UNDO_MS);
     await withRollback(c.log, async (undo) => {
       undo.add('release the host ports', () => ports.release(endpoint.id));
       const chosen = await ports.reserve({ endpoint: endpoint.id, network: endpoint.network }, requests, endpoint, c);
       const record = { ...endpoint, ports: chosen };
       undo.add('forget the ports', () => store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] })));
       await store.update((tx) => tx.put('endpoints', endpoint.id, record));
-      undo.add('take the ports out of the firewall', () => this.#inFirewall(() => filter.revoke(publishedPorts(record), c), c));
+      undo.add('take the ports out of the firewall', () => this.#inFirewall(() => filter.revoke(publishedPorts(record), late), late));
       await this.#inFirewall(() => filter.publish(publishedPorts(record), c), c);
     });
   }

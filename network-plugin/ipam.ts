@@ -1,4 +1,4 @@
-import { type Cidr, contains, firstAddress, formatAddress, lastAddress, overlaps, parseAddress, parseCidr } from '../shared/cidr.ts';
+import { type Cidr, contains, first as firstOf, formatAddress, last as lastOf, overlaps, parseAddress, parseCidr } from '../shared/cidr.ts';
 import type { Context } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
@@ -71,7 +71,7 @@ export class Ipam {
   async requestPool(request: PoolRequest, c: Context): Promise<PoolRecord> {
     if (request.addressSpace !== this.addressSpace) {
       throw new PluginError('BAD_REQUEST', {
-        problem: `the address space is "${request.addressSpace}", and this driver's is "${this.addressSpace}"`,
+        reason: `the address space is "${request.addressSpace}", and this driver's is "${this.addressSpace}"`,
       });
     }
     const plan = this.#plan(request);
@@ -84,14 +84,14 @@ export class Ipam {
     if (request.pool !== undefined && options.pool !== undefined && request.pool !== options.pool) {
       throw new PluginError('POOL_INVALID', {
         pool: options.pool,
-        problem: `--subnet names ${request.pool} and --ipam-opt pool names ${options.pool}`,
+        reason: `--subnet names ${request.pool} and --ipam-opt pool names ${options.pool}`,
       });
     }
     const pool = parseCidr(asked ?? (request.v6 ? this.#settings.POOL6 : this.#settings.POOL));
     if (request.v6 !== (pool.family === 6)) {
       throw new PluginError('POOL_INVALID', {
         pool: pool.text,
-        problem: `an IPv${request.v6 ? 6 : 4} pool was asked for`,
+        reason: `an IPv${request.v6 ? 6 : 4} pool was asked for`,
       });
     }
     const length = options.prefix ?? (request.v6 ? this.#settings.PREFIX6 : this.#settings.PREFIX);
@@ -99,12 +99,12 @@ export class Ipam {
     if (length > longest) {
       throw new PluginError('POOL_INVALID', {
         pool: pool.text,
-        problem: `a host prefix of /${length} has no room for a gateway and a container; /${longest} is the smallest`,
+        reason: `a host prefix of /${length} has no room for a gateway and a container; /${longest} is the smallest`,
       });
     }
     const range = request.range === undefined ? undefined : parseCidr(request.range);
     if (range !== undefined && !contains(pool, range)) {
-      throw new PluginError('POOL_INVALID', { pool: pool.text, problem: `--ip-range ${range.text} is outside of it` });
+      throw new PluginError('POOL_INVALID', { pool: pool.text, reason: `--ip-range ${range.text} is outside of it` });
     }
     if (pool.length >= length) return { pool, range, exact: pool, length };
     if (range !== undefined && range.length >= length) return { pool, range: undefined, exact: range, length };
@@ -223,7 +223,7 @@ export class Ipam {
   async #rebuild(id: string, c: Context): Promise<PoolRecord> {
     const [scheme, pool, prefix, range] = id.split('|');
     if (scheme !== 'vpc' || pool === undefined || prefix === undefined) {
-      throw new PluginError('BAD_REQUEST', { problem: `PoolID "${id}" is not one that this driver gave out` });
+      throw new PluginError('BAD_REQUEST', { reason: `PoolID "${id}" is not one that this driver gave out` });
     }
     const parsed = { pool: parseCidr(pool), prefix: parseCidr(prefix), range: range === undefined ? undefined : parseCidr(range) };
     c.log.warn('a pool that the state does not have is made again from its PoolID', { pool: id });
@@ -234,7 +234,7 @@ export class Ipam {
   #foreign(address: string, record: PoolRecord): PluginError {
     const owner = this.#claims.ownerOf(address);
     if (owner !== undefined && !owner.ours) {
-      return new PluginError('ADDRESS_ELSEWHERE', { address, owner: owner.host, prefix: owner.prefix, ours: record.prefix });
+      return new PluginError('ADDRESS_ELSEWHERE', { address, owner: owner.host, prefix: owner.prefix, own: record.prefix });
     }
     return new PluginError('ADDRESS_OUTSIDE', { address, prefix: record.prefix });
   }
@@ -283,7 +283,7 @@ export class Ipam {
     }
     throw new PluginError('POOL_EXHAUSTED', {
       pool: area.text,
-      problem: `all ${last - first + 1n} addresses are in use${resting === 0 ? '' : `, ${resting} of them released less than ${REST_MS / 1000} s ago`}`,
+      kind: resting === 0 ? 'address' : `address (${resting} rest for ${REST_MS / 1000} s after their release)`,
     });
   }
 
@@ -310,10 +310,10 @@ export class Ipam {
 /** First and last address that a container may have: an IPv4 prefix's network and broadcast addresses are not given out. */
 function usable(area: Cidr, prefix: Cidr = area): [first: string, last: string] {
   const skip = prefix.family === 4 && prefix.length <= 30;
-  const lowest = firstAddress(prefix).value + 1n;
-  const highest = lastAddress(prefix).value - (skip ? 1n : 0n);
-  const first = firstAddress(area).value;
-  const last = lastAddress(area).value;
+  const lowest = firstOf(prefix).value + 1n;
+  const highest = lastOf(prefix).value - (skip ? 1n : 0n);
+  const first = firstOf(area).value;
+  const last = lastOf(area).value;
   return [
     formatAddress(area.family, first < lowest ? lowest : first),
     formatAddress(area.family, last > highest ? highest : last),

@@ -38,7 +38,7 @@ function ownPool(data: PoolData, store: StateStore<NetworkState>): PoolRecord {
   }
   throw new PluginError('POOL_INVALID', {
     pool: data.pool,
-    problem: `this host holds no prefix of it for the gateway ${data.gateway ?? 'that Docker did not name'}`,
+    reason: `this host holds no prefix of it for the gateway ${data.gateway ?? 'that Docker did not name'}`,
   });
 }
 
@@ -53,7 +53,7 @@ export function planNetwork(
 ): NetworkPlan {
   const options = parseNetworkOptions(request.options);
   if (request.pools.length === 0) {
-    throw new PluginError('POOL_INVALID', { pool: 'no pool', problem: 'a network needs at least one subnet' });
+    throw new PluginError('POOL_INVALID', { pool: 'no pool', reason: 'a network needs at least one subnet' });
   }
   const pools: PoolRecord[] = [];
   const claims: string[] = [];

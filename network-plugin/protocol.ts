@@ -17,7 +17,7 @@ const identifier = (fields: Fields, field: string): string => {
   const value = text(fields, field);
   // Identifiers become link names and state keys; swarm's are 25 characters of base 36, the others 64 of hex.
   if (!/^[a-z0-9]{12,64}$/.test(value)) {
-    throw new PluginError('BAD_REQUEST', { problem: `${field} must be an identifier of 12 to 64 letters and digits` });
+    throw new PluginError('BAD_REQUEST', { reason: `${field} must be an identifier of 12 to 64 letters and digits` });
   }
   return value;
 };
@@ -57,7 +57,7 @@ const endpointRequest = (fields: Fields): EndpointRequest => {
 const portRequest = (fields: Fields): PortRequest => {
   const protocol = wholeNumber(fields, 'Proto', 255);
   if (protocol !== 6 && protocol !== 17 && protocol !== 132) {
-    throw new PluginError('BAD_REQUEST', { problem: `Proto must be 6 (TCP), 17 (UDP) or 132 (SCTP), not ${protocol}` });
+    throw new PluginError('BAD_REQUEST', { reason: `Proto must be 6 (TCP), 17 (UDP) or 132 (SCTP), not ${protocol}` });
   }
   return {
     protocol,

@@ -101,9 +101,9 @@ export const ERRORS = {
     retry: 'never',
   },
   NETWORK_BUSY: {
-    text: 'Network {network} still has {count} endpoint(s).',
-    fix: 'Stop or disconnect its containers first.',
-    retry: 'after',
+    text: 'Network {network} is still {phase}.',
+    fix: 'Repeat the command in a few seconds; if that does not help, remove the network and create it again.',
+    retry: 'backoff',
   },
   NETWORK_UNKNOWN: {
     text: 'Network {network} is not known to this plugin.',

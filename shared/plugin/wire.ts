@@ -14,7 +14,7 @@ const kind = (value: unknown): string => {
 };
 
 const bad = (field: string, wanted: string, value: unknown): PluginError =>
-  new PluginError('BAD_REQUEST', { problem: `${field} must be ${wanted}, not ${kind(value)}` });
+  new PluginError('BAD_REQUEST', { reason: `${field} must be ${wanted}, not ${kind(value)}` });
 
 const isRecord = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
