@@ -1,0 +1,70 @@
+// Runs the tests: `npm test`, or `npm test -- test/unit/shared ports` for some of them. Why not `tap run`: see
+// docs/decisions/0007-tap-as-a-library.md.
+import { writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { findTestFiles, type TestFile } from './runner/files.ts';
+import { Report } from './runner/report.ts';
+import { runFile, stopAll } from './runner/run-file.ts';
+
+const usage = `npm test -- [options] [path or part of a path …]
+  --jobs N         unit and conformance files at a time (2); integration and chaos files always run alone
+  --deadline MIN   stop everything after this many minutes (24)
+  --json FILE      write every test case with its time
+  --list           print the files that would run`;
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    jobs: { type: 'string', default: '2' },
+    deadline: { type: 'string', default: '24' },
+    json: { type: 'string' },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+const end = performance.now() + Number(values.deadline) * 60_000;
+const files = findTestFiles(root, positionals);
+const report = new Report((line) => process.stdout.write(`${line}\n`), process.env.CI === 'true');
+
+/** Takes files from `queue` until it is empty or the deadline has come. */
+async function work(queue: TestFile[]): Promise<void> {
+  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    const left = end - performance.now();
+    if (left <= 0) report.notRun(file.path, `the deadline of ${values.deadline} min had come`);
+    else report.add(await runFile(root, file, Math.min(file.timeout, left)));
+  }
+}
+
+/** Prints the summary and ends the process, with 0 only if something ran and nothing failed. */
+function finish(): void {
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report.data(), null, 2)}\n`);
+  process.exitCode = report.close() ? 0 : 1;
+}
+
+if (values.help) {
+  console.log(usage);
+} else if (values.list) {
+  for (const { path, exclusive } of files) console.log(exclusive ? `${path} (alone)` : path);
+} else {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => {
+      stopAll('SIGTERM');
+      report.interrupted(signal);
+      finish();
+      // The tests' own clean-up gets a moment; then nothing that they started may stay.
+      setTimeout(() => {
+        stopAll('SIGKILL');
+        process.exit(1);
+      }, 5000);
+    });
+  }
+  const shared = files.filter(({ exclusive }) => !exclusive);
+  const alone = files.filter(({ exclusive }) => exclusive);
+  await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs)) }, () => work(shared)));
+  await work(alone);
+  finish();
+}

@@ -1,0 +1,45 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+
+/** A test file and how it wants to be run. */
+export interface TestFile {
+  /** Relative to the repository. */
+  readonly path: string;
+  /** Integration and chaos files have the machine to themselves. */
+  readonly exclusive: boolean;
+  /** Milliseconds until the file is stopped. */
+  readonly timeout: number;
+}
+
+const defaultTimeout = 5 * 60_000;
+const exclusiveFolders = /^test\/(integration|chaos)\//;
+
+/**
+ * Finds `*.test.ts` under `test/`, in order of path.
+ * @param wanted paths, folders or parts of paths; none means all.
+ */
+export function findTestFiles(root: string, wanted: readonly string[]): TestFile[] {
+  return readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .map((name) => join('test', name))
+    .filter((path) => path.endsWith('.test.ts') && !path.includes('node_modules'))
+    .filter((path) => wanted.length === 0 || wanted.some((part) => path.includes(relativeTo(root, part))))
+    .sort()
+    .map((path) => {
+      const header = readHeader(readFileSync(join(root, path), 'utf8'));
+      return { path, exclusive: header.exclusive || exclusiveFolders.test(path), timeout: header.timeout };
+    });
+}
+
+function relativeTo(root: string, part: string): string {
+  return part.startsWith('/') ? relative(root, part) : part.replace(/^\.\//, '');
+}
+
+/** Reads `// @timeout 15m` and `// @exclusive` in the first 20 lines of a test file. */
+export function readHeader(source: string): { readonly timeout: number; readonly exclusive: boolean } {
+  const head = source.split('\n', 20).join('\n');
+  const found = /^\/\/ @timeout (\d+)(s|m)$/m.exec(head);
+  if (/@timeout/.test(head) && found === null)
+    throw new Error('write the header as `// @timeout 15m` or `// @timeout 90s`');
+  const timeout = found === null ? defaultTimeout : Number(found[1]) * (found[2] === 'm' ? 60_000 : 1000);
+  return { timeout, exclusive: /^\/\/ @exclusive$/m.test(head) };
+}
