@@ -209,9 +209,8 @@ const LONGEST_VALUE = 300;
 
 /** One line of limited length and without secrets or control characters, so that no value can break out of a sentence. */
 const clean = (value: string | number): string => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
   const line = scrub(String(value))
-    .replace(/[\u0000-\u001f\u007f-\u009f\s]+/g, ' ')
+    .replace(/[\p{Cc}\s]+/gu, ' ')
     .trim();
   return line.length > LONGEST_VALUE ? `${line.slice(0, LONGEST_VALUE)}…` : line;
 };
@@ -235,8 +234,8 @@ const fill = (template: string, context: ErrorContext): string => {
         return optional && missing ? '' : text;
       })
       .join('')
-      // A reason that ends in its own full stop must not give two.
-      .replace(/\.\.(?=\s|$)/g, '.')
+      // A value that ends in a mark of its own must not give two.
+      .replace(/([.?!]"?)\.(?=\s|$)/g, '$1')
       .trim()
   );
 };
