@@ -118,7 +118,8 @@ export class Driver {
       await this.#applyFirewall(c);
       await store.update((tx) => {
         tx.put('networks', record.id, { ...record, phase: 'ready' });
-        for (const pool of pools) tx.put('pools', pool.id, { ...(tx.get('pools', pool.id) ?? pool), network: record.id });
+        for (const pool of pools)
+          tx.put('pools', pool.id, { ...(tx.get('pools', pool.id) ?? pool), network: record.id });
         for (const { pool, address } of auxiliary) {
           const held = tx.get('addresses', `${pool}|${address}`);
           if (held !== undefined) tx.put('addresses', `${pool}|${address}`, { ...held, purpose: 'auxiliary' });
@@ -287,9 +288,13 @@ export class Driver {
       undo.add('release the host ports', () => ports.release(endpoint.id));
       const chosen = await ports.reserve({ endpoint: endpoint.id, network: endpoint.network }, requests, endpoint, c);
       const record = { ...endpoint, ports: chosen };
-      undo.add('forget the ports', () => store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] })));
+      undo.add('forget the ports', () =>
+        store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] })),
+      );
       await store.update((tx) => tx.put('endpoints', endpoint.id, record));
-      undo.add('take the ports out of the firewall', () => this.#inFirewall(() => filter.revoke(publishedPorts(record), late), late));
+      undo.add('take the ports out of the firewall', () =>
+        this.#inFirewall(() => filter.revoke(publishedPorts(record), late), late),
+      );
       await this.#inFirewall(() => filter.publish(publishedPorts(record), c), c);
     });
   }
@@ -383,7 +388,10 @@ export class Driver {
 function macOf(request: EndpointRequest): string {
   const bytes =
     request.address === undefined
-      ? request.id.slice(0, 8).match(/../g)?.map((pair) => Number.parseInt(pair, 36) % 256)
+      ? request.id
+          .slice(0, 8)
+          .match(/../g)
+          ?.map((pair) => Number.parseInt(pair, 36) % 256)
       : request.address.split('.').map(Number);
   return ['02', '42', ...(bytes ?? []).map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }

@@ -1,4 +1,13 @@
-import { type Cidr, contains, first as firstOf, formatAddress, last as lastOf, overlaps, parseAddress, parseCidr } from '../shared/cidr.ts';
+import {
+  type Cidr,
+  contains,
+  first as firstOf,
+  formatAddress,
+  last as lastOf,
+  overlaps,
+  parseAddress,
+  parseCidr,
+} from '../shared/cidr.ts';
 import type { Context } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
@@ -28,6 +37,14 @@ export interface AddressRequest {
   readonly gateway: boolean;
 }
 
+/** What a RequestPool comes to: `exact` is the prefix to claim, or else a free one of `length` in `range` or `pool`. */
+interface PoolPlan {
+  readonly pool: Cidr;
+  readonly range: Cidr | undefined;
+  readonly exact: Cidr | undefined;
+  readonly length: number;
+}
+
 /** A released address rests this long, so that peers' neighbour tables and connections forget its last holder. */
 export const REST_MS = 30_000;
 /** Docker creates the endpoint within this time of asking for its address; afterwards a holder without one is gone. */
@@ -51,14 +68,14 @@ export class Ipam {
   readonly addressSpace = 'vpc';
   readonly #store: StateStore<NetworkState>;
   readonly #claims: Claims;
-  readonly #settings: Pick<Settings, 'POOL' | 'PREFIX' | 'POOL6' | 'PREFIX6'>;
+  readonly #settings: Pick<Settings, 'pool' | 'prefix' | 'pool6' | 'prefix6'>;
   readonly #now: () => number;
   readonly #locks = new KeyedMutex();
 
   constructor(
     store: StateStore<NetworkState>,
     claims: Claims,
-    settings: Pick<Settings, 'POOL' | 'PREFIX' | 'POOL6' | 'PREFIX6'>,
+    settings: Pick<Settings, 'pool' | 'prefix' | 'pool6' | 'prefix6'>,
     now: () => number = Date.now,
   ) {
     this.#store = store;
@@ -78,23 +95,24 @@ export class Ipam {
     return this.#locks.run(plan.pool.text, () => this.#claimPool(plan, c), c);
   }
 
-  #plan(request: PoolRequest): { pool: Cidr; range: Cidr | undefined; exact: Cidr | undefined; length: number } {
+  #plan(request: PoolRequest): PoolPlan {
     const options = parseIpamOptions(request.options);
-    const asked = request.pool ?? options.pool;
-    if (request.pool !== undefined && options.pool !== undefined && request.pool !== options.pool) {
-      throw new PluginError('POOL_INVALID', {
-        pool: options.pool,
-        reason: `--subnet names ${request.pool} and --ipam-opt pool names ${options.pool}`,
-      });
+    const subnet = request.pool === undefined ? undefined : parseCidr(request.pool);
+    // The options of a dual-stack network come with both of its requests.
+    const named = options.pool?.family === (request.v6 ? 6 : 4) ? options.pool : undefined;
+    if (subnet !== undefined && named !== undefined && !contains(named, subnet)) {
+      const reason = `--subnet names ${subnet.text}, which is not in it`;
+      throw new PluginError('POOL_INVALID', { pool: named.text, reason });
     }
-    const pool = parseCidr(asked ?? (request.v6 ? this.#settings.POOL6 : this.#settings.POOL));
+    const pool = subnet ?? named ?? (request.v6 ? this.#settings.pool6 : this.#settings.pool);
     if (request.v6 !== (pool.family === 6)) {
       throw new PluginError('POOL_INVALID', {
         pool: pool.text,
         reason: `an IPv${request.v6 ? 6 : 4} pool was asked for`,
       });
     }
-    const length = options.prefix ?? (request.v6 ? this.#settings.PREFIX6 : this.#settings.PREFIX);
+    const length =
+      optionLength(options.prefix, request.v6) ?? (request.v6 ? this.#settings.prefix6 : this.#settings.prefix);
     const longest = request.v6 ? 126 : 30;
     if (length > longest) {
       throw new PluginError('POOL_INVALID', {
@@ -111,7 +129,7 @@ export class Ipam {
     return { pool, range, exact: undefined, length };
   }
 
-  async #claimPool(plan: ReturnType<Ipam['#plan']>, c: Context): Promise<PoolRecord> {
+  async #claimPool(plan: PoolPlan, c: Context): Promise<PoolRecord> {
     const { pool, exact, length } = plan;
     // A range wider than a host's prefix says where in the pool to look for a free one.
     const range = exact === undefined || plan.range?.text === exact.text ? undefined : plan.range?.text;
@@ -157,7 +175,11 @@ export class Ipam {
   #refuseOverlap(prefix: Cidr): void {
     for (const other of this.#store.all('pools').values()) {
       if (overlaps(prefix, parseCidr(other.prefix))) {
-        throw new PluginError('PREFIX_OVERLAP', { prefix: prefix.text, other: other.prefix, owner: 'another network of this host' });
+        throw new PluginError('PREFIX_OVERLAP', {
+          prefix: prefix.text,
+          other: other.prefix,
+          owner: 'another network of this host',
+        });
       }
     }
   }
@@ -203,7 +225,8 @@ export class Ipam {
       const pool = tx.get('pools', record.id) ?? record;
       const held = tx.all('addresses');
       const chosen =
-        wanted?.text ?? (request.gateway ? (pool.gateway ?? this.#free(pool, prefix, held)) : this.#free(pool, undefined, held));
+        wanted?.text ??
+        (request.gateway ? (pool.gateway ?? this.#free(pool, prefix, held)) : this.#free(pool, undefined, held));
       if (wanted !== undefined && !(request.gateway && pool.gateway === chosen)) this.#refuseTaken(pool, chosen, held);
       tx.put('addresses', addressKey(pool.id, chosen), {
         pool: pool.id,
@@ -225,7 +248,11 @@ export class Ipam {
     if (scheme !== 'vpc' || pool === undefined || prefix === undefined) {
       throw new PluginError('BAD_REQUEST', { reason: `PoolID "${id}" is not one that this driver gave out` });
     }
-    const parsed = { pool: parseCidr(pool), prefix: parseCidr(prefix), range: range === undefined ? undefined : parseCidr(range) };
+    const parsed = {
+      pool: parseCidr(pool),
+      prefix: parseCidr(prefix),
+      range: range === undefined ? undefined : parseCidr(range),
+    };
     c.log.warn('a pool that the state does not have is made again from its PoolID', { pool: id });
     await this.#claims.claim(parsed.prefix.text, parsed.pool.text, c);
     return this.#saveRecord(parsed.pool.text, parsed.prefix.text, parsed.range?.text);
@@ -234,7 +261,12 @@ export class Ipam {
   #foreign(address: string, record: PoolRecord): PluginError {
     const owner = this.#claims.ownerOf(address);
     if (owner !== undefined && !owner.ours) {
-      return new PluginError('ADDRESS_ELSEWHERE', { address, owner: owner.host, prefix: owner.prefix, own: record.prefix });
+      return new PluginError('ADDRESS_ELSEWHERE', {
+        address,
+        owner: owner.host,
+        prefix: owner.prefix,
+        own: record.prefix,
+      });
     }
     return new PluginError('ADDRESS_OUTSIDE', { address, prefix: record.prefix });
   }
@@ -258,7 +290,8 @@ export class Ipam {
 
   #holder(pool: PoolRecord, address: string): EndpointRecord | undefined {
     for (const endpoint of this.#store.all('endpoints').values()) {
-      if (endpoint.network === pool.network && (endpoint.address === address || endpoint.address6 === address)) return endpoint;
+      if (endpoint.network === pool.network && (endpoint.address === address || endpoint.address6 === address))
+        return endpoint;
     }
     return undefined;
   }
@@ -306,6 +339,10 @@ export class Ipam {
     });
   }
 }
+
+/** Of a dual-stack network, a length that fits IPv4 is meant for IPv4. */
+const optionLength = (length: number | undefined, v6: boolean): number | undefined =>
+  length === undefined || v6 !== length > 32 ? undefined : length;
 
 /** First and last address that a container may have: an IPv4 prefix's network and broadcast addresses are not given out. */
 function usable(area: Cidr, prefix: Cidr = area): [first: string, last: string] {

@@ -76,7 +76,7 @@ export function planNetwork(
     ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
     masquerade: options.masquerade,
     ingress: options.ingress,
-    allow: options.allow,
+    allow: options.allow.map((prefix) => prefix.text),
     internal: request.internal,
     since: now,
   };

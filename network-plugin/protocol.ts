@@ -1,6 +1,16 @@
 import { PluginError } from '../shared/errors.ts';
 import type { Handler } from '../shared/plugin/server.ts';
-import { type Fields, flag, list, optionalRecord, optionalText, record, text, textMap, wholeNumber } from '../shared/plugin/wire.ts';
+import {
+  type Fields,
+  flag,
+  list,
+  optionalRecord,
+  optionalText,
+  record,
+  text,
+  textMap,
+  wholeNumber,
+} from '../shared/plugin/wire.ts';
 import type { Driver, EndpointRequest, NetworkRequest, PoolData, PortRequest } from './driver.ts';
 import type { Ipam } from './ipam.ts';
 

@@ -187,7 +187,8 @@ export class Reconciler {
     const drift: Drift[] = [];
     for (const { pool, address, phase, purpose, at } of [...store.all('addresses').values()]) {
       const network = store.get('pools', pool)?.network;
-      if (phase !== 'held' || purpose !== 'endpoint' || network === undefined || held.has(address) || !old(at)) continue;
+      if (phase !== 'held' || purpose !== 'endpoint' || network === undefined || held.has(address) || !old(at))
+        continue;
       if (repair) await ipam.releaseAddress(pool, address, c);
       drift.push({ what: `no container has the address ${address} any more`, repaired: repair });
     }

@@ -58,7 +58,12 @@ export interface DataPath {
    * Compares the kernel with what should be; repairs when `repair`. Writes nothing when all is well. It looks and
    * repairs without giving way to other calls, so that nothing is half-made under its eyes.
    */
-  check(networks: readonly PathNetwork[], endpoints: readonly CheckedEndpoint[], repair: boolean, c: Context): Promise<Drift[]>;
+  check(
+    networks: readonly PathNetwork[],
+    endpoints: readonly CheckedEndpoint[],
+    repair: boolean,
+    c: Context,
+  ): Promise<Drift[]>;
   teardown(network: PathNetwork, c: Context): Promise<void>;
 }
 
