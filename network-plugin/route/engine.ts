@@ -1,5 +1,5 @@
 import type { Context } from '../../shared/context.ts';
-import type { Log } from '../../shared/log.ts';
+import type { Logger } from '../../shared/log.ts';
 import type { StateStore } from '../../shared/state/store.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import type { NetworkState } from '../state.ts';
@@ -39,7 +39,7 @@ export interface EngineDeps {
   readonly provider: RouteProvider;
   readonly store: StateStore<NetworkState>;
   readonly kernel: RouteKernel;
-  readonly log: Log;
+  readonly log: Logger;
   /** Refuse and log every effect. */
   readonly dryRun?: boolean;
   readonly now?: () => number;

@@ -1,0 +1,269 @@
+import { readFileSync } from 'node:fs';
+import * as http from 'node:http';
+import * as https from 'node:https';
+import { type Context, remaining } from '../context.ts';
+import { EtcdError, errorOf, isStaleToken, type WireError } from './wire.ts';
+
+export interface EtcdOptions {
+  /** `http://host:port` or `https://host:port`; several for fail-over. */
+  readonly endpoints: readonly string[];
+  readonly username?: string;
+  readonly password?: string;
+  /** Files in PEM form; read again after each failed connection, so that they may be replaced. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** Longest wait for one endpoint before the next is tried, in milliseconds. */
+  readonly attemptMs?: number;
+}
+
+/** Far above any answer that this client asks for. */
+const LARGEST_ANSWER = 64 * 1024 * 1024;
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Carries requests to the first endpoint that answers, and stays with it. */
+export class EtcdTransport {
+  readonly #options: EtcdOptions;
+  readonly #endpoints: readonly URL[];
+  readonly #attemptMs: number;
+  #current = 0;
+  #agent: http.Agent | undefined;
+  #token: string | undefined;
+  #login: Promise<void> | undefined;
+
+  constructor(options: EtcdOptions) {
+    if (options.endpoints.length === 0) throw new EtcdError('refused', 'no endpoint is set');
+    this.#options = options;
+    this.#endpoints = options.endpoints.map((text) => new URL(text));
+    this.#attemptMs = options.attemptMs ?? 3000;
+  }
+
+  /** The endpoint that the next request goes to, without any credentials in it. */
+  get endpoint(): string {
+    return this.#at(0).origin;
+  }
+
+  /** A call with one answer. Errors: EtcdError; `unreachable` also when the context ended while waiting. */
+  async call<T>(path: string, body: object, c: Context): Promise<T> {
+    const failures: string[] = [];
+    for (let tried = 0; tried < this.#endpoints.length; tried += 1) {
+      try {
+        return await this.#authorised<T>(path, body, c);
+      } catch (error) {
+        if (!(error instanceof EtcdError) || error.kind !== 'unreachable') throw error;
+        failures.push(error.message);
+        this.giveUp();
+        if (remaining(c) === 0) break;
+      }
+    }
+    throw new EtcdError('unreachable', failures.join('; '));
+  }
+
+  /** Leaves the current endpoint for the next one; connections and certificates are made anew. */
+  giveUp(): void {
+    this.#current = (this.#current + 1) % this.#endpoints.length;
+    this.#agent?.destroy();
+    this.#agent = undefined;
+  }
+
+  close(): void {
+    this.#agent?.destroy();
+    this.#agent = undefined;
+  }
+
+  /**
+   * A call whose answer goes on: one JSON text a line, handed to `onMessage`. `onEnd` comes exactly once, unless the
+   * answered function, which stops the stream, was called before.
+   */
+  async stream(
+    path: string,
+    body: object,
+    handlers: { onMessage(message: unknown): void; onEnd(error: EtcdError): void },
+    c: Context,
+  ): Promise<() => void> {
+    await this.#logIn(c);
+    const endpoint = this.#at(0);
+    // A stream has a connection of its own, which nothing else waits for and which outlives the agent.
+    const request = this.#request(endpoint, path, body, this.#newAgent(endpoint, { keepAlive: false }), {
+      // A member that has lost its cluster ends the watch instead of falling silent.
+      'Grpc-Metadata-hasleader': 'true',
+    });
+    let over = false;
+    const end = (error: EtcdError): void => {
+      if (over) return;
+      over = true;
+      request.destroy();
+      handlers.onEnd(error);
+    };
+    const fail = (cause: unknown): void => end(transportError(endpoint, cause));
+    request.setTimeout(this.#attemptMs, () => fail('no answer to the watch'));
+    request.on('error', fail);
+    request.on('response', (response) => {
+      request.setTimeout(0);
+      response.socket.setKeepAlive(true, 10_000);
+      let rest = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) if (!over && line !== '') this.#message(line, handlers.onMessage, end);
+      });
+      response.on('error', fail);
+      response.on('end', () => {
+        if (rest !== '') this.#message(rest, handlers.onMessage, end);
+        fail('the server ended the watch');
+      });
+    });
+    return () => {
+      over = true;
+      request.destroy();
+    };
+  }
+
+  #message(line: string, onMessage: (message: unknown) => void, end: (error: EtcdError) => void): void {
+    let parsed: { readonly result?: unknown; readonly error?: WireError | string };
+    try {
+      parsed = JSON.parse(line);
+    } catch (cause) {
+      end(new EtcdError('unreachable', 'the watch sent something that is not JSON', cause));
+      return;
+    }
+    if (parsed.error === undefined) {
+      onMessage(parsed.result);
+      return;
+    }
+    const wire = typeof parsed.error === 'string' ? (parsed as WireError) : parsed.error;
+    if (isStaleToken(wire)) this.#token = undefined;
+    end(errorOf(wire));
+  }
+
+  #at(offset: number): URL {
+    const found = this.#endpoints[(this.#current + offset) % this.#endpoints.length];
+    if (found === undefined) throw new EtcdError('refused', 'no endpoint is set');
+    return found;
+  }
+
+  async #authorised<T>(path: string, body: object, c: Context): Promise<T> {
+    await this.#logIn(c);
+    const first = await this.#send(path, body, c);
+    if (first.status === 200) return parse<T>(first);
+    const wire = parse<WireError>(first);
+    if (!isStaleToken(wire) || this.#options.username === undefined) throw errorOf(wire);
+    this.#token = undefined;
+    await this.#logIn(c);
+    const second = await this.#send(path, body, c);
+    if (second.status !== 200) throw errorOf(parse<WireError>(second));
+    return parse<T>(second);
+  }
+
+  /** Gets a token unless there is one; callers at the same time share the one request. */
+  async #logIn(c: Context): Promise<void> {
+    const { username, password = '' } = this.#options;
+    if (username === undefined || this.#token !== undefined) return;
+    this.#login ??= (async () => {
+      const answer = await this.#send('/v3/auth/authenticate', { name: username, password }, c);
+      if (answer.status === 200) {
+        this.#token = parse<{ token?: string }>(answer).token;
+        return;
+      }
+      const wire = parse<WireError>(answer);
+      // An etcd without authentication takes no log-in, and needs none.
+      if (/authentication is not enabled/.test(wire.error ?? wire.message ?? '')) return;
+      throw errorOf(wire);
+    })().finally(() => {
+      this.#login = undefined;
+    });
+    await this.#login;
+  }
+
+  async #send(path: string, body: object, c: Context): Promise<Answer> {
+    const endpoint = this.#at(0);
+    if (remaining(c) === 0) throw new EtcdError('unreachable', `${endpoint.origin}: no time was left to ask`);
+    this.#agent ??= this.#newAgent(endpoint, { keepAlive: true, maxSockets: 8 });
+    const agent = this.#agent;
+    return new Promise<Answer>((resolve, reject) => {
+      const request = this.#request(endpoint, path, body, agent, {});
+      const wait = Math.min(this.#attemptMs, remaining(c));
+      const timer = setTimeout(() => request.destroy(new Error(`no answer within ${Math.round(wait)} ms`)), wait);
+      const onAbort = (): void => void request.destroy(new Error('no answer before the call was given up'));
+      const settle = (done: () => void): void => {
+        clearTimeout(timer);
+        c.signal.removeEventListener('abort', onAbort);
+        done();
+      };
+      c.signal.addEventListener('abort', onAbort, { once: true });
+      request.on('error', (cause) => settle(() => reject(transportError(endpoint, cause))));
+      request.on('response', (response) => {
+        const chunks: Buffer[] = [];
+        let length = 0;
+        response.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+          if (length > LARGEST_ANSWER) request.destroy(new Error('the answer is too large'));
+          else chunks.push(chunk);
+        });
+        response.on('error', (cause) => settle(() => reject(transportError(endpoint, cause))));
+        response.on('end', () =>
+          settle(() => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') })),
+        );
+      });
+    });
+  }
+
+  /** Sends at once; the caller attaches its listeners in the same tick. */
+  #request(
+    endpoint: URL,
+    path: string,
+    body: object,
+    agent: http.Agent,
+    extra: Record<string, string>,
+  ): http.ClientRequest {
+    const payload = Buffer.from(JSON.stringify(body));
+    const request = (endpoint.protocol === 'https:' ? https : http).request(new URL(path, endpoint), {
+      method: 'POST',
+      agent,
+      headers: {
+        'Content-Type': 'application/json',
+        'Content-Length': payload.length,
+        ...(this.#token === undefined ? {} : { Authorization: this.#token }),
+        ...extra,
+      },
+    });
+    request.end(payload);
+    return request;
+  }
+
+  #newAgent(endpoint: URL, options: http.AgentOptions): http.Agent {
+    if (endpoint.protocol !== 'https:') return new http.Agent(options);
+    const { ca, cert, key } = this.#options;
+    const tls = { ...(ca && { ca: pem(ca) }), ...(cert && { cert: pem(cert) }), ...(key && { key: pem(key) }) };
+    return new https.Agent({ ...options, ...tls });
+  }
+}
+
+const pem = (path: string): Buffer => {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new EtcdError('auth', `the file ${path} cannot be read`, cause);
+  }
+};
+
+const transportError = (endpoint: URL, cause: unknown): EtcdError => {
+  if (cause instanceof EtcdError) return cause;
+  // Several addresses of one name fail as one AggregateError without a text of its own.
+  const first = cause instanceof AggregateError && cause.errors.length > 0 ? cause.errors[0] : cause;
+  const reason = first instanceof Error ? first.message : String(first);
+  return new EtcdError('unreachable', `${endpoint.origin}: ${reason}`, cause);
+};
+
+const parse = <T>(answer: Answer): T => {
+  try {
+    return JSON.parse(answer.text) as T;
+  } catch (cause) {
+    throw new EtcdError('unreachable', `the endpoint answered ${answer.status} with something that is not JSON`, cause);
+  }
+};
