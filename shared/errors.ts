@@ -110,6 +110,11 @@ export const ERRORS = {
     fix: 'Remove the network with docker network rm and create it again.',
     retry: 'never',
   },
+  NODE_NAME_TAKEN: {
+    text: 'The name {name} of this host is also the name of another one[, which has the address {address}].',
+    fix: 'Give each host a name of its own: docker plugin set vpc NODE_NAME=another.',
+    retry: 'after',
+  },
   NOT_READY: {
     text: 'The plugin is still starting[: {reason}].',
     fix: 'Try again in a few seconds.',
@@ -126,7 +131,7 @@ export const ERRORS = {
     retry: 'never',
   },
   POOL_EXHAUSTED: {
-    text: '{pool} has no free {kind} left.',
+    text: '{pool} has no free {kind} left[: {reason}].',
     fix: 'Remove what is not needed, or use a larger pool.',
     retry: 'after',
   },
@@ -156,7 +161,7 @@ export const ERRORS = {
     retry: 'never',
   },
   PREFIX_OWNED: {
-    text: '{prefix} is owned by host {owner}.',
+    text: '{prefix} is owned by host {owner}[, which holds {other}].',
     fix: 'Choose another --subnet, or remove the network on {owner} first.',
     retry: 'after',
   },
@@ -215,30 +220,23 @@ const clean = (value: string | number): string => {
   return line.length > LONGEST_VALUE ? `${line.slice(0, LONGEST_VALUE)}…` : line;
 };
 
-const fill = (template: string, context: ErrorContext): string => {
-  const value = (name: string): string | undefined => {
-    const found = context[name];
-    return found === undefined || found === '' ? undefined : clean(found);
-  };
-  return (
-    template
-      .split(/(\[[^\]]*\])/)
-      .map((part) => {
-        const optional = part.startsWith('[');
-        let missing = false;
-        const text = (optional ? part.slice(1, -1) : part).replace(/\{(\w+)\}/g, (_, name: string) => {
-          const filled = value(name);
-          missing ||= filled === undefined;
-          return filled ?? 'unknown';
-        });
-        return optional && missing ? '' : text;
-      })
-      .join('')
-      // A value that ends in a mark of its own must not give two.
-      .replace(/([.?!]"?)\.(?=\s|$)/g, '$1')
-      .trim()
-  );
-};
+const fill = (template: string, context: ErrorContext): string =>
+  template
+    .split(/(\[[^\]]*\])/)
+    .map((part) => {
+      const optional = part.startsWith('[');
+      let missing = false;
+      const text = (optional ? part.slice(1, -1) : part).replace(/\{(\w+)\}/g, (_, name: string) => {
+        const value = context[name];
+        missing ||= value === undefined || value === '';
+        return value === undefined ? 'unknown' : clean(value) || '""';
+      });
+      return optional && missing ? '' : text;
+    })
+    .join('')
+    // A value that ends in a mark of its own must not give two.
+    .replace(/([.?!]"?)\.(?=\s|$)/g, '$1')
+    .trim();
 
 /** An error whose text may be shown to a user. The cause is for the log only. */
 export class PluginError extends Error {
