@@ -9,6 +9,7 @@ import type { FirewallModel, PublishedPort } from './firewall/policy.ts';
 import type { Claims, Ipam } from './ipam.ts';
 import { firewallModel, publishedPorts } from './model.ts';
 import { type NetworkRequest, pathEndpoint, pathNetwork, planNetwork } from './network.ts';
+import { homePool, type Settings } from './options.ts';
 import type { EndpointRecord, NetworkRecord, NetworkState, PortRecord } from './state.ts';
 
 export type { NetworkRequest, PoolData } from './network.ts';
@@ -68,6 +69,8 @@ export interface DriverDeps {
   readonly path: DataPath;
   readonly filter: PacketFilter;
   readonly ports: HostPorts;
+  /** This host's own pools. */
+  readonly home: Pick<Settings, 'pool' | 'pool6'>;
   readonly dryRun: boolean;
   readonly now?: () => number;
 }
@@ -98,7 +101,7 @@ export class Driver {
   async #createNetwork(request: NetworkRequest, c: Context): Promise<void> {
     const { store, routes, path, ipam } = this.#deps;
     if (store.get('networks', request.id)?.phase === 'ready') return;
-    const { record, pools, auxiliary } = planNetwork(request, ipam.addressSpace, store, this.#now());
+    const { record, pools, auxiliary } = planNetwork(request, ipam.addressSpace, this.#deps.home, store, this.#now());
     this.#refuseOverlap(record);
     if (this.#deps.dryRun) {
       throw new PluginError('DRY_RUN', { what: `create a network on ${record.prefixes.join(' and ')}` });
@@ -110,7 +113,7 @@ export class Driver {
       undo.add('forget the network', () => store.update((tx) => tx.delete('networks', record.id)));
       for (const prefix of record.claims) {
         undo.add(`release ${prefix}`, () => routes.release(prefix, late));
-        await routes.claim(prefix, prefix, c);
+        await routes.claim(prefix, homePool(parseCidr(prefix), this.#deps.home).text, c);
       }
       undo.add('take the data path down', () => path.teardown(pathNetwork(record), late));
       await path.setup(pathNetwork(record), c);

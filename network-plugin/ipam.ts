@@ -12,7 +12,7 @@ import type { Context } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
 import type { StateStore } from '../shared/state/store.ts';
-import { parseIpamOptions, type Settings } from './options.ts';
+import { homePool, parseIpamOptions, type Settings } from './options.ts';
 import type { AddressRecord, EndpointRecord, NetworkState, PoolRecord } from './state.ts';
 
 /** The part of the route engine that claiming needs. */
@@ -98,29 +98,24 @@ export class Ipam {
   #plan(request: PoolRequest): PoolPlan {
     const options = parseIpamOptions(request.options);
     const subnet = request.pool === undefined ? undefined : parseCidr(request.pool);
-    // The options of a dual-stack network come with both of its requests.
-    const named = options.pool?.family === (request.v6 ? 6 : 4) ? options.pool : undefined;
+    // Both requests of a dual-stack network bring all options.
+    const [named, length] = request.v6
+      ? [options.pool6, options.prefix6 ?? this.#settings.prefix6]
+      : [options.pool, options.prefix ?? this.#settings.prefix];
     if (subnet !== undefined && named !== undefined && !contains(named, subnet)) {
       const reason = `--subnet names ${subnet.text}, which is not in it`;
       throw new PluginError('POOL_INVALID', { pool: named.text, reason });
     }
-    const pool = subnet ?? named ?? (request.v6 ? this.#settings.pool6 : this.#settings.pool);
+    const pool = named ?? subnet ?? (request.v6 ? this.#settings.pool6 : this.#settings.pool);
     if (request.v6 !== (pool.family === 6)) {
       throw new PluginError('POOL_INVALID', {
         pool: pool.text,
         reason: `an IPv${request.v6 ? 6 : 4} pool was asked for`,
       });
     }
-    const length =
-      optionLength(options.prefix, request.v6) ?? (request.v6 ? this.#settings.prefix6 : this.#settings.prefix);
-    const longest = request.v6 ? 126 : 30;
-    if (length > longest) {
-      throw new PluginError('POOL_INVALID', {
-        pool: pool.text,
-        reason: `a host prefix of /${length} has no room for a gateway and a container; /${longest} is the smallest`,
-      });
-    }
-    const range = request.range === undefined ? undefined : parseCidr(request.range);
+    // With both, the pool is the named one and the subnet says where in it this host's prefix is.
+    const narrow = request.range ?? (named === undefined ? undefined : subnet?.text);
+    const range = narrow === undefined ? undefined : parseCidr(narrow);
     if (range !== undefined && !contains(pool, range)) {
       throw new PluginError('POOL_INVALID', { pool: pool.text, reason: `--ip-range ${range.text} is outside of it` });
     }
@@ -142,7 +137,7 @@ export class Ipam {
     }
     const prefix =
       exact?.text ?? (await this.#claims.claimFree((plan.range ?? pool).text, length, this.#formerPrefix(pool), c));
-    if (exact !== undefined) await this.#claims.claim(exact.text, pool.text, c);
+    if (exact !== undefined) await this.#claims.claim(exact.text, homePool(pool, this.#settings).text, c);
     return this.#saveRecord(pool.text, prefix, range);
   }
 
@@ -153,7 +148,7 @@ export class Ipam {
       pool,
       prefix,
       ...(range === undefined ? {} : { range }),
-      next: usable(parseCidr(range ?? prefix))[0],
+      next: usable(parseCidr(range ?? prefix), parseCidr(prefix))[0],
       since: this.#now(),
     };
     return this.#store.update((tx) => {
@@ -254,7 +249,7 @@ export class Ipam {
       range: range === undefined ? undefined : parseCidr(range),
     };
     c.log.warn('a pool that the state does not have is made again from its PoolID', { pool: id });
-    await this.#claims.claim(parsed.prefix.text, parsed.pool.text, c);
+    await this.#claims.claim(parsed.prefix.text, homePool(parsed.pool, this.#settings).text, c);
     return this.#saveRecord(parsed.pool.text, parsed.prefix.text, parsed.range?.text);
   }
 
@@ -339,10 +334,6 @@ export class Ipam {
     });
   }
 }
-
-/** Of a dual-stack network, a length that fits IPv4 is meant for IPv4. */
-const optionLength = (length: number | undefined, v6: boolean): number | undefined =>
-  length === undefined || v6 !== length > 32 ? undefined : length;
 
 /** First and last address that a container may have: an IPv4 prefix's network and broadcast addresses are not given out. */
 function usable(area: Cidr, prefix: Cidr = area): [first: string, last: string] {

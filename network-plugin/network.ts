@@ -2,7 +2,7 @@ import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
 import { PluginError } from '../shared/errors.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import type { PathEndpoint, PathNetwork } from './datapath/datapath.ts';
-import { parseNetworkOptions } from './options.ts';
+import { homePool, parseNetworkOptions, type Settings } from './options.ts';
 import type { EndpointRecord, NetworkRecord, NetworkState, PoolRecord } from './state.ts';
 
 /** One pool of CreateNetwork, as Docker's IPAM driver or ours handed it out. */
@@ -48,6 +48,7 @@ const bare = (address: string): string => address.split('/')[0] ?? address;
 export function planNetwork(
   request: NetworkRequest,
   addressSpace: string,
+  home: Pick<Settings, 'pool' | 'pool6'>,
   store: StateStore<NetworkState>,
   now: number,
 ): NetworkPlan {
@@ -70,7 +71,7 @@ export function planNetwork(
   const record: NetworkRecord = {
     id: request.id,
     phase: 'creating',
-    pools: [...pools.map((pool) => pool.pool), ...claims],
+    pools: [...pools.map((pool) => pool.pool), ...claims].map((pool) => homePool(parseCidr(pool), home).text),
     prefixes: [...pools.map((pool) => pool.prefix), ...claims],
     claims,
     ...(options.mtu === undefined ? {} : { mtu: options.mtu }),

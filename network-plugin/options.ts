@@ -1,4 +1,4 @@
-import { parseCidr } from '../shared/cidr.ts';
+import { type Cidr, contains, type Family, parseCidr } from '../shared/cidr.ts';
 import { LOG_LEVELS } from '../shared/log.ts';
 import { option, type Parsed, parseOptions } from '../shared/options.ts';
 
@@ -9,6 +9,14 @@ const MINUTE = 60 * SECOND;
 
 const within = (low: number, high: number) => ({ min: low, max: high });
 
+/** A prefix needs room for a gateway and a container. */
+const PREFIX_LENGTH = within(8, 30);
+const PREFIX6_LENGTH = within(16, 126);
+
+const ofFamily = (family: Family) => ({
+  validate: (cidr: Cidr) => (cidr.family === family ? undefined : `it is not an IPv${family} prefix`),
+});
+
 /** Settings of the `vpc` plugin; each is an environment variable of its configuration. */
 export const SETTINGS = {
   provider: option.enum(['host', 'etcd'], {
@@ -17,14 +25,16 @@ export const SETTINGS = {
   }),
   pool: option.cidr({
     default: parseCidr('10.64.0.0/12'),
+    ...ofFamily(4),
     help: 'IPv4 pool that networks draw their prefixes from, the same on every host.',
   }),
-  prefix: option.integer({ default: 24, ...within(8, 30), help: "Length of a host's IPv4 prefix in the pool." }),
+  prefix: option.integer({ default: 24, ...PREFIX_LENGTH, help: "Length of a host's IPv4 prefix in the pool." }),
   pool6: option.cidr({
     default: parseCidr('fd64:6472:7961::/48'),
+    ...ofFamily(6),
     help: 'IPv6 pool that networks with `--ipv6` draw their prefixes from.',
   }),
-  prefix6: option.integer({ default: 64, ...within(16, 126), help: "Length of a host's IPv6 prefix in the pool." }),
+  prefix6: option.integer({ default: 64, ...PREFIX6_LENGTH, help: "Length of a host's IPv6 prefix in the pool." }),
   logLevel: option.enum(LOG_LEVELS, { default: 'info', help: "How much goes to the Docker daemon's log." }),
   reconcileInterval: option.duration({
     default: 30 * SECOND,
@@ -122,11 +132,25 @@ export type NetworkOptions = Parsed<typeof NETWORK_OPTIONS>;
 
 /** `docker network create --ipam-driver vpc --ipam-opt NAME=value`. */
 export const IPAM_OPTIONS = {
-  pool: option.cidr({ example: '10.80.0.0/12', help: 'Pool to draw from; the setting POOL (or POOL6) when left out.' }),
+  pool: option.cidr({
+    example: '10.80.0.0/12',
+    help: 'IPv4 pool to draw from; the setting POOL when left out.',
+    ...ofFamily(4),
+  }),
   prefix: option.integer({
-    ...within(8, 126),
+    ...PREFIX_LENGTH,
     example: '25',
-    help: "Length of this host's prefix in the pool; the setting PREFIX (or PREFIX6) when left out.",
+    help: "Length of this host's prefix in the pool; the setting PREFIX when left out.",
+  }),
+  pool6: option.cidr({
+    example: 'fd80::/48',
+    help: 'IPv6 pool to draw from; the setting POOL6 when left out.',
+    ...ofFamily(6),
+  }),
+  prefix6: option.integer({
+    ...PREFIX6_LENGTH,
+    example: '80',
+    help: "Length of this host's IPv6 prefix; the setting PREFIX6 when left out.",
   }),
 } as const;
 
@@ -135,3 +159,7 @@ export const parseNetworkOptions = (input: Record<string, string>): NetworkOptio
 
 export const parseIpamOptions = (input: Record<string, string>): Parsed<typeof IPAM_OPTIONS> =>
   parseOptions(IPAM_OPTIONS, input, 'IPAM option');
+
+/** The pool that a subnet belongs to: the host's own where it lies in that, so that `--subnet` does not part networks. */
+export const homePool = (subnet: Cidr, settings: Pick<Settings, 'pool' | 'pool6'>): Cidr =>
+  [settings.pool, settings.pool6].find((pool) => contains(pool, subnet)) ?? subnet;

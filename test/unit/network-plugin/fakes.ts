@@ -170,6 +170,6 @@ export function bench() {
     prefix6: 64,
   };
   const ipam = new Ipam(store, routes, settings, now);
-  const driver = new Driver({ store, ipam, routes, path, filter, ports, dryRun: false, now });
+  const driver = new Driver({ store, ipam, routes, path, filter, ports, home: settings, dryRun: false, now });
   return { clock, store, routes, path, filter, ports, ipam, driver };
 }
