@@ -1,0 +1,82 @@
+/**
+ * Builds a managed plugin as `docker plugin create` takes it: a folder with `config.json` and `rootfs/`.
+ *
+ *     node plugin-configs/build.ts network [--out DIR]    build (default: dist/<name>)
+ *     node plugin-configs/build.ts network --check        fail if the generated part of <name>.json is old
+ *     node plugin-configs/build.ts network --write        bring it up to date
+ */
+import { randomUUID } from 'node:crypto';
+import { constants, cp, lstat, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { bundle } from './bundle.ts';
+import { configText, isPluginName, isUpToDate, PLUGINS, type PluginName, rewriteConfig } from './config.ts';
+import { APP_FOLDER, baseRootfs } from './rootfs.ts';
+
+const root = join(import.meta.dirname, '..');
+
+/** Builds the plugin into the folder `out`, which is replaced. Answers the size of its files, unpacked, in bytes. */
+export async function buildPlugin(plugin: PluginName, out: string): Promise<number> {
+  const target = resolve(out);
+  await mkdir(dirname(target), { recursive: true });
+  const making = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
+  try {
+    const rootfs = join(making, 'rootfs');
+    // Where the file system can share blocks (btrfs, xfs), the copy takes no space.
+    await cp(await baseRootfs(), rootfs, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+    await bundle(join(root, `${plugin}-plugin`, 'main.ts'), join(making, 'main.cjs'));
+    await rename(join(making, 'main.cjs'), join(rootfs, APP_FOLDER, 'main.cjs'));
+    await writeFile(join(making, 'config.json'), await configText(plugin));
+    await replace(making, target);
+  } finally {
+    await rm(making, { recursive: true, force: true });
+  }
+  return sizeOf(join(target, 'rootfs'));
+}
+
+/** Puts the folder `made` in the place of `target`. */
+async function replace(made: string, target: string): Promise<void> {
+  const old = `${made}-${randomUUID()}`;
+  await mkdir(target, { recursive: true });
+  await rename(target, old);
+  await rename(made, target);
+  await rm(old, { recursive: true, force: true });
+}
+
+/** The sum of the files' lengths, links not followed. */
+export async function sizeOf(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isDirectory()) bytes += (await lstat(join(entry.parentPath, entry.name))).size;
+  }
+  return bytes;
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { out: { type: 'string' }, check: { type: 'boolean' }, write: { type: 'boolean' } },
+  });
+  const plugin = positionals[0] ?? 'network';
+  if (!isPluginName(plugin))
+    throw new Error(`There is no plugin ${plugin}; there is: ${Object.keys(PLUGINS).join(', ')}.`);
+  if (values.check) {
+    if (await isUpToDate(plugin)) return;
+    throw new Error(`plugin-configs/${plugin}.json is older than the settings: run build.ts ${plugin} --write.`);
+  }
+  if (values.write) return rewriteConfig(plugin);
+  const out = values.out ?? join(root, 'dist', plugin);
+  const started = performance.now();
+  const bytes = await buildPlugin(plugin, out);
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(
+    `${out}: ${(bytes / 1e6).toFixed(1)} MB unpacked, built in ${seconds} s. Next: docker plugin create vpc ${out}`,
+  );
+}
+
+if (import.meta.main) {
+  await main().catch((error: unknown) => {
+    console.error(`drayage: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  });
+}

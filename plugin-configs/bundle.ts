@@ -1,0 +1,34 @@
+/** One CommonJS file from a plugin's sources: it starts in less time and memory than modules that Node strips types of. */
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+const root = join(import.meta.dirname, '..');
+
+/**
+ * Bundles `entry` to `outfile`; its source map goes to `<outfile>.map`. Names are kept, so that stack traces in a log
+ * can be read without the map. koffi stays outside: it looks for its native library beside itself.
+ */
+export async function bundle(entry: string, outfile: string): Promise<void> {
+  await build({
+    entryPoints: [entry],
+    outfile,
+    absWorkingDir: root,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs',
+    mainFields: ['module', 'main'],
+    external: ['koffi'],
+    minifyWhitespace: true,
+    minifySyntax: true,
+    legalComments: 'none',
+    sourcemap: 'external',
+    define: {
+      'process.env.NODE_ENV': '"production"',
+      // CommonJS has no import.meta; the only module that asks whether it is the program is the entry.
+      'import.meta.main': 'true',
+      'import.meta.dirname': '__dirname',
+    },
+    logLevel: 'error',
+  });
+}

@@ -1,0 +1,55 @@
+/** The managed plugins' `config.json`: written by hand but for `env`, which comes from the plugin's own settings. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SETTINGS as NETWORK_SETTINGS } from '../network-plugin/options.ts';
+import { describe, type Schema } from '../shared/options.ts';
+
+/** The plugins that can be built, with the schema of their settings. */
+export const PLUGINS = { network: NETWORK_SETTINGS } as const satisfies Record<string, Schema>;
+
+export type PluginName = keyof typeof PLUGINS;
+
+/** One variable of the plugin's environment, as Docker wants it; nobody may set those without `settable`. */
+interface EnvEntry {
+  readonly name: string;
+  readonly description: string;
+  readonly settable: readonly string[] | null;
+  readonly value: string;
+}
+
+/** For every plugin, and not for users. */
+const FIXED: readonly EnvEntry[] = [
+  {
+    name: 'XTABLES_LOCKFILE',
+    description: 'Lock of iptables-legacy, in the mount "lock".',
+    settable: null,
+    value: '/host/lock/xtables.lock',
+  },
+];
+
+/** True when it is the name of a plugin that can be built. */
+export function isPluginName(name: string): name is PluginName {
+  return Object.hasOwn(PLUGINS, name);
+}
+
+/** Answers the text of a plugin's `config.json`, with the environment that its settings ask for now. */
+export async function configText(plugin: PluginName): Promise<string> {
+  const config: unknown = JSON.parse(await readFile(configFile(plugin), 'utf8'));
+  const env: readonly EnvEntry[] = [...describe(PLUGINS[plugin], 'setting').env, ...FIXED];
+  return `${JSON.stringify(Object.assign({}, config, { env }), null, 2)}\n`;
+}
+
+/** True when the committed file says what the settings say. */
+export async function isUpToDate(plugin: PluginName): Promise<boolean> {
+  const committed: unknown = JSON.parse(await readFile(configFile(plugin), 'utf8'));
+  return JSON.stringify(committed) === JSON.stringify(JSON.parse(await configText(plugin)));
+}
+
+/** Brings the committed file's generated part up to date. */
+export async function rewriteConfig(plugin: PluginName): Promise<void> {
+  await writeFile(configFile(plugin), await configText(plugin));
+}
+
+function configFile(plugin: PluginName): string {
+  return join(import.meta.dirname, `${plugin}.json`);
+}

@@ -1,0 +1,137 @@
+/**
+ * The base of the plugins' root file system: Node, koffi's one prebuilt library, nftables' and iptables' code, and what
+ * the loader needs for them. Made from node_modules and from Debian packages of the building machine's own release;
+ * nothing else of the machine gets in. Libraries are found by following what each ELF file names.
+ */
+import { createHash } from 'node:crypto';
+import { chmod, copyFile, cp, glob, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { cached } from './cache.ts';
+import { unpackDebianPackages } from './debian-packages.ts';
+import { copyStripped } from './elf.ts';
+import { LibraryCopier } from './libraries.ts';
+
+const nodeModules = join(import.meta.dirname, '..', 'node_modules');
+
+/** What is fetched from Debian; what these depend on comes along. */
+const PACKAGES = ['iptables', 'libnftables1', 'libstdc++6', 'netbase'];
+
+/** Programs and libraries that plugins start or load by name. */
+const CODE = ['usr/sbin/xtables-{legacy,nft}-multi', 'usr/lib/*-linux-*/libnftables.so.1'];
+
+/** Extensions of the iptables programs: those that our rules and Docker's own in the chain FORWARD use. */
+const EXTENSIONS = ['addrtype', 'comment', 'conntrack', 'mark', 'set', 'standard', 'tcp', 'udp'];
+
+/** Names of protocols and ports (nftables and iptables look them up), and the licences of what we ship. */
+const TEXTS = ['etc/{protocols,services}', 'usr/share/doc/*/copyright'];
+
+/** The iptables programs by the name that they are called by. */
+const COMMANDS = {
+  'iptables-legacy': 'xtables-legacy-multi',
+  'ip6tables-legacy': 'xtables-legacy-multi',
+  'iptables-nft': 'xtables-nft-multi',
+  'ip6tables-nft': 'xtables-nft-multi',
+} as const satisfies Record<string, string>;
+
+/** Folders that others are mounted on: the root file system can be read-only. */
+const MOUNT_POINTS = [
+  'dev',
+  'proc',
+  'sys',
+  'tmp',
+  'run/docker/plugins',
+  'host/sys-net',
+  'host/lock',
+  'var/lib/drayage',
+];
+
+/** Where a plugin's own code lies in the image. */
+export const APP_FOLDER = 'usr/lib/drayage';
+
+/** Answers the folder of the finished base, from the cache if it was built before. */
+export async function baseRootfs(): Promise<string> {
+  return cached('rootfs', await baseKey(), buildBase);
+}
+
+/** Changes with whatever goes into the base, newer Debian packages apart: remove the cache to take those in. */
+async function baseKey(): Promise<string> {
+  const hash = createHash('sha256').update(process.arch);
+  const modules = [`node-linux-${process.arch}`, 'koffi'].map((name) => join(nodeModules, name, 'package.json'));
+  const sources = ['rootfs.ts', 'libraries.ts', 'elf.ts', 'debian-packages.ts'];
+  const files = [...modules, ...sources.map((name) => join(import.meta.dirname, name)), '/etc/os-release'];
+  for (const file of files) hash.update(await readFile(file)).update('\0');
+  return hash.digest('hex').slice(0, 16);
+}
+
+async function buildBase(rootfs: string): Promise<void> {
+  const debian = await mkdtemp(join(tmpdir(), 'drayage-rootfs-'));
+  try {
+    const packages = await unpackDebianPackages(PACKAGES, debian);
+    await addSkeleton(rootfs);
+    await writeFile(join(rootfs, 'usr/share/drayage/packages.json'), `${JSON.stringify(packages, null, 2)}\n`);
+    const copier = await LibraryCopier.open(debian, rootfs);
+    await addNode(rootfs, copier);
+    await addKoffi(rootfs, copier);
+    await addDebian(debian, rootfs, copier);
+  } finally {
+    await rm(debian, { recursive: true, force: true });
+  }
+}
+
+async function addSkeleton(rootfs: string): Promise<void> {
+  await chmod(rootfs, 0o755);
+  const folders = [
+    'etc',
+    'usr/bin',
+    'usr/sbin',
+    'usr/lib',
+    'usr/lib64',
+    'usr/share/drayage',
+    APP_FOLDER,
+    ...MOUNT_POINTS,
+  ];
+  for (const folder of folders) await mkdir(join(rootfs, folder), { recursive: true });
+  for (const name of ['bin', 'sbin', 'lib', 'lib64']) await symlink(`usr/${name}`, join(rootfs, name));
+  await writeFile(join(rootfs, 'etc/passwd'), 'root:x:0:0:root:/:/sbin/nologin\n');
+  await writeFile(join(rootfs, 'etc/group'), 'root:x:0:\n');
+}
+
+async function addNode(rootfs: string, copier: LibraryCopier): Promise<void> {
+  const from = join(nodeModules, `node-linux-${process.arch}`);
+  const node = join(rootfs, 'usr/bin/node');
+  await copyStripped(join(from, 'bin/node'), node, 0o755);
+  await copier.addNeedsOf(node);
+  await addFile(join(from, 'LICENSE'), join(rootfs, 'usr/share/doc/node/copyright'));
+}
+
+/** The prebuilt library for glibc, and of the loaders in JavaScript those that lead to it. */
+async function addKoffi(rootfs: string, copier: LibraryCopier): Promise<void> {
+  const to = join(rootfs, APP_FOLDER, 'node_modules');
+  const loader = ['package.json', 'index.cjs', 'LICENSE.txt', 'src/koffi/index.cjs'];
+  for (const name of loader) await addFile(join(nodeModules, 'koffi', name), join(to, 'koffi', name));
+  await cp(join(nodeModules, 'koffi/src/koffi/src'), join(to, 'koffi/src/koffi/src'), {
+    recursive: true,
+    filter: (path) => !/\.[^/]+$/.test(path) || path.endsWith('.cjs'),
+  });
+  const prebuilt = `@koromix/koffi-linux-${process.arch}`;
+  const library = `linux_${process.arch}/koffi.node`;
+  for (const name of ['package.json', 'index.js', library]) {
+    await addFile(join(nodeModules, prebuilt, name), join(to, prebuilt, name));
+  }
+  await copier.addNeedsOf(join(to, prebuilt, library));
+}
+
+async function addDebian(debian: string, rootfs: string, copier: LibraryCopier): Promise<void> {
+  const extensions = `usr/lib/*-linux-*/xtables/libxt_{${EXTENSIONS.join(',')}}.so`;
+  for (const pattern of [...CODE, extensions]) {
+    for await (const path of glob(pattern, { cwd: debian })) await copier.copy(path);
+  }
+  for await (const path of glob(TEXTS, { cwd: debian })) await addFile(join(debian, path), join(rootfs, path));
+  for (const [name, program] of Object.entries(COMMANDS)) await symlink(program, join(rootfs, 'usr/sbin', name));
+}
+
+async function addFile(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  await copyFile(from, to);
+}
