@@ -106,7 +106,7 @@ function missingDebianPackages(names) {
 /** Fetches what is missing. Only one process at a time runs this (see `ensure`). */
 function install(packages) {
   if (!npmPackagesPresent()) {
-    const flags = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
+    const flags = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
     // Started by npm, we have its path; started by hand, there is one on the PATH.
     const npm = process.env.npm_execpath;
     const done = npm ? succeeds(process.execPath, [npm, ...flags]) : succeeds('npm', flags);
