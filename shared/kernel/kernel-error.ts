@@ -1,0 +1,27 @@
+import { PluginError } from '../errors.ts';
+import { errnoName, errnoText } from './syscalls.ts';
+
+/**
+ * The kernel refused something. `what` says what was attempted on what ("add route 10.1.0.0/24 on link 3"), `reason`
+ * is the kernel's own explanation (extended acknowledgement) when it gave one.
+ */
+export class KernelError extends PluginError {
+  /** Positive errno. */
+  readonly errno: number;
+  /** Such as `EEXIST`. */
+  readonly errnoName: string;
+  readonly what: string;
+  readonly reason: string | undefined;
+
+  constructor(what: string, errno: number, reason?: string) {
+    super('KERNEL', { what: `to ${what}`, errno: errnoName(errno), reason: reason ?? errnoText(errno) });
+    this.errno = errno;
+    this.errnoName = errnoName(errno);
+    this.what = what;
+    this.reason = reason;
+  }
+}
+
+/** True when `error` is the kernel's refusal, with one of these errno names if any are given. */
+export const isKernelError = (error: unknown, ...names: string[]): error is KernelError =>
+  error instanceof KernelError && (names.length === 0 || names.includes(error.errnoName));

@@ -1,0 +1,291 @@
+import { closeSync } from 'node:fs';
+import { demand, eachAttribute, eachMessage, type Message, MessageWriter, readText } from './attribute.ts';
+import { KernelError } from './kernel-error.ts';
+import { insideNetns } from './netns.ts';
+import { bind, connect, receive, SystemCallError, send, setSocketOption, socket, waitReadable } from './syscalls.ts';
+
+/**
+ * A netlink socket with synchronous transactions. The kernel handles a request inside send(2), so that the answer is
+ * there when send returns: no wait, no promise, 7 µs for a route.
+ * Kernel source: net/netlink/af_netlink.c, include/uapi/linux/netlink.h.
+ */
+
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
+const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
+const MSG_TRUNC = 0x20;
+const MSG_DONTWAIT = 0x40;
+
+const NLMSG_ERROR = 2;
+const NLMSG_DONE = 3;
+const NLMSGERR_ATTR_MSG = 1;
+
+const NLM_F_REQUEST = 0x1;
+const NLM_F_ACK = 0x4;
+const NLM_F_DUMP_INTR = 0x10;
+const NLM_F_DUMP = 0x300;
+const NLM_F_CAPPED = 0x100;
+const NLM_F_ACK_TLVS = 0x200;
+
+/** For requests that make things: refuse what exists, replace it, or make what is missing. */
+export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
+
+const EBADMSG = 74;
+const ENOBUFS = 105;
+const EAGAIN = 11;
+const EINTR = 4;
+const ETIMEDOUT = 110;
+
+/** Acknowledgements of so many messages always fit the receive buffer. */
+const BATCH = 64;
+const DUMP_ATTEMPTS = 10;
+/** The kernel answers in-line; this is only a net below that. */
+const ANSWER_TIMEOUT_MS = 2000;
+
+/** One message to the kernel. Made by the builders in link.ts, address.ts and so on; run by `Netlink`. */
+export interface Request {
+  readonly type: number;
+  /** NLM_F_CREATE and the like; NLM_F_REQUEST and NLM_F_ACK are added. */
+  readonly flags: number;
+  /** What is attempted on what, for errors: "add route 10.1.0.0/24 dev eth0". */
+  readonly what: string;
+  /** Writes the fixed body and the attributes. Throws RangeError on values that cannot be expressed. */
+  write(writer: MessageWriter): void;
+}
+
+export interface NetlinkOptions {
+  /** Descriptor of the network namespace to talk to; the thread's own when absent. */
+  readonly netns?: number;
+  /** Multicast groups to listen to (monitor). */
+  readonly groups?: readonly number[];
+  /** Bytes; 1 MiB unless told. Forced over net.core.rmem_max. */
+  readonly receiveBuffer?: number;
+}
+
+export class Netlink implements Disposable {
+  readonly fd: number;
+  readonly #writer = new MessageWriter(16384);
+  #buffer = Buffer.alloc(65536);
+  #sequence = 1;
+  #open = true;
+
+  /** `protocol`: NETLINK_ROUTE (0), NETLINK_NETFILTER (12) …. Throws KernelError. */
+  constructor(protocol: number, options: NetlinkOptions = {}) {
+    const open = (): number => openSocket(protocol, options);
+    this.fd = options.netns === undefined ? open() : insideNetns(options.netns, open);
+  }
+
+  close(): void {
+    if (this.#open) closeSync(this.fd);
+    this.#open = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /**
+   * Runs requests in order, many in one send. All are attempted, also after one that failed; the first failure is
+   * thrown when all are done. A request that cannot be expressed (RangeError) stops everything before anything is sent.
+   */
+  run(...requests: readonly Request[]): void {
+    for (const failure of this.attempt(requests)) if (failure !== undefined) throw failure;
+  }
+
+  /** Like `run`, but answers one slot a request: undefined when it succeeded. */
+  attempt(requests: readonly Request[]): (KernelError | undefined)[] {
+    const failures: (KernelError | undefined)[] = [];
+    for (let at = 0; at < requests.length; at += BATCH) {
+      failures.push(...this.#transact(requests.slice(at, at + BATCH), ignore));
+    }
+    return failures;
+  }
+
+  /** A request whose answer is one message. Throws KernelError; undefined when the kernel only said "done". */
+  ask<T>(request: Request, parse: (message: Message) => T): T | undefined {
+    let answer: T | undefined;
+    const [failure] = this.#transact([request], (message) => {
+      answer ??= parse(message);
+    });
+    if (failure !== undefined) throw failure;
+    return answer;
+  }
+
+  /**
+   * A whole table. `parse` answers undefined for messages to leave out. When the table changed under the dump, or the
+   * receive buffer overflowed, the dump starts again, up to ten times; then it throws KernelError EINTR.
+   */
+  dump<T>(request: Request, parse: (message: Message) => T | undefined): T[] {
+    for (let round = 0; round < DUMP_ATTEMPTS; round++) {
+      const found = this.#dumpOnce(request, parse);
+      if (found !== undefined) return found;
+    }
+    throw new KernelError(request.what, EINTR, `the table changed during each of ${DUMP_ATTEMPTS} readings`);
+  }
+
+  /** Undefined: interrupted, to be tried again. */
+  #dumpOnce<T>(request: Request, parse: (message: Message) => T | undefined): T[] | undefined {
+    const sequence = this.#sequence;
+    this.#send([request], NLM_F_REQUEST | NLM_F_DUMP);
+    const found: T[] = [];
+    let ended = false;
+    let broken = false;
+    let failure: KernelError | undefined;
+    while (!ended) {
+      const datagram = this.#receive(request.what);
+      if (datagram === undefined) return undefined;
+      eachMessage(datagram, (message) => {
+        if (message.sequence !== sequence || ended) return;
+        if ((message.flags & NLM_F_DUMP_INTR) !== 0) broken = true;
+        if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
+          ended = true;
+          failure = failureOf(message, request.what);
+          return;
+        }
+        const parsed = parse(message);
+        if (parsed !== undefined) found.push(parsed);
+      });
+    }
+    if (failure !== undefined) throw failure;
+    return broken ? undefined : found;
+  }
+
+  #transact(requests: readonly Request[], visit: (message: Message) => void): (KernelError | undefined)[] {
+    const first = this.#sequence;
+    this.#send(requests, NLM_F_REQUEST | NLM_F_ACK);
+    const failures: (KernelError | undefined)[] = requests.map(() => undefined);
+    const answered = new Set<number>();
+    while (answered.size < requests.length) {
+      const datagram = this.#receive(requests[0]?.what ?? 'talk to the kernel');
+      if (datagram === undefined) return this.#lost(requests, failures, answered);
+      eachMessage(datagram, (message) => {
+        const slot = message.sequence - first;
+        const request = requests[slot];
+        if (request === undefined) return;
+        if (message.type !== NLMSG_ERROR) {
+          visit(message);
+          return;
+        }
+        answered.add(slot);
+        failures[slot] = failureOf(message, request.what);
+      });
+    }
+    return failures;
+  }
+
+  /** The receive buffer overflowed: every request was carried out, but for some nobody knows with which result. */
+  #lost(
+    requests: readonly Request[],
+    failures: (KernelError | undefined)[],
+    answered: ReadonlySet<number>,
+  ): (KernelError | undefined)[] {
+    return failures.map((failure, slot) =>
+      answered.has(slot)
+        ? failure
+        : new KernelError(requests[slot]?.what ?? '', ENOBUFS, 'the answer was lost, the outcome is unknown'),
+    );
+  }
+
+  #send(requests: readonly Request[], flags: number): void {
+    const writer = this.#writer;
+    writer.reset();
+    for (const request of requests) {
+      writer.begin(request.type, request.flags | flags, this.#sequence);
+      this.#sequence = (this.#sequence % 0x7fffffff) + 1;
+      request.write(writer);
+      writer.finish();
+    }
+    const bytes = writer.bytes;
+    try {
+      send(this.fd, bytes, bytes.length);
+    } catch (error) {
+      throw translate(error, requests[0]?.what ?? 'talk to the kernel');
+    }
+  }
+
+  /** One datagram, valid until the next call; undefined when something was lost (then everything stale is drained). */
+  #receive(what: string): Buffer | undefined {
+    for (;;) {
+      const length = receive(this.fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
+      if (length >= 0 && length <= this.#buffer.length) return this.#buffer.subarray(0, length);
+      if (length > this.#buffer.length) {
+        this.#buffer = Buffer.alloc(length * 2);
+        this.#drain();
+        return undefined;
+      }
+      if (length === -ENOBUFS) {
+        this.#drain();
+        return undefined;
+      }
+      if (length !== -EAGAIN) throw new KernelError(what, -length);
+      if (!waitReadable(this.fd, ANSWER_TIMEOUT_MS))
+        throw new KernelError(what, ETIMEDOUT, 'the kernel did not answer');
+    }
+  }
+
+  /** Empties the socket: a dump under way goes on until its end, which is where the next one may begin. */
+  #drain(): void {
+    for (;;) {
+      const length = receive(this.fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
+      if (length < 0 && length !== -ENOBUFS) return;
+    }
+  }
+}
+
+const ignore = (): undefined => undefined;
+
+/** The refusal in an acknowledgement or at the end of a dump; undefined when it says that all went well. */
+const failureOf = (message: Message, what: string): KernelError | undefined => {
+  const { body } = message;
+  if (body.length < 4) return message.type === NLMSG_DONE ? undefined : new KernelError(what, EBADMSG);
+  const errno = -body.readInt32LE(0);
+  if (errno === 0) return undefined;
+  let reason: string | undefined;
+  if ((message.flags & NLM_F_ACK_TLVS) !== 0) {
+    eachAttribute(body, explanationAt(message), (type, value) => {
+      if (type === NLMSGERR_ATTR_MSG) reason = readText(value).replace(/^Error: /, '');
+    });
+  }
+  return new KernelError(what, errno, reason);
+};
+
+/** Where the explanation begins: after the errno, and in an acknowledgement after (the header of) the request. */
+const explanationAt = (message: Message): number => {
+  if (message.type === NLMSG_DONE) return 4;
+  demand(message.body, 20);
+  if ((message.flags & NLM_F_CAPPED) !== 0) return 20;
+  return 4 + ((message.body.readUInt32LE(4) + 3) & ~3);
+};
+
+const translate = (error: unknown, what: string): unknown =>
+  error instanceof SystemCallError ? new KernelError(what, error.errno) : error;
+
+const openSocket = (protocol: number, options: NetlinkOptions): number => {
+  let fd = -1;
+  try {
+    fd = socket(AF_NETLINK, SOCK_RAW, protocol);
+    const kernel = Buffer.alloc(12);
+    kernel.writeUInt16LE(AF_NETLINK, 0);
+    bind(fd, kernel);
+    // A connected socket takes messages from the kernel only: no other process can forge answers.
+    connect(fd, kernel);
+    setSocketOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+    setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+    if (protocol === 0) setSocketOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, options.receiveBuffer ?? 1 << 20);
+    for (const group of options.groups ?? []) setSocketOption(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
+    return fd;
+  } catch (error) {
+    if (fd >= 0) closeSync(fd);
+    throw translate(error, 'open a netlink socket');
+  }
+};
