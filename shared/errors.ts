@@ -151,7 +151,7 @@ export const ERRORS = {
     retry: 'after',
   },
   PREFIX_IS_LOCAL: {
-    text: "{prefix} covers {address}, which is {what} and not the containers' to use.",
+    text: "{prefix} overlaps {address}, which is {what} and not the containers' to use.",
     fix: 'Choose another --subnet or pool.',
     retry: 'never',
   },
@@ -194,6 +194,11 @@ export const ERRORS = {
     text: 'The state folder {folder} is in use by another process[ ({owner})].',
     fix: 'Stop that process, or give this one a folder of its own.',
     retry: 'after',
+  },
+  STATE_VERSION: {
+    text: 'The state file {file} has version {found}, but this plugin knows versions up to {known}.',
+    fix: 'Install the newer plugin again, or move the file away to start with an empty state.',
+    retry: 'never',
   },
   STATE_WRITE: {
     text: 'The state could not be written to {file}[: {reason}].',
