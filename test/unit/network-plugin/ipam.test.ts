@@ -95,7 +95,7 @@ t.test('bad pools, options and address spaces are refused with what is wrong', a
   });
   await t.rejects(ipam.requestPool(pool({ pool: '10.64.3.1/24' }), context()), { code: 'CIDR_INVALID' });
   await t.rejects(ipam.requestPool(pool({ addressSpace: 'other' }), context()), { code: 'BAD_REQUEST' });
-  await t.rejects(ipam.requestPool(pool({ pool: '10.64.0.0/12', options: { pool: '10.80.0.0/12' } }), context()), {
+  await t.rejects(ipam.requestPool(pool({ pool: '10.64.0.0/16', options: { pool: '10.80.0.0/12' } }), context()), {
     code: 'POOL_INVALID',
     message: /--subnet names 10\.64\.0\.0\/16/,
   });

@@ -1,0 +1,74 @@
+import type { Context } from '../shared/context.ts';
+import type { Handler } from '../shared/plugin/server.ts';
+import { flag, optionalRecord } from '../shared/plugin/wire.ts';
+import type { StateStore } from '../shared/state/store.ts';
+import type { Drift } from './datapath/datapath.ts';
+import type { NetworkState } from './state.ts';
+
+/** One route of the cluster's pools, as a table shows it. */
+export interface RouteRow {
+  readonly prefix: string;
+  readonly pool?: string;
+  readonly host: string;
+  readonly nextHop: string;
+  readonly state: string;
+  readonly ours: boolean;
+}
+
+export interface AdminDeps {
+  readonly store: StateStore<NetworkState>;
+  routes(): readonly RouteRow[];
+  /** Settings (redacted), provider and version, in words. */
+  status(): Readonly<Record<string, unknown>>;
+  reconcile(repair: boolean, c: Context): Promise<readonly Drift[]>;
+}
+
+const PROTOCOLS: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
+
+/** What the `drayage` command asks, on a socket that only root may open. Answers come from local state. */
+export function adminMethods(deps: AdminDeps): Record<string, Handler> {
+  const { store } = deps;
+  return {
+    '/Drayage.Ports': async () => ({
+      Ports: [...store.all('endpoints').values()].flatMap((endpoint) =>
+        endpoint.ports.map((port) => ({
+          Network: endpoint.network,
+          Endpoint: endpoint.id,
+          Protocol: PROTOCOLS[port.protocol] ?? String(port.protocol),
+          HostIP: port.hostIp,
+          HostPort: port.hostPort,
+          Target: `${port.targetIp.includes(':') ? `[${port.targetIp}]` : port.targetIp}:${port.targetPort}`,
+        })),
+      ),
+    }),
+    '/Drayage.Networks': async () => ({
+      Networks: [...store.all('networks').values()].map((network) => ({
+        Network: network.id,
+        Prefixes: network.prefixes,
+        Pools: network.pools,
+        State: network.phase,
+        Endpoints: [...store.all('endpoints').values()].filter(({ network: id }) => id === network.id).length,
+        Masquerade: network.masquerade,
+        Ingress: network.ingress,
+        Allow: network.allow,
+        Internal: network.internal,
+      })),
+    }),
+    '/Drayage.Routes': async () => ({
+      Routes: deps.routes().map((route) => ({
+        Prefix: route.prefix,
+        Pool: route.pool ?? '',
+        NextHop: route.nextHop,
+        Host: route.host,
+        State: route.state,
+        Ours: route.ours,
+      })),
+    }),
+    '/Drayage.Status': async () => deps.status(),
+    '/Drayage.Reconcile': async (body, c) => {
+      const dryRun = flag(optionalRecord({ body }, 'body'), 'DryRun');
+      const drift = await deps.reconcile(!dryRun, c);
+      return { Drift: drift.map(({ what, repaired }) => ({ What: what, Repaired: repaired })) };
+    },
+  };
+}
