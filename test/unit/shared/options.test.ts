@@ -146,7 +146,7 @@ t.test('a required option that is missing is named', async (t) => {
   const needed = { node: option.text({ help: 'Name.', required: true }) };
   t.match(
     textOf(() => parseOptions(needed, {}, 'network option')),
-    /node= is not valid: it is required/,
+    /node="" is not valid: it is required/,
   );
   const node: string = parseOptions(needed, { node: 'a' }, 'x').node;
   t.equal(node, 'a');

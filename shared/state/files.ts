@@ -1,0 +1,53 @@
+import { chmod, type FileHandle, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** Node's code of an error, such as ENOSPC, or else its text. */
+export const reasonOf = (error: unknown): string => {
+  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? code : String(error instanceof Error ? error.message : error);
+};
+
+export const readIfThere = async (file: string): Promise<Buffer | undefined> => {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    if (reasonOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+};
+
+/** Makes a folder that only its owner may look into. */
+export const makeFolder = async (folder: string): Promise<void> => {
+  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (made !== undefined) await syncFolder(dirname(made));
+  else if (((await stat(folder)).mode & 0o077) !== 0) await chmod(folder, 0o700);
+};
+
+const syncFolder = async (folder: string): Promise<void> => {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+};
+
+/** Writes fewer bytes than asked (a full disk) are carried on until all are written or an error says why not. */
+export const writeAll = async (file: FileHandle, bytes: Buffer): Promise<void> => {
+  for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
+};
+
+/** Write beside it, fsync, rename, fsync the folder. `renamed` is called when the old content may be gone. */
+export const replaceFile = async (path: string, bytes: Buffer, renamed: () => void): Promise<void> => {
+  const temporary = `${path}.new`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await writeAll(file, bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  renamed();
+  await rename(temporary, path);
+  await syncFolder(dirname(path));
+};
