@@ -132,6 +132,25 @@ export class Netlink implements Disposable {
     throw new KernelError(request.what, EINTR, `the table changed during each of ${DUMP_ATTEMPTS} readings`);
   }
 
+  /**
+   * Visits what has arrived of the groups that the socket listens to, at most about `limit` messages, without waiting.
+   * `overflow`: the kernel dropped events; only a fresh dump tells what is.
+   */
+  takeEvents(visit: (message: Message) => void, limit: number): 'empty' | 'more' | 'overflow' {
+    let seen = 0;
+    while (seen < limit) {
+      const length = receive(this.fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
+      if (length === -EAGAIN) return 'empty';
+      if (length === -ENOBUFS || length > this.#buffer.length) return 'overflow';
+      if (length < 0) throw new KernelError('receive events', -length);
+      eachMessage(this.#buffer.subarray(0, length), (message) => {
+        seen++;
+        visit(message);
+      });
+    }
+    return 'more';
+  }
+
   /** Undefined: interrupted, to be tried again. */
   #dumpOnce<T>(request: Request, parse: (message: Message) => T | undefined): T[] | undefined {
     const sequence = this.#sequence;
