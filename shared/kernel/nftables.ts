@@ -1,0 +1,109 @@
+import { PluginError } from '../errors.ts';
+import { insideNetns } from './netns.ts';
+import { type Foreign, loadLibrary } from './syscalls.ts';
+
+/**
+ * nftables by way of libnftables, in this process: 0.14 ms for adding an element, against 5 ms for starting `nft`.
+ *
+ * How it fails: what nft would print becomes the error; a script is one transaction, so a failure changes nothing.
+ * The library ends the process when it is out of memory or cannot open a netlink socket, which the kernel would do to
+ * us anyway, or which the next start finds too. It knows no deadline; the kernel answers in-line.
+ */
+export interface Nftables {
+  /**
+   * Runs commands as one transaction and answers what they print (listings). The text must be made of validated parts.
+   * Errors: FIREWALL with nft's words; `what` says in them what was attempted.
+   */
+  run(script: string, what: string): string;
+  close(): void;
+}
+
+const SONAME = 'libnftables.so.1';
+const STATELESS = 1 << 2;
+/** Protocols as numbers: their names come from /etc/protocols, which a small image does not have. */
+const NUMERIC_PROTOCOL = 1 << 7;
+
+interface Library {
+  readonly create: Foreign;
+  readonly free: Foreign;
+  readonly bufferOutput: Foreign;
+  readonly bufferErrors: Foreign;
+  readonly output: Foreign;
+  readonly errors: Foreign;
+  readonly setFlags: Foreign;
+  readonly run: Foreign;
+}
+
+let loaded: Library | undefined;
+
+const library = (): Library => {
+  if (loaded !== undefined) return loaded;
+  let symbol: (prototype: string) => Foreign;
+  try {
+    symbol = loadLibrary(SONAME);
+  } catch (cause) {
+    const reason = `${SONAME} is not installed (Debian: libnftables1)`;
+    throw new PluginError('FIREWALL', { what: 'to start', reason }, { cause });
+  }
+  loaded = {
+    create: symbol('void *nft_ctx_new(uint32_t flags)'),
+    free: symbol('void nft_ctx_free(void *ctx)'),
+    bufferOutput: symbol('int nft_ctx_buffer_output(void *ctx)'),
+    bufferErrors: symbol('int nft_ctx_buffer_error(void *ctx)'),
+    output: symbol('const char *nft_ctx_get_output_buffer(void *ctx)'),
+    errors: symbol('const char *nft_ctx_get_error_buffer(void *ctx)'),
+    setFlags: symbol('void nft_ctx_output_set_flags(void *ctx, uint32_t flags)'),
+    run: symbol('int nft_run_cmd_from_buffer(void *ctx, const char *commands)'),
+  };
+  return loaded;
+};
+
+/** The first line of nft's message: the rest repeats the script. */
+const firstLine = (text: string): string =>
+  (text.split('\n')[0] ?? '').replace(/^(?:\S+:\d+:\d+-\d+: )?Error: /, '').trim();
+
+class LibraryNftables implements Nftables {
+  readonly #library: Library;
+  #context: bigint | undefined;
+
+  constructor(found: Library, context: bigint) {
+    this.#library = found;
+    this.#context = context;
+    found.bufferOutput(context);
+    found.bufferErrors(context);
+    found.setFlags(context, STATELESS | NUMERIC_PROTOCOL);
+  }
+
+  run(script: string, what: string): string {
+    const context = this.#context;
+    if (context === undefined) throw new PluginError('FIREWALL', { what, reason: 'it was closed' });
+    const status = this.#library.run(context, script);
+    // Both buffers are taken each time: taking is what empties them.
+    const output = String(this.#library.output(context) ?? '');
+    const errors = String(this.#library.errors(context) ?? '');
+    if (status !== 0)
+      throw new PluginError('FIREWALL', { what, reason: firstLine(errors) }, { cause: new Error(errors) });
+    return output;
+  }
+
+  close(): void {
+    if (this.#context !== undefined) this.#library.free(this.#context);
+    this.#context = undefined;
+  }
+}
+
+/**
+ * Opens nftables of the calling thread's network namespace, or of the one that the descriptor `netns` stands for: the
+ * netlink socket stays in it. Errors: FIREWALL when the library is missing.
+ */
+export const openNftables = (netns?: number): Nftables => {
+  const found = library();
+  const open = (): Nftables => {
+    const context = found.create(0);
+    if (typeof context !== 'bigint' || context === 0n) {
+      throw new PluginError('FIREWALL', { what: 'to start', reason: `${SONAME} gave no context` });
+    }
+    return new LibraryNftables(found, context);
+  };
+  return netns === undefined ? open() : insideNetns(netns, open);
+};
