@@ -1,0 +1,135 @@
+import t from 'tap';
+import type { Drift } from '../../../network-plugin/datapath/datapath.ts';
+import { Reconciler } from '../../../network-plugin/reconcile.ts';
+import { PluginError } from '../../../shared/errors.ts';
+import { silentLogger } from '../../../shared/log.ts';
+import { bench, context } from './fakes.ts';
+
+const NET = 'a'.repeat(64);
+const END = 'c'.repeat(64);
+
+const withReconciler = (dryRun = false) => {
+  const all = bench();
+  const reconciler = new Reconciler({
+    ...all,
+    routes: Object.assign(all.routes, { reconcile: async (): Promise<Drift[]> => [] }),
+    ports: { restore: async () => [] },
+    log: silentLogger,
+    dryRun,
+    now: () => all.clock.now,
+  });
+  return { ...all, reconciler };
+};
+
+type Bench = ReturnType<typeof withReconciler>;
+
+/** A network on a pool of our IPAM with one container. */
+const populate = async ({ driver, ipam }: Bench) => {
+  const pool = await ipam.requestPool(
+    { addressSpace: 'vpc', pool: undefined, range: undefined, options: {}, v6: false },
+    context(),
+  );
+  const gateway = await ipam.requestAddress({ pool: pool.id, address: undefined, gateway: true }, context());
+  const pools = [{ addressSpace: 'vpc', pool: pool.pool, gateway, auxiliary: [] }];
+  await driver.createNetwork({ id: NET, options: {}, internal: false, pools }, context());
+  const address = (await ipam.requestAddress({ pool: pool.id, address: undefined, gateway: false }, context())).split('/')[0];
+  await driver.createEndpoint({ id: END, network: NET, address, address6: undefined, mac: undefined }, context());
+  await driver.join(NET, END, undefined, context());
+  return { pool, address };
+};
+
+const whats = (drift: readonly Drift[]): string[] => drift.map(({ what }) => what);
+
+t.test('a steady state is left alone', async (t) => {
+  const all = withReconciler();
+  await populate(all);
+  all.clock.now += 3_600_000;
+  t.same(await all.reconciler.run(true, context()), []);
+  t.same([all.store.all('networks').size, all.store.all('endpoints').size, all.routes.held.size], [1, 1, 1]);
+});
+
+t.test('an endpoint whose container is gone is collected at the second look, with its address', async (t) => {
+  const all = withReconciler();
+  const { address } = await populate(all);
+  all.path.attached.clear();
+  t.same(await all.reconciler.run(true, context()), [], 'young: the engine may still be at it');
+  all.clock.now += 3_600_000;
+  t.same(await all.reconciler.run(true, context()), [], 'seen once');
+  t.same(whats(await all.reconciler.run(true, context())), [
+    'endpoint cccccccccccc has no container any more',
+    `no container has the address ${address} any more`,
+  ]);
+  t.same(await all.reconciler.run(true, context()), []);
+  t.equal(all.store.all('endpoints').size, 0);
+});
+
+t.test('at start a joined endpoint without a link goes at once, one that was being joined may be retried', async (t) => {
+  const all = withReconciler();
+  await populate(all);
+  all.path.attached.clear();
+  await all.store.update((tx) => {
+    const record = tx.get('endpoints', END);
+    if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joining' });
+  });
+  t.same(await all.reconciler.run(true, context(), true), []);
+  await all.store.update((tx) => {
+    const record = tx.get('endpoints', END);
+    if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joined' });
+  });
+  t.same(whats(await all.reconciler.run(true, context(), true)), ['endpoint cccccccccccc has no container any more']);
+});
+
+t.test('networks that were left half made or half deleted are taken away', async (t) => {
+  for (const phase of ['creating', 'deleting'] as const) {
+    const all = withReconciler();
+    await populate(all);
+    await all.store.update((tx) => {
+      const record = tx.get('networks', NET);
+      if (record !== undefined) tx.put('networks', NET, { ...record, phase });
+    });
+    t.same(whats(await all.reconciler.run(true, context(), true)), [`network aaaaaaaaaaaa was left ${phase}`]);
+    t.same([all.store.all('networks').size, all.store.all('endpoints').size, all.path.networks.size], [0, 0, 0]);
+  }
+});
+
+t.test('a pool that Docker never came back for is released, and one that it released takes its network along', async (t) => {
+  const all = withReconciler();
+  await all.ipam.requestPool({ addressSpace: 'vpc', pool: undefined, range: undefined, options: {}, v6: false }, context());
+  t.same(await all.reconciler.run(true, context()), []);
+  all.clock.now += 3_600_000;
+  t.equal((await all.reconciler.run(true, context())).length, 1);
+  t.same([all.store.all('pools').size, all.routes.held.size], [0, 0]);
+
+  const { pool } = await populate(all);
+  await all.ipam.releasePool(pool.id, context());
+  t.equal(all.routes.held.size, 1);
+  all.clock.now += 3_600_000;
+  t.equal((await all.reconciler.run(true, context())).length, 1);
+  t.same([all.store.all('networks').size, all.routes.held.size], [0, 0]);
+});
+
+t.test('a dry run reports and changes nothing', async (t) => {
+  const all = withReconciler();
+  await populate(all);
+  all.path.attached.clear();
+  t.match(await all.reconciler.run(false, context(), true), [{ repaired: false }]);
+  t.equal(all.store.all('endpoints').size, 1);
+});
+
+t.test('one part in trouble does not keep the others from being repaired', async (t) => {
+  const all = withReconciler();
+  await populate(all);
+  Object.assign(all.routes, {
+    reconcile: async () => {
+      throw new PluginError('PROVIDER_UNREACHABLE', { provider: 'etcd' });
+    },
+  });
+  all.path.attached.clear();
+  const drift = await all.reconciler.run(true, context(), true);
+  t.match(whats(drift), [/no container any more/, /^routes: PROVIDER_UNREACHABLE/]);
+});
+
+t.test('two passes at once are one', async (t) => {
+  const all = withReconciler();
+  t.equal(all.reconciler.run(true, context()), all.reconciler.run(true, context()));
+});
