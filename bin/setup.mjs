@@ -118,7 +118,7 @@ function install(packages) {
   if (process.getuid() !== 0) stop(`these Debian packages are missing: ${missing.join(' ')}. Install them as root.`);
   console.error(`drayage: installing Debian packages: ${missing.join(' ')}`);
   const apt = (...args) =>
-    succeeds('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], { DEBIAN_FRONTEND: 'noninteractive' });
+    succeeds('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', ...args], { DEBIAN_FRONTEND: 'noninteractive' });
   const get = () => apt('install', '-y', '--no-install-recommends', ...missing);
   // The package lists may be absent or old: refresh them only then.
   if (!get() && !(apt('update') && get()))

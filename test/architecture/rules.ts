@@ -69,7 +69,7 @@ export const reserved: readonly Reserved[] = [
   {
     what: 'process.env',
     pattern: /\bprocess\.env\b/,
-    allowed: /(^|\/)main\.ts$|^(test|bin|plugin-configs)\/|^shared\/plugin\/boot\.ts$/,
+    allowed: /(^|\/)main\.ts$|^(test|bin|plugin-configs)\/|^shared\/(plugin\/boot|kernel\/exec)\.ts$/,
   },
   { what: 'console', pattern: /\bconsole\.\w+\(/, allowed: /^(test|bin|docs|plugin-configs)\// },
 ];

@@ -1,0 +1,140 @@
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ask, CommandError, exit } from './client.ts';
+import { listing, table } from './table.ts';
+
+/** Where the command prints: one call a line or block, without the line end. */
+export interface Output {
+  out(text: string): void;
+  error(text: string): void;
+}
+
+interface Command {
+  readonly method: string;
+  readonly help: string;
+  /** Milliseconds. */
+  readonly timeout: number;
+  show(answer: Readonly<Record<string, unknown>>): string;
+  /** True when the answer itself means failure. */
+  failed?(answer: Readonly<Record<string, unknown>>): boolean;
+}
+
+const commands: Readonly<Record<string, Command>> = {
+  ports: {
+    method: '/Drayage.Ports',
+    help: 'published ports of this host (docker ps cannot show them)',
+    timeout: 10_000,
+    show: ({ Ports }) =>
+      table(list(Ports), ['HostIP', 'HostPort', 'Protocol', 'Target', 'Network', 'Endpoint'], 'No port is published.'),
+  },
+  networks: {
+    method: '/Drayage.Networks',
+    help: 'networks of this host with their pools and prefixes',
+    timeout: 10_000,
+    show: ({ Networks }) => table(list(Networks), [], 'This host has no vpc network.'),
+  },
+  routes: {
+    method: '/Drayage.Routes',
+    help: 'routes to the prefixes of every host',
+    timeout: 30_000,
+    show: ({ Routes }) => table(list(Routes), ['Prefix', 'NextHop', 'Host', 'State', 'Ours'], 'There are no routes.'),
+  },
+  status: {
+    method: '/Drayage.Status',
+    help: 'how the plugin is doing: version, provider, settings, last repair',
+    timeout: 10_000,
+    show: (answer) => listing(answer),
+  },
+  reconcile: {
+    method: '/Drayage.Reconcile',
+    help: 'compare state, kernel and provider now, and repair; --dry-run only compares',
+    timeout: 120_000,
+    show: ({ Drift }) => table(list(Drift), ['What', 'Repaired'], 'Everything is as it should be.'),
+    failed: ({ Drift }) =>
+      list(Drift).some((one) => typeof one === 'object' && one !== null && 'Repaired' in one && one.Repaired === false),
+  },
+};
+
+const usage = `Usage: drayage COMMAND [options]
+
+${Object.entries(commands)
+  .map(([name, { help }]) => `  ${name.padEnd(10)} ${help}`)
+  .join('\n')}
+
+Options:
+  --json          print the plugin's answer as JSON
+  --dry-run       with reconcile: say what differs and change nothing
+  --state FOLDER  the plugin's state folder (DRAYAGE_STATE, else /var/lib/drayage)
+  --help          this text
+
+Exit codes: 0 fine, 1 the plugin refused or could not repair something, 2 wrong usage, 3 the plugin cannot be reached.
+
+Examples:
+  drayage ports
+  drayage routes --json
+  drayage reconcile --dry-run
+  drayage status --state /srv/drayage`;
+
+/**
+ * Runs the command and answers its exit code.
+ * @param args what stands after `drayage`.
+ */
+export async function main(args: readonly string[], env: NodeJS.ProcessEnv, output: Output): Promise<number> {
+  try {
+    const { values, positionals } = parse(args);
+    const [name, ...rest] = positionals;
+    if (values.help) {
+      output.out(usage);
+      return exit.fine;
+    }
+    if (name === undefined) {
+      output.error(usage);
+      return exit.usage;
+    }
+    const command = find(name, rest, values['dry-run']);
+    const socket = join(values.state ?? env.DRAYAGE_STATE ?? '/var/lib/drayage', 'network', 'admin.sock');
+    const body = name === 'reconcile' ? { DryRun: values['dry-run'] } : {};
+    const answer = await ask(socket, command.method, body, command.timeout);
+    output.out(values.json ? JSON.stringify(answer, null, 2) : command.show(answer));
+    return !values['dry-run'] && command.failed?.(answer) === true ? exit.failed : exit.fine;
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    output.error(`drayage: ${error.message}`);
+    return error.exitCode;
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean', default: false },
+        'dry-run': { type: 'boolean', default: false },
+        state: { type: 'string' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+  } catch (error) {
+    // Node's own sentences are good, but end in a hint about `--`.
+    if (error instanceof TypeError)
+      throw new CommandError(`${error.message.split('. ')[0]}. See drayage --help.`, exit.usage);
+    throw error;
+  }
+}
+
+function find(name: string, rest: readonly string[], dryRun: boolean): Command {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command === undefined) {
+    throw new CommandError(`There is no command "${name}"; there are ${Object.keys(commands).join(', ')}.`, exit.usage);
+  }
+  if (rest.length > 0)
+    throw new CommandError(`"${rest[0]}" is not expected after ${name}. See drayage --help.`, exit.usage);
+  if (dryRun && name !== 'reconcile') throw new CommandError('--dry-run only goes with reconcile.', exit.usage);
+  return command;
+}
+
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}

@@ -1,0 +1,156 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import t, { type Test } from 'tap';
+import { ask } from '../../../bin/cli/client.ts';
+import { main } from '../../../bin/cli/main.ts';
+
+type Answer = { readonly status?: number; readonly body: unknown };
+
+/** Under /tmp: a unix socket's path has at most 107 bytes, and tap's own folders are longer. */
+function stateFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'drayage-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  mkdirSync(join(folder, 'network'));
+  return folder;
+}
+
+/** A plugin's admin socket that gives fixed answers, in a state folder of its own; it notes what it was asked. */
+async function fakePlugin(t: Test, answers: Readonly<Record<string, Answer>>) {
+  const state = stateFolder(t);
+  const asked: { readonly path: string; readonly body: string }[] = [];
+  const server = createServer((request, response) => {
+    let body = '';
+    request.setEncoding('utf8').on('data', (chunk: string) => {
+      body += chunk;
+    });
+    request.on('end', () => {
+      const path = request.url ?? '';
+      asked.push({ path, body });
+      const answer = answers[path] ?? { status: 404, body: { Err: '' } };
+      if (answer.body === undefined) return; // never answers
+      const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body);
+      response.writeHead(answer.status ?? 200).end(text);
+    });
+  });
+  const socket = join(state, 'network', 'admin.sock');
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { state, socket, asked };
+}
+
+/** Runs the command in this process. */
+async function drayage(state: string, ...args: readonly string[]) {
+  const lines: string[] = [];
+  const errors: string[] = [];
+  const code = await main(
+    args,
+    { DRAYAGE_STATE: state },
+    { out: (text) => lines.push(text), error: (text) => errors.push(text) },
+  );
+  return { code, out: lines.join('\n'), error: errors.join('\n') };
+}
+
+const port = { Network: 'web', Endpoint: '5f3a', Protocol: 'tcp', HostIP: '', HostPort: 8080, Target: '10.64.3.2:80' };
+
+t.test('ports are shown as a table, and as they came with --json', async (t) => {
+  const { state } = await fakePlugin(t, { '/Drayage.Ports': { body: { Ports: [port] } } });
+  const { code, out } = await drayage(state, 'ports');
+  t.equal(code, 0);
+  t.equal(
+    out,
+    [
+      'HOST IP  HOST PORT  PROTOCOL  TARGET        NETWORK  ENDPOINT',
+      '-        8080       tcp       10.64.3.2:80  web      5f3a',
+    ].join('\n'),
+  );
+  t.same(JSON.parse((await drayage(state, 'ports', '--json')).out), { Ports: [port] });
+});
+
+t.test('routes, networks and status are shown; nothing to show is said in words', async (t) => {
+  const { state } = await fakePlugin(t, {
+    '/Drayage.Routes': {
+      body: { Routes: [{ Prefix: '10.64.3.0/24', NextHop: '192.0.2.7', Host: 'b', State: 'active', Ours: false }] },
+    },
+    '/Drayage.Networks': { body: { Networks: null } },
+    '/Drayage.Status': { body: { Version: '0.1.0', Provider: { Name: 'etcd', Reachable: true }, Warnings: [] } },
+  });
+  t.match(
+    (await drayage(state, 'routes')).out,
+    /PREFIX +NEXT HOP +HOST +STATE +OURS\n10\.64\.3\.0\/24 +192\.0\.2\.7 +b +active +no/,
+  );
+  t.equal((await drayage(state, 'networks')).out, 'This host has no vpc network.');
+  t.equal(
+    (await drayage(state, 'status')).out,
+    'Version:  0.1.0\nProvider:\n  Name:      etcd\n  Reachable: yes\nWarnings: -',
+  );
+});
+
+t.test('reconcile hands --dry-run on, and fails when something could not be repaired', async (t) => {
+  const { state, asked } = await fakePlugin(t, {
+    '/Drayage.Reconcile': { body: { Drift: [{ What: 'route 10.64.3.2 is gone', Repaired: false }] } },
+  });
+  t.match(await drayage(state, 'reconcile', '--dry-run'), { code: 0, out: /route 10\.64\.3\.2 is gone +no/ });
+  t.match(await drayage(state, 'reconcile'), { code: 1, out: /is gone/ });
+  t.same(
+    asked.map(({ body }) => body),
+    ['{"DryRun":true}', '{"DryRun":false}'],
+  );
+});
+
+t.test("the plugin's own sentence is passed on, and control characters are not", async (t) => {
+  const { state } = await fakePlugin(t, {
+    '/Drayage.Status': { status: 500, body: { Err: 'NOT_READY: The plugin is still starting.' } },
+    '/Drayage.Ports': { body: { Ports: [{ ...port, Network: 'we\u001b[31mb\u0007\n' }] } },
+    '/Drayage.Routes': { body: 'not JSON' },
+  });
+  t.same(await drayage(state, 'status'), {
+    code: 1,
+    out: '',
+    error: 'drayage: NOT_READY: The plugin is still starting.',
+  });
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: their absence is the point
+  t.notMatch((await drayage(state, 'ports')).out.replaceAll('\n', ''), /[\u0000-\u001f]/);
+  t.match(await drayage(state, 'routes'), { code: 1, error: /HTTP 200 and no explanation/ });
+  t.match(await drayage(state, 'networks'), { code: 1, error: /older than this command/ });
+});
+
+t.test('a plugin that is not there, or not answering, is told apart from a refusal', async (t) => {
+  const empty = stateFolder(t);
+  t.match(await drayage(empty, 'ports'), {
+    code: 3,
+    error: /^drayage: There is no .*admin\.sock\. Is the plugin enabled/,
+  });
+  writeFileSync(join(empty, 'network', 'admin.sock'), '');
+  t.match(await drayage(empty, 'ports'), { code: 3, error: /Nobody answers at/ });
+  const { socket } = await fakePlugin(t, { '/Drayage.Ports': { body: undefined } });
+  t.match(await drayage(`/tmp/${'x'.repeat(100)}`, 'ports'), { code: 3, error: /longer than the 107 bytes/ });
+  await t.rejects(ask(socket, '/Drayage.Ports', {}, 100), { message: /did not answer within 0\.1 s/, exitCode: 3 });
+});
+
+t.test('wrong usage is explained', async (t) => {
+  t.match(await drayage('/nowhere'), { code: 2, error: /^Usage: drayage COMMAND/ });
+  t.match(await drayage('/nowhere', '--help'), { code: 0, out: /Examples:/ });
+  t.match(await drayage('/nowhere', 'port'), { code: 2, error: /no command "port"; there are ports, networks/ });
+  t.match(await drayage('/nowhere', 'ports', 'all'), { code: 2, error: /"all" is not expected/ });
+  t.match(await drayage('/nowhere', 'ports', '--dry-run'), { code: 2, error: /only goes with reconcile/ });
+  t.match(await drayage('/nowhere', 'ports', '--jsno'), { code: 2, error: /Unknown option '--jsno'\. See/ });
+});
+
+t.test('bin/drayage runs through a link from anywhere', async (t) => {
+  const { state } = await fakePlugin(t, { '/Drayage.Ports': { body: { Ports: [] } } });
+  const folder = join(state, 'bin');
+  mkdirSync(folder);
+  symlinkSync(join(import.meta.dirname, '../../../bin/drayage'), join(folder, 'drayage'));
+  const { stdout } = await promisify(execFile)(join(folder, 'drayage'), ['ports', '--state', state], {
+    cwd: '/',
+    timeout: 20_000,
+  });
+  t.equal(stdout, 'No port is published.\n');
+});
