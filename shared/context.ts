@@ -15,12 +15,12 @@ export interface Context {
 /** Epoch milliseconds of a clock that is not moved when somebody sets the time (NTP, a resumed machine). */
 export const now = (): number => performance.timeOrigin + performance.now();
 
-/** setTimeout takes no more (24 days). */
+/** setTimeout takes no more (24 days); a context that lives longer, such as a process's, needs no timer. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * A context that ends after `timeoutMs`, or with its parent when that is earlier. A child keeps the parent's request
- * id. The timer does not keep the process alive.
+ * id. The timer does not keep the process alive. `Infinity` makes one that ends with its parent only.
  */
 export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Context => {
   const requestId = parent?.requestId ?? randomBytes(3).toString('hex');
@@ -33,10 +33,9 @@ export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Co
     controller.abort(reason);
   };
   const withParent = (): void => end(parent?.signal.reason);
-  const timer = setTimeout(
-    () => end(deadlineError(timeoutMs, requestId)),
-    Math.min(Math.max(0, deadline - started), LONGEST_TIMER),
-  ).unref();
+  const wait = Math.max(0, deadline - started);
+  const timer =
+    wait > LONGEST_TIMER ? undefined : setTimeout(() => end(deadlineError(timeoutMs, requestId)), wait).unref();
   if (parent?.signal.aborted) withParent();
   else parent?.signal.addEventListener('abort', withParent);
   return { requestId, signal: controller.signal, deadline, log: parent === undefined ? log.child({ requestId }) : log };

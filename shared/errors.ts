@@ -185,6 +185,11 @@ export const ERRORS = {
     fix: 'Allowed: {allowed}[, for example: docker plugin set vpc {option}={example}].',
     retry: 'never',
   },
+  SOCKET_TAKEN: {
+    text: 'The socket {path} cannot be used[: {reason}].',
+    fix: 'Stop the process that listens there, or choose another path.',
+    retry: 'after',
+  },
   STATE_CORRUPT: {
     text: 'The state file {file} is damaged[: {reason}].',
     fix: '[It is kept as {kept}. ]{recovery}',
