@@ -66,7 +66,10 @@ export const elementsOfAll = (ports: readonly PublishedPort[]): Map<string, Elem
       const other = elements.get(place);
       if (other !== undefined && other.value !== element.value) {
         const reason = `it leads to ${other.value?.replace(' . ', ' port ')} already`;
-        throw new PluginError('FIREWALL', { what: `port ${port.hostPort} of endpoint ${port.endpoint.slice(0, 12)}`, reason });
+        throw new PluginError('FIREWALL', {
+          what: `port ${port.hostPort} of endpoint ${port.endpoint.slice(0, 12)}`,
+          reason,
+        });
       }
       elements.set(place, element);
     }

@@ -88,7 +88,10 @@ export const compilePolicy = (model: FirewallModel): Policy => {
 
 const rulesOf = (network: NetworkPolicy): NetworkRules => {
   if (!/^[A-Za-z0-9]+$/.test(network.id)) {
-    throw new PluginError('FIREWALL', { what: `network ${network.id}`, reason: 'its id has other than letters and digits' });
+    throw new PluginError('FIREWALL', {
+      what: `network ${network.id}`,
+      reason: 'its id has other than letters and digits',
+    });
   }
   return {
     tag: network.id.slice(0, TAG_LENGTH),

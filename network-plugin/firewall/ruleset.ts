@@ -11,7 +11,8 @@ const FIELD = { 4: 'ip', 6: 'ip6' } as const;
 
 type Lines = readonly string[];
 
-const block = (head: string, lines: Lines): string => `\t${head} {\n${lines.map((line) => `\t\t${line}\n`).join('')}\t}\n`;
+const block = (head: string, lines: Lines): string =>
+  `\t${head} {\n${lines.map((line) => `\t\t${line}\n`).join('')}\t}\n`;
 
 const elementsLine = (elements: Lines): Lines =>
   elements.length === 0 ? [] : [`elements = { ${[...elements].sort().join(', ')} }`];
@@ -29,13 +30,21 @@ const prefixSetBlocks = (name: string, set: PrefixSet): Lines =>
   );
 
 /** Which chain a packet goes to, by a prefix. */
-const verdictMap = (name: string, networks: readonly NetworkRules[], verdict: (n: NetworkRules) => string | undefined) =>
+const verdictMap = (
+  name: string,
+  networks: readonly NetworkRules[],
+  verdict: (n: NetworkRules) => string | undefined,
+) =>
   FAMILIES.map((family) => {
     const elements = networks.flatMap((network) => {
       const to = verdict(network);
       return to === undefined ? [] : network.prefixes[family].map((prefix) => `${prefix} : ${to}`);
     });
-    return block(`map ${name}${family}`, [`type ipv${family}_addr : verdict`, 'flags interval', ...elementsLine(elements)]);
+    return block(`map ${name}${family}`, [
+      `type ipv${family}_addr : verdict`,
+      'flags interval',
+      ...elementsLine(elements),
+    ]);
   });
 
 const PORT_TYPES: Readonly<Record<PortSet, string>> = {

@@ -139,4 +139,3 @@ export class Conntrack extends Netlink {
     if (failure !== undefined && !isKernelError(failure, 'ENOENT')) throw failure;
   }
 }
-

@@ -12,14 +12,18 @@ import { type Foreign, loadLibrary } from './syscalls.ts';
 export interface Nftables {
   /**
    * Runs commands as one transaction and answers what they print (listings). The text must be made of validated parts.
-   * Errors: FIREWALL with nft's words; `what` says in them what was attempted.
+   * Errors: FIREWALL with nft's words; `what` says in them what was attempted ("to add port 8080").
    */
   run(script: string, what: string): string;
+  /** The same, with a listing as JSON that holds the handles of rules (see libnftables-json(5)). */
+  json(script: string, what: string): string;
   close(): void;
 }
 
 const SONAME = 'libnftables.so.1';
 const STATELESS = 1 << 2;
+const HANDLE = 1 << 3;
+const JSON_OUTPUT = 1 << 4;
 /** Protocols as numbers: their names come from /etc/protocols, which a small image does not have. */
 const NUMERIC_PROTOCOL = 1 << 7;
 
@@ -71,12 +75,20 @@ class LibraryNftables implements Nftables {
     this.#context = context;
     found.bufferOutput(context);
     found.bufferErrors(context);
-    found.setFlags(context, STATELESS | NUMERIC_PROTOCOL);
   }
 
   run(script: string, what: string): string {
+    return this.#run(script, what, STATELESS | NUMERIC_PROTOCOL);
+  }
+
+  json(script: string, what: string): string {
+    return this.#run(script, what, JSON_OUTPUT | HANDLE | NUMERIC_PROTOCOL);
+  }
+
+  #run(script: string, what: string, flags: number): string {
     const context = this.#context;
     if (context === undefined) throw new PluginError('FIREWALL', { what, reason: 'it was closed' });
+    this.#library.setFlags(context, flags);
     const status = this.#library.run(context, script);
     // Both buffers are taken each time: taking is what empties them.
     const output = String(this.#library.output(context) ?? '');
