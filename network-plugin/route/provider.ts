@@ -44,15 +44,16 @@ export type RouteEvent =
   | { readonly kind: 'sync'; readonly routes: readonly Route[] }
   | { readonly kind: 'put'; readonly route: Route }
   | { readonly kind: 'remove'; readonly prefix: string }
-  /** Says nothing about routes: the last view stays good until a `sync` or `remove` says otherwise. */
-  | { readonly kind: 'unreachable'; readonly why: string };
+  /** These two say nothing about routes: the last view stays good until a `sync` or `remove` says otherwise. */
+  | { readonly kind: 'unreachable'; readonly why: string }
+  | { readonly kind: 'reachable' };
 
 /**
  * Where prefixes are claimed: the router, or what stands for it. A claim is the lock between hosts: however many
  * hosts ask at once, no two ever hold overlapping prefixes.
  *
  * Errors of every call with I/O: PROVIDER_UNREACHABLE (retry with back-off; for a writing call the outcome is open),
- * PROVIDER_REFUSED (credentials or rights; retrying does not help), DEADLINE.
+ * PROVIDER_AUTH (credentials or rights; retrying does not help), DEADLINE.
  */
 export interface RouteProvider {
   readonly name: string;

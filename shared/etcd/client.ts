@@ -170,9 +170,9 @@ export class EtcdClient {
     };
   }
 
-  /** The next call goes to another endpoint, where there is one. */
-  giveUpEndpoint(): void {
-    this.#transport.giveUp();
+  /** The next call goes to another endpoint than this one, where there is one. */
+  giveUp(endpoint: string): void {
+    this.#transport.giveUp(endpoint);
   }
 
   close(): void {

@@ -31,7 +31,8 @@ export class EtcdTransport {
   readonly #endpoints: readonly URL[];
   readonly #attemptMs: number;
   #current = 0;
-  #agent: http.Agent | undefined;
+  /** By endpoint. */
+  readonly #agents = new Map<URL, http.Agent>();
   #token: string | undefined;
   #login: Promise<void> | undefined;
 
@@ -44,35 +45,45 @@ export class EtcdTransport {
 
   /** The endpoint that the next request goes to, without any credentials in it. */
   get endpoint(): string {
-    return this.#at(0).origin;
+    return this.#at(this.#current).origin;
   }
 
   /** A call with one answer. Errors: EtcdError; `unreachable` also when the context ended while waiting. */
   async call<T>(path: string, body: object, c: Context): Promise<T> {
     const failures: string[] = [];
     for (let tried = 0; tried < this.#endpoints.length; tried += 1) {
+      const endpoint = this.#at(this.#current);
       try {
-        return await this.#authorised<T>(path, body, c);
+        return await this.#authorised<T>(endpoint, path, body, c);
       } catch (error) {
         if (!(error instanceof EtcdError) || error.kind !== 'unreachable') throw error;
         failures.push(error.message);
-        this.giveUp();
+        this.giveUp(endpoint.origin);
         if (remaining(c) === 0) break;
       }
     }
     throw new EtcdError('unreachable', failures.join('; '));
   }
 
-  /** Leaves the current endpoint for the next one; connections and certificates are made anew. */
-  giveUp(): void {
+  /** Leaves this endpoint for the next one, unless that was done already; certificates are read anew. */
+  giveUp(origin: string): void {
+    const endpoint = this.#at(this.#current);
+    if (endpoint.origin !== origin) return;
     this.#current = (this.#current + 1) % this.#endpoints.length;
-    this.#agent?.destroy();
-    this.#agent = undefined;
+    this.#drop(endpoint);
   }
 
   close(): void {
-    this.#agent?.destroy();
-    this.#agent = undefined;
+    for (const endpoint of [...this.#agents.keys()]) this.#drop(endpoint);
+  }
+
+  /** Closes the connections that nobody uses; the others end with their request, for the agent is no longer known. */
+  #drop(endpoint: URL): void {
+    const agent = this.#agents.get(endpoint);
+    this.#agents.delete(endpoint);
+    if (agent === undefined) return;
+    agent.maxFreeSockets = 0;
+    for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   }
 
   /**
@@ -85,8 +96,8 @@ export class EtcdTransport {
     handlers: { onMessage(message: unknown): void; onEnd(error: EtcdError): void },
     c: Context,
   ): Promise<() => void> {
-    await this.#logIn(c);
-    const endpoint = this.#at(0);
+    const endpoint = this.#at(this.#current);
+    await this.#logIn(endpoint, c);
     // A stream has a connection of its own, which nothing else waits for and which outlives the agent.
     const request = this.#request(endpoint, path, body, this.#newAgent(endpoint, { keepAlive: false }), {
       // A member that has lost its cluster ends the watch instead of falling silent.
@@ -141,31 +152,31 @@ export class EtcdTransport {
     end(errorOf(wire));
   }
 
-  #at(offset: number): URL {
-    const found = this.#endpoints[(this.#current + offset) % this.#endpoints.length];
+  #at(index: number): URL {
+    const found = this.#endpoints[index];
     if (found === undefined) throw new EtcdError('refused', 'no endpoint is set');
     return found;
   }
 
-  async #authorised<T>(path: string, body: object, c: Context): Promise<T> {
-    await this.#logIn(c);
-    const first = await this.#send(path, body, c);
+  async #authorised<T>(endpoint: URL, path: string, body: object, c: Context): Promise<T> {
+    await this.#logIn(endpoint, c);
+    const first = await this.#send(endpoint, path, body, c);
     if (first.status === 200) return parse<T>(first);
     const wire = parse<WireError>(first);
     if (!isStaleToken(wire) || this.#options.username === undefined) throw errorOf(wire);
     this.#token = undefined;
-    await this.#logIn(c);
-    const second = await this.#send(path, body, c);
+    await this.#logIn(endpoint, c);
+    const second = await this.#send(endpoint, path, body, c);
     if (second.status !== 200) throw errorOf(parse<WireError>(second));
     return parse<T>(second);
   }
 
   /** Gets a token unless there is one; callers at the same time share the one request. */
-  async #logIn(c: Context): Promise<void> {
+  async #logIn(endpoint: URL, c: Context): Promise<void> {
     const { username, password = '' } = this.#options;
     if (username === undefined || this.#token !== undefined) return;
     this.#login ??= (async () => {
-      const answer = await this.#send('/v3/auth/authenticate', { name: username, password }, c);
+      const answer = await this.#send(endpoint, '/v3/auth/authenticate', { name: username, password }, c);
       if (answer.status === 200) {
         this.#token = parse<{ token?: string }>(answer).token;
         return;
@@ -180,11 +191,10 @@ export class EtcdTransport {
     await this.#login;
   }
 
-  async #send(path: string, body: object, c: Context): Promise<Answer> {
-    const endpoint = this.#at(0);
+  async #send(endpoint: URL, path: string, body: object, c: Context): Promise<Answer> {
     if (remaining(c) === 0) throw new EtcdError('unreachable', `${endpoint.origin}: no time was left to ask`);
-    this.#agent ??= this.#newAgent(endpoint, { keepAlive: true, maxSockets: 8 });
-    const agent = this.#agent;
+    const agent = this.#agents.get(endpoint) ?? this.#newAgent(endpoint, { keepAlive: true, maxSockets: 8 });
+    this.#agents.set(endpoint, agent);
     return new Promise<Answer>((resolve, reject) => {
       const request = this.#request(endpoint, path, body, agent, {});
       const wait = Math.min(this.#attemptMs, remaining(c));

@@ -1,0 +1,81 @@
+import { overlaps, parseCidr } from '../../shared/cidr.ts';
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { KeyedMutex } from '../../shared/keyed-mutex.ts';
+import { type RouteKernel, refuseLocal } from './kernel.ts';
+import type { NextHop, Route, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
+
+const TABLE = 'main';
+
+/**
+ * Provider `host`: one host whose own kernel is the router. The claim is the `unreachable` route of the prefix, which
+ * the data path wants there anyway: the kernel makes it for exactly one asker. Anything of the host that overlaps a
+ * prefix is in the way: a Docker bridge, an interface's subnet, a route of others.
+ */
+export class HostProvider implements RouteProvider {
+  readonly name = 'host';
+  readonly installsKernelRoutes = false;
+  readonly #kernel: RouteKernel;
+  readonly #self: NextHop;
+  readonly #locks = new KeyedMutex();
+
+  constructor(options: { readonly kernel: RouteKernel; readonly self: NextHop }) {
+    this.#kernel = options.kernel;
+    this.#self = options.self;
+  }
+
+  async start(c: Context): Promise<void> {
+    await this.#kernel.held(c);
+  }
+
+  async self(): Promise<NextHop> {
+    return this.#self;
+  }
+
+  async tables(c: Context): Promise<readonly RouteTable[]> {
+    return [{ id: TABLE, used: (await this.#kernel.held(c)).length }];
+  }
+
+  async list(_table: string, within: string | undefined, c: Context): Promise<readonly Route[]> {
+    const area = within === undefined ? undefined : parseCidr(within);
+    return (await this.#kernel.held(c))
+      .filter((prefix) => area === undefined || overlaps(area, parseCidr(prefix)))
+      .map((prefix) => ({ prefix, nextHop: this.#self, state: 'active', ours: true }));
+  }
+
+  create(table: string, { prefix }: RouteRequest, c: Context): Promise<void> {
+    // Different prefixes that overlap are two routes to the kernel: one look and one claim at a time.
+    return this.#locks.run(table, () => this.#claim(prefix, c), c);
+  }
+
+  async replace(_table: string, { prefix }: RouteRequest, expected: NextHop, c: Context): Promise<void> {
+    if (expected.host === this.#self.host && (await this.#kernel.held(c)).includes(prefix)) return;
+    throw new PluginError('ROUTE_CONFLICT', { prefix, table: 'this host', target: 'nothing of ours' });
+  }
+
+  remove(table: string, prefix: string, c: Context): Promise<void> {
+    return this.#locks.run(table, () => this.#kernel.unhold(prefix, c), c);
+  }
+
+  local(): readonly string[] {
+    return [];
+  }
+
+  async close(): Promise<void> {
+    return undefined;
+  }
+
+  async #claim(prefix: string, c: Context): Promise<void> {
+    const asked = parseCidr(prefix);
+    const held = await this.#kernel.held(c);
+    if (held.includes(prefix)) return;
+    const other = held.find((one) => overlaps(asked, parseCidr(one)));
+    if (other !== undefined) throw new PluginError('PREFIX_OVERLAP', { prefix, other, owner: 'this host' });
+    refuseLocal(prefix, await this.#kernel.uses(c), false);
+    if (await this.#kernel.hold(prefix, c)) return;
+    // Somebody was quicker, after our look.
+    if ((await this.#kernel.held(c)).includes(prefix)) return;
+    refuseLocal(prefix, await this.#kernel.uses(c), false);
+    throw new PluginError('ROUTE_CONFLICT', { prefix, table: 'this host', target: 'a route that came and went' });
+  }
+}
