@@ -215,6 +215,16 @@ export const ERRORS = {
     fix: 'Give the host a default route, or name the interface with docker plugin set vpc UPLINK=eth0.',
     retry: 'after',
   },
+  VOLUME_UNKNOWN: {
+    text: 'Volume {volume} is not known to this plugin.',
+    fix: 'List the volumes with docker volume ls.',
+    retry: 'never',
+  },
+  VOLUME_UNSUPPORTED: {
+    text: 'Volume {volume} cannot be created: creating volumes is not supported yet.',
+    fix: "Use another volume driver, or leave the driver out to get Docker's own.",
+    retry: 'never',
+  },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
