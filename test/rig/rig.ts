@@ -1,0 +1,241 @@
+/**
+ * Real Docker engines on make-believe hosts, joined by a router that forwards only what its table names.
+ *
+ *   await withRig({ hosts: 2, engine: '28' }, async (rig) => {
+ *     await rig.host(1).dockerMust(['run', '-d', '--name', 'web', 'drayage/box:1', 'httpd', '-f', '-h', '/www']);
+ *   });
+ *
+ * Nothing is set in the machine's own network namespace. A rig goes down with its process, however that ends;
+ * what a killed one leaves (its folder and cgroups) is swept by the next.
+ */
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { ETCD_ADDRESS } from './addresses.ts';
+import type { EngineOptions } from './engine.ts';
+import { Etcd, type EtcdOptions, type EtcdPlace } from './etcd.ts';
+import { clientEnvironment, Host } from './host.ts';
+import { ensureImage, type ImageName } from './images.ts';
+import { Machine } from './machine.ts';
+import {
+  type EngineVersion,
+  ensureEngine,
+  ensureTools,
+  type Iptables,
+  iptablesFolder,
+  type Tools,
+} from './packages.ts';
+import { cgroupOf, newRecord, type RigRecord, saveRecord, sweep, takeDown } from './record.ts';
+import { type Fabric, Router } from './router.ts';
+import { World } from './world.ts';
+
+export interface RigOptions {
+  /** Number of hosts. Default 1. */
+  readonly hosts?: number;
+  /** Engine of all hosts, or one for each. Default 28. */
+  readonly engine?: EngineVersion | readonly EngineVersion[];
+  /** What dockerd finds as `iptables`. Default nft. */
+  readonly iptables?: Iptables;
+  /** Default vpc: a router that drops what no route names. */
+  readonly fabric?: Fabric;
+  /** MTU of the hosts' uplinks. Default 1500. */
+  readonly mtu?: number;
+  readonly daemon?: EngineOptions;
+  /** Imported on every host at start. Default box. */
+  readonly images?: readonly ImageName[];
+  /** Leave it running when this process ends; `npm run rig -- down` takes it down. Default false. */
+  readonly detached?: boolean;
+  /** Gets a sentence when something is installed or unpacked. Default: standard error. */
+  readonly say?: (line: string) => void;
+}
+
+const toStandardError = (line: string): void => {
+  process.stderr.write(`rig: ${line}\n`);
+};
+
+export class Rig {
+  readonly hosts: readonly Host[];
+  readonly router: Router;
+  /** What is outside: HTTP, echo and DNS servers that log who asked. */
+  readonly world: World;
+  readonly tools: Tools;
+  readonly #record: RigRecord;
+  #down: Promise<void> | undefined;
+
+  private constructor(record: RigRecord, tools: Tools, parts: { hosts: Host[]; router: Router; world: World }) {
+    this.#record = record;
+    this.tools = tools;
+    this.hosts = parts.hosts;
+    this.router = parts.router;
+    this.world = parts.world;
+  }
+
+  /** Starts a rig: sweeps dead ones, fetches what is missing (once), then router, world and all hosts in parallel. */
+  static async up(options: RigOptions = {}): Promise<Rig> {
+    if (process.getuid?.() !== 0)
+      throw new Error('The rig makes network namespaces and starts Docker engines: run it as root.');
+    const say = options.say ?? toStandardError;
+    await sweep();
+    const count = options.hosts ?? 1;
+    const chosen = options.engine ?? '28';
+    const versions = Array.from({ length: count }, (_, i) =>
+      typeof chosen === 'string' ? chosen : (chosen[i] ?? '28'),
+    );
+    const tools = await ensureTools(say);
+    const iptables = await iptablesFolder(options.iptables ?? 'nft');
+    const engines = new Map(
+      await Promise.all(
+        [...new Set(versions)].map(async (version) => [version, await ensureEngine(version, tools, say)] as const),
+      ),
+    );
+    const images = await Promise.all(
+      (options.images ?? ['box']).map(async (name) => [name, await ensureImage(name, tools)] as const),
+    );
+
+    const detached = options.detached ?? false;
+    const record = newRecord({ detached, engine: versions.join(',') });
+    const release = onExit(record);
+    try {
+      const common = { tools, rig: record.id, detached };
+      const machine = (name: string): Promise<Machine> =>
+        Machine.start({ ...common, name, folder: path.join(record.folder, name), disks: false });
+      const [routerMachine, worldMachine] = await Promise.all([machine('router'), machine('world')]);
+      const router = new Router(routerMachine, {
+        fabric: options.fabric ?? 'vpc',
+        mtu: options.mtu ?? 1500,
+        hosts: count,
+      });
+      await router.configure();
+      const world = new World(worldMachine);
+      const start = async (version: EngineVersion, n: number): Promise<Host> => {
+        const files = engines.get(version);
+        if (!files) throw new Error(`engine ${version} is not unpacked`);
+        const name = `host${n}`;
+        const folder = path.join(record.folder, name);
+        const host = await Host.start(n, {
+          machine: { ...common, name, folder, disks: true, programs: [files.bin, iptables] },
+          files,
+          cgroup: cgroupOf(record.id, n),
+          engine: options.daemon ?? {},
+          router,
+          tools,
+        });
+        for (const [image, tar] of images) await host.importImage(image, tar);
+        return host;
+      };
+      const [hosts] = await allOrNothing([
+        allOrNothing(versions.map((version, i) => start(version, i + 1))),
+        world.start(router),
+      ]);
+      await world.ready();
+      const full: RigRecord = {
+        ...record,
+        hosts: hosts.map((host) => ({ name: host.name, init: host.machine.pid, v4: host.v4 })),
+        router: { init: routerMachine.pid },
+        world: { init: worldMachine.pid },
+      };
+      saveRecord(full);
+      const rig = new Rig(full, tools, { hosts, router, world });
+      rig.#release = release;
+      if (detached) release();
+      return rig;
+    } catch (error) {
+      release();
+      await takeDown(record);
+      throw error;
+    }
+  }
+
+  #release: () => void = () => undefined;
+
+  get id(): string {
+    return this.#record.id;
+  }
+
+  /** Folder of all of the rig's files. */
+  get folder(): string {
+    return this.#record.folder;
+  }
+
+  /** Host number `n`, counted from 1. */
+  host(n: number): Host {
+    const host = this.hosts[n - 1];
+    if (!host) throw new Error(`this rig has ${this.hosts.length} hosts, no host ${n}`);
+    return host;
+  }
+
+  /** Starts an etcd in the router's namespace, on an address that every host reaches: `http(s)://10.250.0.2:2379`. */
+  async etcd(options: EtcdOptions = {}): Promise<Etcd> {
+    const { machine } = this.router;
+    const folder = path.join(machine.folder, 'etcd');
+    mkdirSync(folder, { recursive: true });
+    const place: EtcdPlace = {
+      address: ETCD_ADDRESS,
+      port: 2379,
+      folder,
+      tools: this.tools,
+      spawn: async (argv, log, env) => await machine.spawn(argv, path.join('etcd', log), env),
+      inside: (argv) => machine.inside(argv),
+    };
+    return await Etcd.start(place, options);
+  }
+
+  /** Environment for a developer's shell on a host of a running rig: docker there is the host's engine. */
+  static async shellEnvironment(record: RigRecord, hostName: string): Promise<NodeJS.ProcessEnv> {
+    const tools = await ensureTools(toStandardError);
+    return clientEnvironment(path.join(record.folder, hostName), tools);
+  }
+
+  /** Takes everything away. Calling it again waits for the first call. */
+  async down(): Promise<void> {
+    this.#down ??= takeDown(this.#record).finally(() => this.#release());
+    await this.#down;
+  }
+}
+
+/** Runs `work` with a rig and takes it down afterwards, also when `work` fails. */
+export async function withRig<T>(options: RigOptions, work: (rig: Rig) => Promise<T>): Promise<T> {
+  const rig = await Rig.up(options);
+  try {
+    return await work(rig);
+  } finally {
+    await rig.down();
+  }
+}
+
+/** A rig for a tap test: it goes down at the test's end. */
+export async function rigFor(t: { teardown(fn: () => Promise<void>): void }, options: RigOptions = {}): Promise<Rig> {
+  const rig = await Rig.up(options);
+  t.teardown(async () => await rig.down());
+  return rig;
+}
+
+/** Waits for all, so that nothing goes on in the background when one has failed. */
+async function allOrNothing<T extends readonly unknown[]>(
+  work: readonly [...{ [K in keyof T]: Promise<T[K]> }],
+): Promise<T>;
+async function allOrNothing<T>(work: readonly Promise<T>[]): Promise<T[]>;
+async function allOrNothing(work: readonly Promise<unknown>[]): Promise<unknown[]> {
+  const settled = await Promise.allSettled(work);
+  const failed = settled.find((one) => one.status === 'rejected');
+  if (failed) throw failed.reason;
+  return settled.map((one) => (one.status === 'fulfilled' ? one.value : undefined));
+}
+
+/** Signals end the rig in order. On any other end of the process the kernel kills its machines, and the next rig sweeps the rest. */
+function onExit(record: RigRecord): () => void {
+  const stop = (name: NodeJS.Signals): void => {
+    takeDown(record).then(
+      () => process.exit(name === 'SIGINT' ? 130 : 143),
+      (error: Error) => {
+        process.stderr.write(`rig: ${error.message}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  return () => {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  };
+}
