@@ -17,7 +17,6 @@ export function findViolations(sources: Sources): string[] {
       const found = [
         ...nameAndLength(file, text),
         ...reservedUses(file, code),
-        ...explicitAny(code, text),
         ...importsOf(file, code).flatMap((one) => wrongImport(file, one, sources)),
       ];
       return found.map((sentence) => `${file}: ${sentence}`);
@@ -46,16 +45,6 @@ function reservedUses(file: string, code: string): string[] {
   return reserved
     .filter(({ pattern, allowed }) => pattern.test(code) && !allowed.test(file))
     .map(({ what }) => `it may not use ${what}`);
-}
-
-/** `any` as a type, unless biome was told why on the line before. */
-function explicitAny(code: string, text: string): string[] {
-  const lines = text.split('\n');
-  return code
-    .split('\n')
-    .flatMap((line, index) => (/(?:[:<|,&(]|\bas|=>)\s*any\b(?!\s*[:(])/.test(line) ? [index] : []))
-    .filter((index) => !/biome-ignore lint\/suspicious\/noExplicitAny: \S/.test(lines[index - 1] ?? ''))
-    .map((index) => `line ${index + 1} has the type any`);
 }
 
 function wrongImport(file: string, { target, typeOnly }: Import, sources: Sources): string[] {

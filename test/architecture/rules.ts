@@ -7,7 +7,6 @@
 export const ranks: Readonly<Record<string, number>> = {
   'test/': 200,
   'bin/': 100,
-  'docs/': 100,
   'plugin-configs/': 100,
   'network-plugin/main.ts': 90,
   'network-plugin/protocol.ts': 80,
@@ -18,6 +17,7 @@ export const ranks: Readonly<Record<string, number>> = {
   'network-plugin/route/': 50,
   'network-plugin/options.ts': 30,
   'network-plugin/state.ts': 30,
+  'network-plugin/uplink.ts': 40,
   'volume-plugin/main.ts': 90,
   'volume-plugin/protocol.ts': 80,
   'volume-plugin/': 70,
@@ -71,7 +71,7 @@ export const reserved: readonly Reserved[] = [
     pattern: /\bprocess\.env\b/,
     allowed: /(^|\/)main\.ts$|^(test|bin|plugin-configs)\/|^shared\/(plugin\/boot|kernel\/exec)\.ts$/,
   },
-  { what: 'console', pattern: /\bconsole\.\w+\(/, allowed: /^(test|bin|docs|plugin-configs)\// },
+  { what: 'console', pattern: /\bconsole\.\w+\(/, allowed: /^(test|bin|plugin-configs)\// },
 ];
 
 /** Lines: beyond `listed` a file is named in the output, beyond `refused` it fails. */
