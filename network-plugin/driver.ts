@@ -10,6 +10,7 @@ import type { Claims, Ipam } from './ipam.ts';
 import { firewallModel, publishedPorts } from './model.ts';
 import { type NetworkRequest, pathEndpoint, pathNetwork, planNetwork } from './network.ts';
 import { homePool, type Settings } from './options.ts';
+import type { PortRequest } from './ports/port-request.ts';
 import type { EndpointRecord, NetworkRecord, NetworkState, PortRecord } from './state.ts';
 
 export type { NetworkRequest, PoolData } from './network.ts';
@@ -20,16 +21,6 @@ export interface EndpointRequest {
   readonly address: string | undefined;
   readonly address6: string | undefined;
   readonly mac: string | undefined;
-}
-
-/** One entry of `-p`: `hostPort` 0 lets the driver choose, `hostPortEnd` above it gives a range to choose from. */
-export interface PortRequest {
-  readonly protocol: PortRecord['protocol'];
-  readonly containerIp: string | undefined;
-  readonly containerPort: number;
-  readonly hostIp: string | undefined;
-  readonly hostPort: number;
-  readonly hostPortEnd: number;
 }
 
 /** The part of the route engine that the driver needs beside claiming. */
@@ -99,9 +90,9 @@ export class Driver {
   }
 
   async #createNetwork(request: NetworkRequest, c: Context): Promise<void> {
-    const { store, routes, path, ipam } = this.#deps;
+    const { store, routes, path } = this.#deps;
     if (store.get('networks', request.id)?.phase === 'ready') return;
-    const { record, pools, auxiliary } = planNetwork(request, ipam.addressSpace, this.#deps.home, store, this.#now());
+    const { record, pools, auxiliary } = planNetwork(request, this.#deps.home, store, this.#now());
     this.#refuseOverlap(record);
     if (this.#deps.dryRun) {
       throw new PluginError('DRY_RUN', { what: `create a network on ${record.prefixes.join(' and ')}` });
@@ -192,6 +183,7 @@ export class Driver {
   async #createEndpoint(request: EndpointRequest, c: Context): Promise<{ readonly mac: string }> {
     const { store } = this.#deps;
     const network = this.#usableNetwork(request.network);
+    if (this.#deps.dryRun) throw new PluginError('DRY_RUN', { what: `connect a container to ${network.id}` });
     const existing = store.get('endpoints', request.id);
     if (existing !== undefined) return { mac: existing.mac };
     for (const address of [request.address, request.address6]) {
@@ -367,6 +359,11 @@ export class Driver {
     await this.#revoke(endpoint, c);
     await path.detach(id, c);
     await store.update((tx) => tx.delete('endpoints', id));
+  }
+
+  /** The provider's view has changed: other hosts' pools and local prefixes are in the rules. */
+  async refreshFirewall(c: Context): Promise<void> {
+    if (!this.#deps.dryRun) await this.#applyFirewall(c);
   }
 
   /** Brings the firewall to what the records say; `without` is a network on its way out. */

@@ -45,6 +45,9 @@ interface PoolPlan {
   readonly length: number;
 }
 
+/** The one address space of this driver: its pools are told apart by the route provider. */
+export const ADDRESS_SPACE = 'vpc';
+
 /** A released address rests this long, so that peers' neighbour tables and connections forget its last holder. */
 export const REST_MS = 30_000;
 /** Docker creates the endpoint within this time of asking for its address; afterwards a holder without one is gone. */
@@ -65,7 +68,6 @@ const addressKey = (pool: string, address: string): string => `${pool}|${address
  * address of it and this driver can say whose it is.
  */
 export class Ipam {
-  readonly addressSpace = 'vpc';
   readonly #store: StateStore<NetworkState>;
   readonly #claims: Claims;
   readonly #settings: Pick<Settings, 'pool' | 'prefix' | 'pool6' | 'prefix6'>;
@@ -86,9 +88,9 @@ export class Ipam {
 
   /** Claims a prefix and answers the pool's record. Errors: OPTION_*, POOL_INVALID, POOL_EXHAUSTED, PREFIX_*. */
   async requestPool(request: PoolRequest, c: Context): Promise<PoolRecord> {
-    if (request.addressSpace !== this.addressSpace) {
+    if (request.addressSpace !== ADDRESS_SPACE) {
       throw new PluginError('BAD_REQUEST', {
-        reason: `the address space is "${request.addressSpace}", and this driver's is "${this.addressSpace}"`,
+        reason: `the address space is "${request.addressSpace}", and this driver's is "${ADDRESS_SPACE}"`,
       });
     }
     const plan = this.#plan(request);
@@ -144,7 +146,7 @@ export class Ipam {
   #saveRecord(pool: string, prefix: string, range: string | undefined): Promise<PoolRecord> {
     const record: PoolRecord = {
       id: poolId(pool, prefix, range),
-      addressSpace: this.addressSpace,
+      addressSpace: ADDRESS_SPACE,
       pool,
       prefix,
       ...(range === undefined ? {} : { range }),

@@ -2,6 +2,7 @@ import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
 import { PluginError } from '../shared/errors.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import type { PathEndpoint, PathNetwork } from './datapath/datapath.ts';
+import { ADDRESS_SPACE } from './ipam.ts';
 import { homePool, parseNetworkOptions, type Settings } from './options.ts';
 import type { EndpointRecord, NetworkRecord, NetworkState, PoolRecord } from './state.ts';
 
@@ -47,7 +48,6 @@ const bare = (address: string): string => address.split('/')[0] ?? address;
 /** What CreateNetwork asks for, checked. Nothing is changed. Errors: OPTION_*, POOL_INVALID, PREFIX_OVERLAP. */
 export function planNetwork(
   request: NetworkRequest,
-  addressSpace: string,
   home: Pick<Settings, 'pool' | 'pool6'>,
   store: StateStore<NetworkState>,
   now: number,
@@ -60,7 +60,7 @@ export function planNetwork(
   const claims: string[] = [];
   const auxiliary: { pool: string; address: string }[] = [];
   for (const data of request.pools) {
-    if (data.addressSpace === addressSpace) {
+    if (data.addressSpace === ADDRESS_SPACE) {
       const record = ownPool(data, store);
       pools.push(record);
       for (const address of data.auxiliary) auxiliary.push({ pool: record.id, address: bare(address) });

@@ -1,3 +1,4 @@
+import type { Context } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import type { Handler } from '../shared/plugin/server.ts';
 import {
@@ -11,8 +12,9 @@ import {
   textMap,
   wholeNumber,
 } from '../shared/plugin/wire.ts';
-import type { Driver, EndpointRequest, NetworkRequest, PoolData, PortRequest } from './driver.ts';
-import type { Ipam } from './ipam.ts';
+import type { Driver, EndpointRequest, NetworkRequest, PoolData } from './driver.ts';
+import { ADDRESS_SPACE, type Ipam } from './ipam.ts';
+import type { PortRequest } from './ports/port-request.ts';
 
 /**
  * Docker's words, translated: `NetworkDriver.*` and `IpamDriver.*` bodies in, the driver's calls, answers out.
@@ -79,20 +81,26 @@ const portRequest = (fields: Fields): PortRequest => {
   };
 };
 
-/** The method table of the plugin's socket. */
+/** What is the same at all times, and so is answered before the state is loaded. */
+export const CONSTANT_METHODS: Record<string, Handler> = {
+  '/NetworkDriver.GetCapabilities': async () => ({ Scope: 'local', ConnectivityScope: 'global', GwAllocChecker: true }),
+  // The gateway's address tells CreateNetwork which of the host's prefixes is meant, so it is always wanted.
+  '/NetworkDriver.GwAllocCheck': async () => ({ SkipIPv4: false, SkipIPv6: false }),
+  // PoolIDs say all that a replay could: see Ipam.
+  '/IpamDriver.GetCapabilities': async () => ({ RequiresMACAddress: false, RequiresRequestReplay: false }),
+  '/IpamDriver.GetDefaultAddressSpaces': async () => ({
+    LocalDefaultAddressSpace: ADDRESS_SPACE,
+    GlobalDefaultAddressSpace: ADDRESS_SPACE,
+  }),
+};
+
+/** The methods that need the plugin's state. */
 export function protocol(driver: Driver, ipam: Ipam): Record<string, Handler> {
   const ids = (body: unknown): [network: string, endpoint: string] => {
     const fields = record(body, 'the request');
     return [identifier(fields, 'NetworkID'), identifier(fields, 'EndpointID')];
   };
   return {
-    '/NetworkDriver.GetCapabilities': async () => ({
-      Scope: 'local',
-      ConnectivityScope: 'global',
-      GwAllocChecker: true,
-    }),
-    // The gateway's address tells CreateNetwork which of the host's prefixes is meant, so it is always wanted.
-    '/NetworkDriver.GwAllocCheck': async () => ({ SkipIPv4: false, SkipIPv6: false }),
     '/NetworkDriver.CreateNetwork': async (body, c) => {
       await driver.createNetwork(networkRequest(record(body, 'the request')), c);
       return {};
@@ -151,16 +159,11 @@ export function protocol(driver: Driver, ipam: Ipam): Record<string, Handler> {
     '/NetworkDriver.DiscoverNew': async () => ({}),
     '/NetworkDriver.DiscoverDelete': async () => ({}),
 
-    '/IpamDriver.GetCapabilities': async () => ({ RequiresMACAddress: false, RequiresRequestReplay: false }),
-    '/IpamDriver.GetDefaultAddressSpaces': async () => ({
-      LocalDefaultAddressSpace: ipam.addressSpace,
-      GlobalDefaultAddressSpace: ipam.addressSpace,
-    }),
     '/IpamDriver.RequestPool': async (body, c) => {
       const fields = record(body, 'the request');
       const pool = await ipam.requestPool(
         {
-          addressSpace: optionalText(fields, 'AddressSpace') ?? ipam.addressSpace,
+          addressSpace: optionalText(fields, 'AddressSpace') ?? ADDRESS_SPACE,
           pool: optionalText(fields, 'Pool'),
           range: optionalText(fields, 'SubPool'),
           options: textMap(fields, 'Options'),
@@ -193,4 +196,14 @@ export function protocol(driver: Driver, ipam: Ipam): Record<string, Handler> {
       return {};
     },
   };
+}
+
+/** Takes back what a request handed out when its answer reached nobody: Docker does not know that it has it. */
+export async function takeBack(ipam: Ipam, method: string, body: unknown, result: unknown, c: Context): Promise<void> {
+  const answer = record(result, 'the answer');
+  if (method === '/IpamDriver.RequestPool') await ipam.releasePool(text(answer, 'PoolID'), c);
+  if (method === '/IpamDriver.RequestAddress') {
+    const address = text(answer, 'Address').split('/')[0] ?? '';
+    await ipam.releaseAddress(text(record(body, 'the request'), 'PoolID'), address, c);
+  }
 }

@@ -95,8 +95,21 @@ export interface EndpointRecord {
   readonly ports: readonly PortRecord[];
 }
 
+/** What this host keeps of itself. Key: `self`. */
+export interface HostRecord {
+  /** Random, made once: tells this host from another one of the same name. */
+  readonly id: string;
+}
+
+/** This host, for the route provider: made once, so that a second host of the same name is found out. Key: `self`. */
+export interface HostRecord {
+  readonly id: string;
+}
+
 /** The collections of the plugin's store. */
 export interface NetworkState {
+  readonly host: HostRecord;
+  readonly hosts: HostRecord;
   readonly claims: ClaimRecord;
   readonly pools: PoolRecord;
   readonly addresses: AddressRecord;

@@ -1,6 +1,6 @@
 import t from 'tap';
-import type { PortRequest } from '../../../network-plugin/driver.ts';
 import type { NetworkRequest } from '../../../network-plugin/network.ts';
+import type { PortRequest } from '../../../network-plugin/ports/port-request.ts';
 import { PluginError } from '../../../shared/errors.ts';
 import { bench, context } from './fakes.ts';
 
@@ -59,7 +59,10 @@ t.test('two networks that draw from one pool each get their own prefix of it', a
     const pools = [{ addressSpace: 'vpc', pool: pool.pool, gateway, auxiliary: [] }];
     await driver.createNetwork(network({ id, pools }), context());
   }
-  t.same([...store.all('networks').values()].map(({ prefixes }) => prefixes), [['10.64.0.0/24'], ['10.64.1.0/24']]);
+  t.same(
+    [...store.all('networks').values()].map(({ prefixes }) => prefixes),
+    [['10.64.0.0/24'], ['10.64.1.0/24']],
+  );
 });
 
 t.test('Docker releases the pool before it deletes the network: the prefix is held until then', async (t) => {
@@ -169,7 +172,10 @@ t.test('an endpoint that Docker forgot gives way only when its container is gone
   await driver.createNetwork(network(), context());
   await driver.createEndpoint(endpoint(), context());
   await driver.join(NET, END, undefined, context());
-  await t.rejects(driver.createEndpoint(endpoint(SECOND), context()), { code: 'ADDRESS_IN_USE', message: /cccccccccccc/ });
+  await t.rejects(driver.createEndpoint(endpoint(SECOND), context()), {
+    code: 'ADDRESS_IN_USE',
+    message: /cccccccccccc/,
+  });
   path.attached.clear();
   await driver.createEndpoint(endpoint(SECOND), context());
   t.same([...store.all('endpoints').keys()], [SECOND]);

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { protocol } from '../../../network-plugin/protocol.ts';
+import { CONSTANT_METHODS, protocol } from '../../../network-plugin/protocol.ts';
 import { bench, context } from './fakes.ts';
 
 const folder = join(import.meta.dirname, '../../fixtures/docker-calls');
@@ -63,7 +63,7 @@ for (const engine of ['20.10', '26.1', '28.5', 'swarm']) {
   for (const name of readdirSync(join(folder, engine)).sort()) {
     t.test(`${engine}/${name} is understood and leaves what it describes`, async (t) => {
       const { driver, ipam, store, path, filter, ports, routes, clock } = bench();
-      const table = protocol(driver, ipam);
+      const table = { ...CONSTANT_METHODS, ...protocol(driver, ipam) };
       const translation = new Translation();
       const recorded = lines(join(folder, engine, name));
       // Deletions that the recording lost with its plugin (disabled, hanging) are not expected to have happened.

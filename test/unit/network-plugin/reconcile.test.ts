@@ -32,7 +32,9 @@ const populate = async ({ driver, ipam }: Bench) => {
   const gateway = await ipam.requestAddress({ pool: pool.id, address: undefined, gateway: true }, context());
   const pools = [{ addressSpace: 'vpc', pool: pool.pool, gateway, auxiliary: [] }];
   await driver.createNetwork({ id: NET, options: {}, internal: false, pools }, context());
-  const address = (await ipam.requestAddress({ pool: pool.id, address: undefined, gateway: false }, context())).split('/')[0];
+  const address = (await ipam.requestAddress({ pool: pool.id, address: undefined, gateway: false }, context())).split(
+    '/',
+  )[0];
   await driver.createEndpoint({ id: END, network: NET, address, address6: undefined, mac: undefined }, context());
   await driver.join(NET, END, undefined, context());
   return { pool, address };
@@ -63,21 +65,24 @@ t.test('an endpoint whose container is gone is collected at the second look, wit
   t.equal(all.store.all('endpoints').size, 0);
 });
 
-t.test('at start a joined endpoint without a link goes at once, one that was being joined may be retried', async (t) => {
-  const all = withReconciler();
-  await populate(all);
-  all.path.attached.clear();
-  await all.store.update((tx) => {
-    const record = tx.get('endpoints', END);
-    if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joining' });
-  });
-  t.same(await all.reconciler.run(true, context(), true), []);
-  await all.store.update((tx) => {
-    const record = tx.get('endpoints', END);
-    if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joined' });
-  });
-  t.same(whats(await all.reconciler.run(true, context(), true)), ['endpoint cccccccccccc has no container any more']);
-});
+t.test(
+  'at start a joined endpoint without a link goes at once, one that was being joined may be retried',
+  async (t) => {
+    const all = withReconciler();
+    await populate(all);
+    all.path.attached.clear();
+    await all.store.update((tx) => {
+      const record = tx.get('endpoints', END);
+      if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joining' });
+    });
+    t.same(await all.reconciler.run(true, context(), true), []);
+    await all.store.update((tx) => {
+      const record = tx.get('endpoints', END);
+      if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joined' });
+    });
+    t.same(whats(await all.reconciler.run(true, context(), true)), ['endpoint cccccccccccc has no container any more']);
+  },
+);
 
 t.test('networks that were left half made or half deleted are taken away', async (t) => {
   for (const phase of ['creating', 'deleting'] as const) {
@@ -92,21 +97,27 @@ t.test('networks that were left half made or half deleted are taken away', async
   }
 });
 
-t.test('a pool that Docker never came back for is released, and one that it released takes its network along', async (t) => {
-  const all = withReconciler();
-  await all.ipam.requestPool({ addressSpace: 'vpc', pool: undefined, range: undefined, options: {}, v6: false }, context());
-  t.same(await all.reconciler.run(true, context()), []);
-  all.clock.now += 3_600_000;
-  t.equal((await all.reconciler.run(true, context())).length, 1);
-  t.same([all.store.all('pools').size, all.routes.held.size], [0, 0]);
+t.test(
+  'a pool that Docker never came back for is released, and one that it released takes its network along',
+  async (t) => {
+    const all = withReconciler();
+    await all.ipam.requestPool(
+      { addressSpace: 'vpc', pool: undefined, range: undefined, options: {}, v6: false },
+      context(),
+    );
+    t.same(await all.reconciler.run(true, context()), []);
+    all.clock.now += 3_600_000;
+    t.equal((await all.reconciler.run(true, context())).length, 1);
+    t.same([all.store.all('pools').size, all.routes.held.size], [0, 0]);
 
-  const { pool } = await populate(all);
-  await all.ipam.releasePool(pool.id, context());
-  t.equal(all.routes.held.size, 1);
-  all.clock.now += 3_600_000;
-  t.equal((await all.reconciler.run(true, context())).length, 1);
-  t.same([all.store.all('networks').size, all.routes.held.size], [0, 0]);
-});
+    const { pool } = await populate(all);
+    await all.ipam.releasePool(pool.id, context());
+    t.equal(all.routes.held.size, 1);
+    all.clock.now += 3_600_000;
+    t.equal((await all.reconciler.run(true, context())).length, 1);
+    t.same([all.store.all('networks').size, all.routes.held.size], [0, 0]);
+  },
+);
 
 t.test('a dry run reports and changes nothing', async (t) => {
   const all = withReconciler();
