@@ -1,5 +1,7 @@
 // Formatting, lint and types of the whole tree: as `npm run lint`, so that `npm test` is all that one needs.
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import t from 'tap';
 
@@ -8,15 +10,13 @@ const root = join(import.meta.dirname, '..');
 /** Runs a package's program on this Node; answers its exit code and output. */
 function run(
   script: string,
-  args: readonly string[],
-  input = '',
+  ...args: readonly string[]
 ): Promise<{ readonly code: number | null; readonly output: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [join(root, 'node_modules', script), ...args], {
       cwd: root,
       timeout: 60_000,
     });
-    child.stdin.end(input);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -41,21 +41,25 @@ function findings(output: string): string[] {
 const check = ['check', '--error-on-warnings', '--max-diagnostics=200', '--reporter=github'];
 
 t.test('biome finds nothing to say (biome check --write repairs most)', async (t) => {
-  const { code, output } = await run('@biomejs/biome/bin/biome', [...check, '.']);
+  const { code, output } = await run('@biomejs/biome/bin/biome', ...check, '.');
   t.same(findings(output), []);
   t.equal(code, 0, output);
 });
 
 t.test('an any, an enum and an unused name would be noticed', async (t) => {
-  const bad = 'enum A {}\nlet b: any;\nexport const c = (d: number): number => 1;\n';
-  const { code, output } = await run('@biomejs/biome/bin/biome', [...check, '--stdin-file-path=shared/bad.ts'], bad);
+  const folder = mkdtempSync(join(tmpdir(), 'drayage-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const bad = join(folder, 'bad.ts');
+  writeFileSync(bad, 'enum A {}\nlet b: any;\nexport const c = (d: number): number => 1;\n');
+  const flags = [...check, '--config-path=.', '--vcs-enabled=false'];
+  const { code, output } = await run('@biomejs/biome/bin/biome', ...flags, bad);
   t.not(code, 0);
   for (const rule of ['noEnum', 'noExplicitAny', 'noUnusedVariables', 'noUnusedFunctionParameters'])
     t.match(output, rule);
 });
 
 t.test('the types agree', async (t) => {
-  const { code, output } = await run('typescript/bin/tsc', ['-p', '.']);
+  const { code, output } = await run('typescript/bin/tsc', '-p', '.');
   t.same(
     output.split('\n').filter((line) => line !== ''),
     [],
