@@ -7,6 +7,8 @@ export interface PathNetwork {
   readonly prefixes: readonly string[];
   /** The whole pools, IPv4 and IPv6, that containers see as their subnet. */
   readonly pools: readonly string[];
+  /** What Docker's mask makes containers believe to be on their link; the pools and the prefixes when absent. */
+  readonly subnets?: readonly string[];
   /** Bytes; the uplink's MTU when absent. */
   readonly mtu?: number;
 }
@@ -18,6 +20,11 @@ export interface PathEndpoint {
   readonly address?: string;
   readonly address6?: string;
   readonly mac: string;
+  /**
+   * The lowest number from 0 that no other endpoint of the same sandbox has; 0 when absent. Endpoints of one sandbox
+   * need different gateways and routes: the engine refuses a second one to the same destination ("file exists").
+   */
+  readonly slot?: number;
 }
 
 /** An endpoint as `check` needs it: one that is still being attached owns its link, but is not held against the kernel. */

@@ -34,10 +34,10 @@ export const openNetns = (path: string): NetworkNamespace => {
 
 /**
  * Runs `work` with the calling thread inside the namespace `fd` and comes back, whatever `work` throws. `work` must be
- * synchronous: sockets that it opens belong to that namespace for ever, which is the use of this. Needs CAP_SYS_ADMIN.
+ * synchronous (a promise would go on outside): sockets that it opens belong to that namespace for ever, which is the use of this. Needs CAP_SYS_ADMIN.
  * Kernel source: kernel/nsproxy.c (setns acts on one thread), net/socket.c.
  */
-export const insideNetns = <R>(fd: number, work: () => R extends PromiseLike<unknown> ? never : R): R => {
+export const insideNetns = <R>(fd: number, work: () => R): R => {
   const home = openSync(OWN, constants.O_RDONLY);
   try {
     enter(fd, `enter the network namespace of descriptor ${fd}`);

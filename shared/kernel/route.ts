@@ -19,6 +19,7 @@ export const RT_TABLE_MAIN = 254;
 export const RT_TABLE_LOCAL = 255;
 
 const RTA_DST = 1;
+const RTA_SRC = 2;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
@@ -31,6 +32,7 @@ const RTAX_MTU = 2;
 const RTNH_F_ONLINK = 4;
 const RTM_F_CLONED = 0x200;
 const RTM_F_LOOKUP_TABLE = 0x1000;
+const RTM_F_FIB_MATCH = 0x2000;
 const BODY_SIZE = 12;
 
 const TYPES = {
@@ -199,11 +201,14 @@ export const listRoutes = (rt: Rtnetlink, filter: RouteFilter): FoundRoute[] => 
   );
 };
 
-/** Which route the host takes to `address`, from `source` if given. Throws KernelError: ENETUNREACH, EHOSTUNREACH …. */
+/**
+ * Which route the host takes to `address`, from `source` if given: what the kernel makes of the table's entry or, with
+ * `entry`, that entry itself with its maker. Throws KernelError: ENETUNREACH, EHOSTUNREACH ….
+ */
 export const lookUpRoute = (
   rt: Rtnetlink,
   address: string,
-  options: { readonly source?: string; readonly link?: number } = {},
+  options: { readonly source?: string; readonly link?: number; readonly entry?: boolean } = {},
 ): FoundRoute | undefined =>
   rt.ask(
     {
@@ -217,10 +222,11 @@ export const lookUpRoute = (
           buffer.writeUInt8(family, at);
           buffer.writeUInt8(bits, at + 1);
           buffer.writeUInt8(options.source === undefined ? 0 : bits, at + 2);
-          buffer.writeUInt32LE(family === AF_INET ? RTM_F_LOOKUP_TABLE : 0, at + 8);
+          const table = family === AF_INET ? RTM_F_LOOKUP_TABLE : 0;
+          buffer.writeUInt32LE(table | (options.entry === true ? RTM_F_FIB_MATCH : 0), at + 8);
         });
         writer.raw(RTA_DST, packAddress(address));
-        if (options.source !== undefined) writer.raw(2, packAddress(options.source));
+        if (options.source !== undefined) writer.raw(RTA_SRC, packAddress(options.source));
         if (options.link !== undefined) writer.u32(RTA_OIF, options.link);
       },
     },

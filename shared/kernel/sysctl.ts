@@ -1,13 +1,12 @@
 import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KernelError } from './kernel-error.ts';
+import { insideNetns } from './netns.ts';
 
 /**
  * Kernel settings below net/. In a managed plugin /proc/sys is read-only and the host's /proc/sys/net is bind-mounted
- * at /host/sys-net; elsewhere it is /proc/sys/net itself.
- *
- * The files show the network namespace of the reading thread, or, below a bind mount, that of who mounted /proc: both
- * are the host's for a plugin with network "host".
+ * at /host/sys-net; elsewhere it is /proc/sys/net itself. Both show the network namespace of the thread that opens a
+ * file, whoever mounted them. Kernel source: net/sysctl_net.c (net_ctl_header_lookup).
  */
 
 export const HOST_SYS_NET = '/host/sys-net';
@@ -28,10 +27,12 @@ const EIO = 5;
 
 export class Sysctl {
   readonly root: string;
+  readonly #netns: number | undefined;
 
-  /** `root` stands for /proc/sys/net. */
-  constructor(root: string = sysNetRoot()) {
-    this.root = root;
+  /** `root` stands for /proc/sys/net; `netns` is the descriptor of another network namespace to act in. */
+  constructor(options: { readonly root?: string; readonly netns?: number } = {}) {
+    this.root = options.root ?? sysNetRoot();
+    this.#netns = options.netns;
   }
 
   /**
@@ -41,7 +42,7 @@ export class Sysctl {
    */
   read(key: string): string | undefined {
     try {
-      return readFileSync(this.#path(key), 'utf8').trim();
+      return this.#there(() => readFileSync(this.#path(key), 'utf8')).trim();
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return undefined;
       throw refusal(`read the setting net/${key}`, error);
@@ -59,11 +60,15 @@ export class Sysctl {
     if (present === text) return false;
     if (present === undefined) throw new KernelError(what, 2, 'this kernel has no such setting');
     try {
-      writeFileSync(this.#path(key), text);
+      this.#there(() => writeFileSync(this.#path(key), text));
     } catch (error) {
       throw refusal(what, error);
     }
     return true;
+  }
+
+  #there<R>(work: () => R): R {
+    return this.#netns === undefined ? work() : insideNetns(this.#netns, work);
   }
 
   #path(key: string): string {

@@ -1,0 +1,208 @@
+import { type Context, throwIfDone } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { isKernelError, KernelError } from '../../shared/kernel/kernel-error.ts';
+import { createVeth, deleteLink, findLink, type Link, setLink } from '../../shared/kernel/link.ts';
+import {
+  addRoute,
+  deleteRoute,
+  lookUpRoute,
+  type Route,
+  RTPROT_DRAYAGE,
+  replaceRoute,
+} from '../../shared/kernel/route.ts';
+import type { Rtnetlink } from '../../shared/kernel/rtnetlink.ts';
+import type { Sysctl } from '../../shared/kernel/sysctl.ts';
+import type { Uplink } from '../uplink.ts';
+import {
+  type Attachment,
+  type CheckedEndpoint,
+  type DataPath,
+  type Drift,
+  hostLink,
+  type PathEndpoint,
+  type PathNetwork,
+  sandboxLink,
+} from './datapath.ts';
+import { checkPath } from './ptp-check.ts';
+import { prepareForwarding } from './ptp-forwarding.ts';
+import {
+  addressRequest,
+  aliasOf,
+  deadRoutes,
+  gatewayOf,
+  HOST_MAC,
+  hostAddresses,
+  hostRoutes,
+  IPV6_WANTED,
+  linkRequests,
+  ownerOf,
+  sandboxRoutes,
+} from './ptp-host.ts';
+
+export interface PtpDeps {
+  readonly rt: Rtnetlink;
+  readonly sysctl: Sysctl;
+  /** Asked again each time: addresses come and go. Undefined on a host without a default route. */
+  readonly uplink: () => Uplink | undefined;
+}
+
+const DEFAULT_MTU = 1500;
+
+/**
+ * The point-to-point path: one veth pair an endpoint, no bridge. The host routes each container's address to its link;
+ * the container's gateway is a link-local address that the host has on every such link. All between two awaits of the
+ * event loop: whoever looks sees an attachment whole or not at all.
+ */
+export class PtpPath implements DataPath {
+  readonly name = 'ptp';
+  readonly #deps: PtpDeps;
+
+  constructor(deps: PtpDeps) {
+    this.#deps = deps;
+  }
+
+  /** Forwarding on the uplink, and an answer for the prefixes' unused addresses. Errors: KERNEL, UPLINK_MISSING. */
+  async setup(network: PathNetwork, c: Context): Promise<void> {
+    throwIfDone(c);
+    const { rt } = this.#deps;
+    for (const { what } of prepareForwarding(this.#deps, [network], true)) c.log.info('host prepared', { what });
+    rt.run(...deadRoutes(network).map(replaceRoute));
+  }
+
+  async attach(endpoint: PathEndpoint, c: Context): Promise<Attachment> {
+    throwIfDone(c);
+    const uplink = this.#deps.uplink();
+    const mtu = endpoint.network.mtu ?? uplink?.mtu ?? DEFAULT_MTU;
+    const index = this.#pair(endpoint, mtu);
+    try {
+      this.#equip(endpoint, index, uplink ?? {});
+    } catch (error) {
+      // The error that is thrown is worth more than one about the clean-up; `check` collects what is left over.
+      this.#deps.rt.attempt([deleteLink({ index })]);
+      throw linkFailed(endpoint, error);
+    }
+    return {
+      source: sandboxLink(endpoint.id),
+      ...(endpoint.address === undefined ? {} : { gateway: gatewayOf(4, endpoint.slot) }),
+      ...(endpoint.address6 === undefined ? {} : { gateway6: gatewayOf(6, endpoint.slot) }),
+      routes: sandboxRoutes(endpoint),
+    };
+  }
+
+  /** Makes the pair, or takes over the one that an interrupted call left; answers the index of the host's end. */
+  #pair(endpoint: PathEndpoint, mtu: number): number {
+    const { rt } = this.#deps;
+    const name = hostLink(endpoint.id);
+    const peer = sandboxLink(endpoint.id);
+    const found = findLink(rt, { name });
+    if (found !== undefined) {
+      if (ownerOf(found) !== endpoint.id) {
+        const reason = `a link of that name belongs to ${ownerOf(found) ?? 'something else'}`;
+        throw linkFailed(endpoint, reason);
+      }
+      if (this.#intact(found, endpoint, mtu)) return found.index;
+      rt.run(deleteLink({ index: found.index }));
+    }
+    try {
+      rt.run(
+        createVeth({ name, peer, mtu, mac: HOST_MAC, peerMac: endpoint.mac }),
+        setLink({ name }, { alias: aliasOf(endpoint.id), noAddressGeneration: true }),
+      );
+    } catch (error) {
+      const taken = isKernelError(error, 'EEXIST') && findLink(rt, { name: peer }) !== undefined;
+      throw linkFailed(endpoint, taken ? `a link of the name ${peer} is there already` : error);
+    }
+    const made = findLink(rt, { name });
+    if (made === undefined) throw linkFailed(endpoint, 'it vanished while it was being made');
+    return made.index;
+  }
+
+  #intact(link: Link, endpoint: PathEndpoint, mtu: number): boolean {
+    if (link.peer === undefined || link.peerNetns !== undefined || link.mtu !== mtu || !link.noAddressGeneration) {
+      return false;
+    }
+    const peer = findLink(this.#deps.rt, { index: link.peer });
+    return peer?.name === sandboxLink(endpoint.id) && peer.mac === endpoint.mac.toLowerCase() && peer.mtu === mtu;
+  }
+
+  #equip(endpoint: PathEndpoint, index: number, sources: { address?: string; address6?: string }): void {
+    const { rt, sysctl } = this.#deps;
+    const name = hostLink(endpoint.id);
+    for (const { key, value } of Object.values(IPV6_WANTED)) {
+      const setting = `ipv6/conf/${name}/${key}`;
+      if (sysctl.read(setting) !== undefined) sysctl.write(setting, value);
+    }
+    rt.run(...linkRequests(index), ...hostAddresses(endpoint).map((address) => addressRequest(index, address)));
+    const routes = hostRoutes(endpoint, index, sources);
+    rt.attempt(routes.map(addRoute)).forEach((failure, slot) => {
+      const route = routes[slot];
+      if (failure === undefined || route === undefined) return;
+      if (failure.errnoName !== 'EEXIST') throw failure;
+      this.#takeOver(route);
+    });
+  }
+
+  /** A route to the address is there: ours, of an earlier endpoint or call, gives way; another's is not touched. */
+  #takeOver(route: Route): void {
+    const { rt } = this.#deps;
+    const present = lookUpRoute(rt, route.destination.split('/')[0] ?? '', { entry: true });
+    if (present !== undefined && present.protocol !== RTPROT_DRAYAGE) {
+      throw new KernelError(
+        `route ${route.destination}`,
+        17,
+        `another program (routing protocol ${present.protocol}) has a route there`,
+      );
+    }
+    rt.run(replaceRoute(route));
+  }
+
+  /** Deleting the host's end takes its peer, wherever that is, and its addresses and routes along. */
+  async detach(endpointId: string, c: Context): Promise<void> {
+    throwIfDone(c);
+    const { rt } = this.#deps;
+    const link = this.#own(endpointId);
+    if (link === undefined) return;
+    const [failure] = rt.attempt([deleteLink({ index: link.index })]);
+    if (failure !== undefined && failure.errnoName !== 'ENODEV') throw failure;
+  }
+
+  async present(endpointId: string): Promise<'absent' | 'host' | 'sandbox'> {
+    const link = this.#own(endpointId);
+    if (link === undefined) return 'absent';
+    return link.peerNetns === undefined ? 'host' : 'sandbox';
+  }
+
+  #own(endpointId: string): Link | undefined {
+    const link = findLink(this.#deps.rt, { name: hostLink(endpointId) });
+    return link !== undefined && ownerOf(link) === endpointId ? link : undefined;
+  }
+
+  async check(
+    networks: readonly PathNetwork[],
+    endpoints: readonly CheckedEndpoint[],
+    repair: boolean,
+    c: Context,
+  ): Promise<Drift[]> {
+    throwIfDone(c);
+    return [
+      ...prepareForwarding(this.#deps, networks, repair),
+      ...checkPath(this.#deps.rt, this.#deps.sysctl, this.#deps.uplink() ?? {}, networks, endpoints, repair),
+    ];
+  }
+
+  async teardown(network: PathNetwork, c: Context): Promise<void> {
+    throwIfDone(c);
+    for (const failure of this.#deps.rt.attempt(deadRoutes(network).map(deleteRoute))) {
+      if (failure !== undefined && !isKernelError(failure, 'ESRCH')) throw failure;
+    }
+  }
+}
+
+const linkFailed = (endpoint: PathEndpoint, cause: unknown): PluginError => {
+  const reason = typeof cause === 'string' ? cause : cause instanceof Error ? cause.message : String(cause);
+  return new PluginError(
+    'LINK_FAILED',
+    { link: hostLink(endpoint.id), endpoint: endpoint.id.slice(0, 12), reason: reason.replace(/^KERNEL: /, '') },
+    { cause },
+  );
+};
