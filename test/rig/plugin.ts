@@ -5,8 +5,14 @@ import path from 'node:path';
 import { ended, isGone, type Outcome, signal, until } from './command.ts';
 import type { Host } from './host.ts';
 
+/**
+ * The plugin's name for `docker plugin` commands. The driver's is `vpc`: Docker registers a managed plugin called vpc as
+ * `vpc:latest`, does not find that as `vpc`, and then does not look for a socket `vpc.sock` either.
+ */
+export const PLUGIN_NAME = 'drayage/network';
+
 export interface PluginSettings {
-  /** Name of the plugin, and of the driver. Default vpc. */
+  /** Name of the plugin. Default drayage/network. */
   readonly name?: string;
   /** Settings for `docker plugin set`, such as { PROVIDER: 'etcd' }. Keys may be config paths like drayage.source. */
   readonly env?: Readonly<Record<string, string>>;
@@ -33,7 +39,7 @@ export class InstalledPlugin {
   }
 
   static async install(host: Host, folder: string, settings: PluginSettings): Promise<InstalledPlugin> {
-    const name = settings.name ?? 'vpc';
+    const name = settings.name ?? PLUGIN_NAME;
     await host.dockerMust(['plugin', 'create', name, folder], { timeoutMs: 120_000 });
     const plugin = await InstalledPlugin.find(host, name);
     await plugin.set(settings.env ?? {});
@@ -42,7 +48,7 @@ export class InstalledPlugin {
   }
 
   /** A plugin that is installed already. */
-  static async find(host: Host, name = 'vpc'): Promise<InstalledPlugin> {
+  static async find(host: Host, name = PLUGIN_NAME): Promise<InstalledPlugin> {
     const id = await host.dockerMust(['plugin', 'inspect', '-f', '{{.Id}}', name]);
     return new InstalledPlugin(host, name, id);
   }
@@ -138,7 +144,7 @@ export class InstalledPlugin {
     const folder = path.join(this.#root, 'run/docker/plugins', this.id);
     const file = readdirSync(folder).find((entry) => entry.endsWith('.sock'));
     if (!file) throw new Error(`${this.name} on ${this.host.name} has no socket in ${folder}`);
-    const short = path.join(this.host.machine.folder, `p-${this.name}`);
+    const short = path.join(this.host.machine.folder, `p-${this.id.slice(0, 12)}`);
     rmSync(short, { force: true });
     symlinkSync(folder, short);
     return path.join(short, file);
