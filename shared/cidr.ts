@@ -156,19 +156,19 @@ const subnetLength = (pool: Cidr, length: number): bigint => {
 };
 
 /** How many prefixes of a length a pool holds. */
-export const countSubnets = (pool: Cidr, length: number): bigint => 1n << subnetLength(pool, length);
+export const subnetCount = (pool: Cidr, length: number): bigint => 1n << subnetLength(pool, length);
 
 /** The prefix number `n` (from 0) of a length in a pool. */
 export const nthSubnet = (pool: Cidr, length: number, n: bigint | number): Cidr => {
   const index = BigInt(n);
-  if (index < 0n || index >= countSubnets(pool, length))
+  if (index < 0n || index >= subnetCount(pool, length))
     throw new RangeError(`${pool.text} has no /${length} number ${n}`);
   return cidrOf(pool.family, pool.base + (index << BigInt(width(pool.family) - length)), length);
 };
 
 /** All prefixes of a length in a pool, in order, made as they are asked for. */
 export function* subnets(pool: Cidr, length: number): Generator<Cidr, void, undefined> {
-  const count = countSubnets(pool, length);
+  const count = subnetCount(pool, length);
   for (let n = 0n; n < count; n += 1n) yield nthSubnet(pool, length, n);
 }
 

@@ -6,13 +6,10 @@ export class Coalescer<T> {
   run(key: string, work: () => Promise<T>): Promise<T> {
     const flight = this.#flights.get(key);
     if (flight !== undefined) return flight;
-    const started = (async () => {
-      try {
-        return await work();
-      } finally {
-        this.#flights.delete(key);
-      }
-    })();
+    // Begun in a microtask, so that the flight is known before the work can end it.
+    const started = Promise.resolve()
+      .then(work)
+      .finally(() => this.#flights.delete(key));
     this.#flights.set(key, started);
     return started;
   }

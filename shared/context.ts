@@ -24,8 +24,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  */
 export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Context => {
   const requestId = parent?.requestId ?? randomBytes(3).toString('hex');
-  const started = now();
-  const deadline = Math.min(started + timeoutMs, parent?.deadline ?? Number.POSITIVE_INFINITY);
+  const deadline = Math.min(now() + timeoutMs, parent?.deadline ?? Number.POSITIVE_INFINITY);
   const controller = new AbortController();
   const end = (reason: unknown): void => {
     clearTimeout(timer);
@@ -33,7 +32,8 @@ export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Co
     controller.abort(reason);
   };
   const withParent = (): void => end(parent?.signal.reason);
-  const wait = Math.max(0, deadline - started);
+  // One that lasts as long as its parent is ended by it.
+  const wait = deadline === parent?.deadline ? Number.POSITIVE_INFINITY : Math.max(0, timeoutMs);
   const timer =
     wait > LONGEST_TIMER ? undefined : setTimeout(() => end(deadlineError(timeoutMs, requestId)), wait).unref();
   if (parent?.signal.aborted) withParent();

@@ -192,7 +192,7 @@ export const ERRORS = {
   },
   STATE_CORRUPT: {
     text: 'The state file {file} is damaged[: {reason}].',
-    fix: '[It is kept as {kept}. ]{recovery}',
+    fix: 'Restore the state files from a backup, or empty that folder to start anew[; the damaged file is kept as {kept}][. {recovery}].',
     retry: 'never',
   },
   STATE_LOCKED: {

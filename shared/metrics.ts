@@ -53,7 +53,8 @@ export class Registry {
       inc: (labels = {}, by = 1) => {
         if (by < 0) throw new RangeError(`counter ${name} cannot go down`);
         const key = keyOf(labels);
-        values.set(key, { labels, value: (values.get(key)?.value ?? 0) + by });
+        const before = values.get(key) ?? { labels, value: 0 };
+        values.set(key, { labels: before.labels, value: before.value + by });
       },
     };
   }

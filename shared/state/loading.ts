@@ -15,7 +15,7 @@ export interface FileStoreOptions<S> {
   readonly log: Logger;
   /** A damaged file is always kept aside. `refuse` (the default) then fails with STATE_CORRUPT, at every start. */
   readonly onCorrupt?: 'refuse' | 'start-empty';
-  /** What a user can do about damage: a sentence for the error. */
+  /** What an empty state would mean, for the error: a sentence. */
   readonly recovery?: string;
   /** Bytes of journal after which the snapshot is written anew. */
   readonly compactAfter?: number;
@@ -24,7 +24,6 @@ export interface FileStoreOptions<S> {
 export const SNAPSHOT = 'snapshot.json';
 export const JOURNAL = 'journal.jsonl';
 const KEPT = '.corrupt-';
-const RECOVERY = 'Restore the state files from a backup, or empty that folder to start with an empty state.';
 
 export interface Loaded<S> {
   readonly records: Records<S>;
@@ -118,7 +117,7 @@ const setAside = async (
     return kept;
   };
   const kept = await keep(file);
-  const error = new PluginError('STATE_CORRUPT', { file, reason, kept, recovery: options.recovery ?? RECOVERY });
+  const error = new PluginError('STATE_CORRUPT', { file, reason, kept, recovery: options.recovery });
   options.log.error('the state is damaged', { error });
   if (options.onCorrupt !== 'start-empty') throw error;
   // The other file means nothing without this one.
