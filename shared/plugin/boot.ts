@@ -18,6 +18,11 @@ export interface BootOptions {
   readonly server: PluginServer;
   readonly socket: string;
   /**
+   * A second socket, where the engine looks for plugins by short names: it knows a managed plugin as `name:tag` only.
+   * When it is taken, by another version of the plugin for instance, calls are refused with that as the reason.
+   */
+  readonly alias?: string;
+  /**
    * Loads the state and builds the plugin. While it fails with an error of retry class `backoff` it is called again;
    * other errors are final. In either case calls are answered with the error: whoever types a command sees the reason.
    */
@@ -84,6 +89,14 @@ export const boot = async (options: BootOptions): Promise<void> => {
     const error = asPluginError(thrown);
     log.error(startFailure('the plugin', error), { error });
     host.exit(1);
+    return;
+  }
+  try {
+    if (options.alias !== undefined) await server.listen(options.alias);
+  } catch (thrown) {
+    const error = asPluginError(thrown);
+    server.refuse(error);
+    log.error(startFailure('the plugin', error), { error });
     return;
   }
   started = await startUntilItWorks(options, life.context, startTimeoutMs);

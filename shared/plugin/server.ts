@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:http';
-import express, { type Request, type RequestHandler, type Response } from 'express';
+import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
 import { Coalescer } from '../coalesce.ts';
 import { type Context, newContext, now } from '../context.ts';
 import { asPluginError, type ErrorCode, PluginError } from '../errors.ts';
@@ -66,7 +66,9 @@ type Outcome = { readonly requestId: string } & (
 export class PluginServer {
   readonly #options: ServerOptions;
   readonly #log: Logger;
-  readonly #server: Server;
+  readonly #app: Express;
+  /** One for each socket. */
+  readonly #servers: Server[] = [];
   readonly #flights = new Coalescer<Outcome>();
   /** Resolved when there is news for those who wait until the plugin is ready. */
   #news = Promise.withResolvers<void>();
@@ -87,11 +89,7 @@ export class PluginServer {
     const limit = options.bodyLimit ?? 1 << 20;
     app.use(this.#onlyPost, express.raw({ type: () => true, limit, inflate: false }), this.#answer);
     app.use(this.#unreadable(limit));
-    this.#server = createServer(app);
-    // The engine keeps idle connections; one that we close under its hands costs it a failed call.
-    this.#server.keepAliveTimeout = 0;
-    this.#server.headersTimeout = 10_000;
-    this.#server.requestTimeout = 30_000;
+    this.#app = app;
   }
 
   /** Requests that are being answered. */
@@ -104,9 +102,15 @@ export class PluginServer {
     return this.#flights.size;
   }
 
-  /** Errors: SOCKET_TAKEN. A socket file that nobody listens on is replaced. */
+  /** Can be called for several paths. Errors: SOCKET_TAKEN. A socket file that nobody listens on is replaced. */
   async listen(path: string): Promise<void> {
-    await listenOn(this.#server, path);
+    const server = createServer(this.#app);
+    // The engine keeps idle connections; one that we close under its hands costs it a failed call.
+    server.keepAliveTimeout = 0;
+    server.headersTimeout = 10_000;
+    server.requestTimeout = 30_000;
+    await listenOn(server, path);
+    this.#servers.push(server);
     this.#log.info('listening', { path });
   }
 
@@ -124,13 +128,12 @@ export class PluginServer {
     this.#news = Promise.withResolvers<void>();
   }
 
-  /** Takes no new calls, waits up to `timeoutMs` for those under way, and removes the socket. */
+  /** Takes no new calls, waits up to `timeoutMs` for those under way, and removes the sockets. */
   async close(timeoutMs = 5_000): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
-    const closed = Promise.withResolvers<void>();
-    this.#server.close(() => closed.resolve());
-    this.#server.closeIdleConnections();
+    const closed = this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    for (const server of this.#servers) server.closeIdleConnections();
     const timer = setTimeout(() => {
       this.#log.warn('calls were still under way when time ran out', { inFlight: this.inFlight });
       late.resolve();
@@ -138,8 +141,8 @@ export class PluginServer {
     const late = Promise.withResolvers<void>();
     await Promise.race([late.promise, this.#drained()]);
     clearTimeout(timer);
-    this.#server.closeAllConnections();
-    if (this.#server.listening) await closed.promise;
+    for (const server of this.#servers) server.closeAllConnections();
+    await Promise.all(closed);
   }
 
   async #drained(): Promise<void> {
