@@ -56,9 +56,6 @@ export const makeWorld = (t: Test, options: { readonly mtu?: number } = {}): Wor
   const router = makeNamespace(t, 'r');
   host.rt.run(createVeth({ name: 'eth0', peer: 'up0', mtu: options.mtu ?? 1500, peerNetns: { fd: router.fd } }));
   const [uplink, far] = [host.link('eth0').index, router.link('up0').index];
-  // No second of duplicate address detection on the way between host and router.
-  host.sysctl.write('ipv6/conf/eth0/accept_dad', 0);
-  router.sysctl.write('ipv6/conf/up0/accept_dad', 0);
   host.rt.run(setLink({ index: uplink }, { up: true }));
   router.sysctl.write('ipv4/conf/all/forwarding', 1);
   router.sysctl.write('ipv6/conf/all/forwarding', 1);
@@ -66,6 +63,8 @@ export const makeWorld = (t: Test, options: { readonly mtu?: number } = {}): Wor
     setLink({ index: far }, { up: true }),
     addAddress({ link: far, address: '192.168.7.1/24' }),
     addAddress({ link: far, address: 'fd07::1/64', noDad: true }),
+    // Made ones, because the kernel's own take a second or two after the link's birth.
+    addAddress({ link: far, address: 'fe80::7:1/64', noDad: true }),
     addAddress({ link: 1, address: '10.64.9.9/32' }),
     addAddress({ link: 1, address: 'fd64:0:0:9::9/128' }),
     addRoute({ destination: '10.64.3.0/24', via: '192.168.7.2', link: far }),
@@ -74,6 +73,7 @@ export const makeWorld = (t: Test, options: { readonly mtu?: number } = {}): Wor
   host.rt.run(
     addAddress({ link: uplink, address: '192.168.7.2/24' }),
     addAddress({ link: uplink, address: 'fd07::2/64', noDad: true }),
+    addAddress({ link: uplink, address: 'fe80::7:2/64', noDad: true }),
     addRoute({ destination: '0.0.0.0/0', via: '192.168.7.1', link: uplink, protocol: RTPROT_BOOT }),
     addRoute({ destination: '::/0', via: 'fd07::1', link: uplink, protocol: RTPROT_BOOT }),
   );
