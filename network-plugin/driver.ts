@@ -238,14 +238,18 @@ export class Driver {
       `endpoint ${id}`,
       async () => {
         const { store, path } = this.#deps;
-        const endpoint = this.#endpoint(network, id);
-        const joining: EndpointRecord = {
-          ...endpoint,
-          phase: 'joining',
-          since: this.#now(),
-          ...(sandbox === undefined ? {} : { sandbox }),
-        };
-        await store.update((tx) => tx.put('endpoints', id, joining));
+        const joining = await store.update((tx) => {
+          const record: EndpointRecord = {
+            ...this.#endpoint(network, id),
+            phase: 'joining',
+            since: this.#now(),
+            ...(sandbox === undefined
+              ? {}
+              : { sandbox, slot: freeSlot([...tx.all('endpoints').values()], id, sandbox) }),
+          };
+          tx.put('endpoints', id, record);
+          return record;
+        });
         const attachment = await path.attach(pathEndpoint(joining, this.#usableNetwork(network)), c);
         await store.update((tx) => tx.put('endpoints', id, { ...joining, phase: 'joined' }));
         return attachment;
@@ -331,7 +335,8 @@ export class Driver {
         const leaving: EndpointRecord = { ...endpoint, ports: [], phase: 'leaving', since: this.#now() };
         await store.update((tx) => tx.put('endpoints', id, leaving));
         await path.detach(id, c);
-        await store.update((tx) => tx.put('endpoints', id, { ...leaving, phase: 'created' }));
+        const { sandbox: _left, slot: _freed, ...rest } = leaving;
+        await store.update((tx) => tx.put('endpoints', id, { ...rest, phase: 'created' }));
       },
       c,
     );
@@ -382,6 +387,16 @@ export class Driver {
   #inFirewall<T>(work: () => Promise<T>, c: Context): Promise<T> {
     return this.#locks.run('firewall', work, c);
   }
+}
+
+/** The lowest number that no other endpoint of the sandbox has. */
+function freeSlot(endpoints: readonly EndpointRecord[], id: string, sandbox: string): number {
+  const taken = new Set(
+    endpoints.filter((other) => other.sandbox === sandbox && other.id !== id).map((other) => other.slot ?? 0),
+  );
+  let slot = 0;
+  while (taken.has(slot)) slot += 1;
+  return slot;
 }
 
 /** Docker's own scheme: a locally administered prefix and the IPv4 address, so that a MAC never outlives its address. */

@@ -88,6 +88,8 @@ export const pathNetwork = (network: NetworkRecord): PathNetwork => ({
   id: network.id,
   prefixes: network.prefixes,
   pools: network.pools,
+  // IPAM hands out addresses with the length of the host's prefix.
+  subnets: network.prefixes,
   ...(network.mtu === undefined ? {} : { mtu: network.mtu }),
 });
 
@@ -97,4 +99,5 @@ export const pathEndpoint = (endpoint: EndpointRecord, network: NetworkRecord): 
   ...(endpoint.address === undefined ? {} : { address: endpoint.address }),
   ...(endpoint.address6 === undefined ? {} : { address6: endpoint.address6 }),
   mac: endpoint.mac,
+  ...(endpoint.slot === undefined ? {} : { slot: endpoint.slot }),
 });

@@ -90,6 +90,8 @@ export interface EndpointRecord {
   readonly mac: string;
   readonly link: string;
   readonly sandbox?: string;
+  /** Which of its sandbox's endpoints it is, from 0: endpoints of one container need different gateways. */
+  readonly slot?: number;
   /** Epoch milliseconds of the last change of phase. */
   readonly since: number;
   readonly ports: readonly PortRecord[];
@@ -101,14 +103,8 @@ export interface HostRecord {
   readonly id: string;
 }
 
-/** This host, for the route provider: made once, so that a second host of the same name is found out. Key: `self`. */
-export interface HostRecord {
-  readonly id: string;
-}
-
 /** The collections of the plugin's store. */
 export interface NetworkState {
-  readonly host: HostRecord;
   readonly hosts: HostRecord;
   readonly claims: ClaimRecord;
   readonly pools: PoolRecord;

@@ -144,6 +144,26 @@ t.test('an IPv6-only endpoint has a MAC address of its own too', async (t) => {
   t.match(mac, /^02:42(:[0-9a-f]{2}){4}$/);
 });
 
+t.test('endpoints of one container get different slots, and free ones are taken again', async (t) => {
+  const { driver, store } = bench();
+  await driver.createNetwork(network(), context());
+  const third = 'e'.repeat(64);
+  const ids = [END, SECOND, third];
+  for (const [n, id] of ids.entries()) {
+    await driver.createEndpoint(endpoint(id, `10.64.3.${n + 2}`), context());
+    await driver.join(NET, id, '/var/run/docker/netns/x', context());
+  }
+  t.same(
+    ids.map((id) => store.get('endpoints', id)?.slot),
+    [0, 1, 2],
+  );
+  await driver.leave(NET, SECOND, context());
+  await driver.join(NET, SECOND, '/var/run/docker/netns/x', context());
+  t.equal(store.get('endpoints', SECOND)?.slot, 1);
+  await driver.join(NET, third, '/var/run/docker/netns/other', context());
+  t.equal(store.get('endpoints', third)?.slot, 0);
+});
+
 t.test('ports are published and revoked; Leave revokes when Revoke never came', async (t) => {
   const { driver, filter, ports, store } = bench();
   await driver.createNetwork(network(), context());

@@ -1,0 +1,136 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Context, newContext } from '../shared/context.ts';
+import { asPluginError } from '../shared/errors.ts';
+import { Rtnetlink } from '../shared/kernel/rtnetlink.ts';
+import { Sysctl } from '../shared/kernel/sysctl.ts';
+import type { Logger } from '../shared/log.ts';
+import { listenMetrics } from '../shared/metrics.ts';
+import { fromEnv, redact } from '../shared/options.ts';
+import type { Started } from '../shared/plugin/boot.ts';
+import { PluginServer } from '../shared/plugin/server.ts';
+import { FileStore } from '../shared/state/file-store.ts';
+import type { StateStore } from '../shared/state/store.ts';
+import { adminMethods } from './admin.ts';
+import { PtpPath } from './datapath/ptp.ts';
+import { Driver } from './driver.ts';
+import { openFirewall } from './firewall/firewall.ts';
+import { Ipam } from './ipam.ts';
+import type { Measures } from './measures.ts';
+import { SETTINGS, type Settings } from './options.ts';
+import { ephemeralRange } from './ports/ephemeral-range.ts';
+import { PortPublisher } from './ports/port-publisher.ts';
+import { protocol } from './protocol.ts';
+import { Reconciler } from './reconcile.ts';
+import { RouteEngine } from './route/engine.ts';
+import { LinuxRouteKernel } from './route/linux-kernel.ts';
+import { openProvider } from './route/registry.ts';
+import type { NetworkState } from './state.ts';
+import { findUplink } from './uplink.ts';
+
+/** Version of the records' form; a migration goes with each new number. */
+const STATE_VERSION = 1;
+
+/** An empty state would take the links of running containers for leftovers, so nobody but the operator starts with one. */
+const RECOVERY =
+  'Running containers keep their network. Put a good copy back, or move the folder away and enable the plugin again: networks are then made anew from what Docker knows, and containers must be restarted.';
+
+export interface PluginOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** What the plugin remembers, and the socket of the `drayage` command. */
+  readonly folder: string;
+  readonly log: Logger;
+  readonly measures: Measures;
+  /** For fault tests: sees every change of state before it is made durable. */
+  readonly watchStore?: (store: StateStore<NetworkState>) => StateStore<NetworkState>;
+}
+
+/** Builds the plugin from its settings. Errors: SETTING_INVALID, STATE_*, UPLINK_MISSING, KERNEL, FIREWALL. */
+export async function startPlugin(options: PluginOptions, c: Context): Promise<Started> {
+  const { folder, log } = options;
+  const settings = fromEnv(SETTINGS, options.env);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const file = await FileStore.open<NetworkState>(join(folder, 'state'), {
+    version: STATE_VERSION,
+    collections: ['hosts', 'claims', 'pools', 'addresses', 'networks', 'endpoints'],
+    log,
+    recovery: RECOVERY,
+  });
+  try {
+    const store = options.watchStore?.(file) ?? file;
+    return await assemble(options, settings, store, c);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+async function assemble(
+  { folder, log, measures }: PluginOptions,
+  settings: Settings,
+  store: StateStore<NetworkState>,
+  c: Context,
+): Promise<Started> {
+  const { dryRun } = settings;
+  const rt = Rtnetlink.open();
+  const kernel = new LinuxRouteKernel(rt);
+  const uplink = () => findUplink(rt, settings);
+  const provider = await openProvider(settings, { store, kernel, uplink: uplink(), log });
+  const routes = new RouteEngine({ provider, store, kernel, log, dryRun });
+  const path = new PtpPath({ rt, sysctl: new Sysctl(), uplink });
+  const ports = new PortPublisher({ log, range: await ephemeralRange() });
+  const ipam = new Ipam(store, routes, settings);
+  const filter = openFirewall();
+  const driver = new Driver({ store, ipam, routes, path, filter, ports, home: settings, dryRun });
+  const reconciler = new Reconciler({ store, driver, ipam, routes, path, ports, log, dryRun });
+
+  await routes.start(c);
+  const forget = routes.onChange(() => {
+    driver.refreshFirewall(newContext(log, 15_000)).catch((error: unknown) => {
+      log.warn('the firewall could not follow a change of routes; reconcile will', { error: asPluginError(error) });
+    });
+  });
+  measures.watch(store, routes);
+  const metrics = settings.metrics === undefined ? undefined : await listenMetrics(measures.registry, settings.metrics);
+  const reconcile = async (repair: boolean, inner: Context, atStart = false) => {
+    const drift = await reconciler.run(repair && !dryRun, inner, atStart);
+    measures.reconciled(drift);
+    return drift;
+  };
+  const admin = new PluginServer({ log });
+  admin.install(
+    adminMethods({
+      store,
+      routes: () =>
+        routes.routes().map(({ prefix, pool, nextHop, state, ours }) => ({
+          prefix,
+          ...(pool === undefined ? {} : { pool }),
+          host: nextHop.host,
+          nextHop: nextHop.address ?? nextHop.address6 ?? nextHop.target ?? '',
+          state,
+          ours,
+        })),
+      status: () => ({ Settings: redact(SETTINGS, settings), Provider: routes.status() }),
+      reconcile,
+    }),
+  );
+  await admin.listen(join(folder, 'admin.sock'));
+
+  return {
+    methods: protocol(driver, ipam),
+    reconcile: async (inner) => {
+      await reconcile(true, inner, true);
+      reconciler.start(settings.reconcileInterval);
+    },
+    stop: async (inner) => {
+      reconciler.stop();
+      forget();
+      await admin.close(1_000);
+      await metrics?.close();
+      await routes.close(inner);
+      await ports.close();
+      await store.close();
+      rt.close();
+    },
+  };
+}
