@@ -6,6 +6,7 @@ import type { Logger } from '../../shared/log.ts';
 import { type EtcdKeys, readClaim, readHost, writeClaim, writeHost } from './etcd-keys.ts';
 import { EtcdView } from './etcd-view.ts';
 import type { NextHop, RouteEvent } from './provider.ts';
+import { noLongerThan } from './wait.ts';
 
 /** This host's place in the cluster, which every claim stands on. */
 export interface Grip {
@@ -83,7 +84,7 @@ export class EtcdSession {
       .finally(() => {
         this.#connecting = undefined;
       });
-    return this.#connecting;
+    return noLongerThan(c, this.#connecting);
   }
 
   /** Something showed that the place is lost: the next `grip`, or the background work, takes it anew. */

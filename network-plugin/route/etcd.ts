@@ -36,6 +36,7 @@ const LONGEST_JITTER_MS = 200;
 export class EtcdProvider implements RouteProvider {
   readonly name = 'etcd';
   readonly installsKernelRoutes = true;
+  readonly allowsNarrower = true;
   readonly #options: EtcdProviderOptions;
   readonly #client: EtcdClient;
   readonly #keys: EtcdKeys;

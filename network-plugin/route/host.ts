@@ -15,6 +15,7 @@ const TABLE = 'main';
 export class HostProvider implements RouteProvider {
   readonly name = 'host';
   readonly installsKernelRoutes = false;
+  readonly allowsNarrower = false;
   readonly #kernel: RouteKernel;
   readonly #self: NextHop;
   readonly #locks = new KeyedMutex();

@@ -59,6 +59,8 @@ export interface RouteProvider {
   readonly name: string;
   /** Hosts route to each other directly, so each must program its peers' prefixes into its own kernel. */
   readonly installsKernelRoutes: boolean;
+  /** A prefix may lie within a wider route of the host that leads to a gateway: it takes its part out of that. */
+  readonly allowsNarrower: boolean;
   /**
    * One attempt to get to work: says who this host is, and begins to hold its place. Repeated by the engine until it
    * succeeds; afterwards the provider keeps itself going until `close`. Errors: also NODE_NAME_TAKEN.
