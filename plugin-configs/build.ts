@@ -1,9 +1,9 @@
 /**
- * Builds a managed plugin as `docker plugin create` takes it: a folder with `config.json` and `rootfs/`.
+ * Builds managed plugins as `docker plugin create` takes them: a folder with `config.json` and `rootfs/`.
  *
- *     node plugin-configs/build.ts network [--out DIR]    build (default: dist/<name>)
- *     node plugin-configs/build.ts network --check        fail if the generated part of <name>.json is old
- *     node plugin-configs/build.ts network --write        bring it up to date
+ *     node plugin-configs/build.ts [network] [--out DIR]    build (default: all, to dist/<name>)
+ *     node plugin-configs/build.ts [network] --check        fail if the generated part of <name>.json is old
+ *     node plugin-configs/build.ts [network] --write        bring it up to date
  */
 import { randomUUID } from 'node:crypto';
 import { constants, cp, lstat, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
@@ -57,21 +57,29 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: { out: { type: 'string' }, check: { type: 'boolean' }, write: { type: 'boolean' } },
   });
-  const plugin = positionals[0] ?? 'network';
-  if (!isPluginName(plugin))
-    throw new Error(`There is no plugin ${plugin}; there is: ${Object.keys(PLUGINS).join(', ')}.`);
-  if (values.check) {
-    if (await isUpToDate(plugin)) return;
-    throw new Error(`plugin-configs/${plugin}.json is older than the settings: run build.ts ${plugin} --write.`);
+  const names = positionals.length > 0 ? positionals : Object.keys(PLUGINS);
+  if (values.out !== undefined && names.length > 1) throw new Error('--out is for one plugin: name it before.');
+  for (const name of names) {
+    if (!isPluginName(name)) {
+      throw new Error(`There is no plugin ${name}; there are: ${Object.keys(PLUGINS).join(', ')}.`);
+    }
+    if (values.check) await check(name);
+    else if (values.write) await rewriteConfig(name);
+    else await report(name, values.out ?? join(root, 'dist', name));
   }
-  if (values.write) return rewriteConfig(plugin);
-  const out = values.out ?? join(root, 'dist', plugin);
+}
+
+async function check(plugin: PluginName): Promise<void> {
+  if (await isUpToDate(plugin)) return;
+  throw new Error(`plugin-configs/${plugin}.json is older than the settings: run build.ts ${plugin} --write.`);
+}
+
+async function report(plugin: PluginName, out: string): Promise<void> {
   const started = performance.now();
   const bytes = await buildPlugin(plugin, out);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(
-    `${out}: ${(bytes / 1e6).toFixed(1)} MB unpacked, built in ${seconds} s. Next: docker plugin create vpc ${out}`,
-  );
+  console.log(`${out}: ${(bytes / 1e6).toFixed(1)} MB unpacked, built in ${seconds} s.`);
+  console.log(`Next: docker plugin create drayage/${plugin} ${out}`);
 }
 
 if (import.meta.main) {

@@ -3,13 +3,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SETTINGS as NETWORK_SETTINGS } from '../network-plugin/options.ts';
 import { describe, type Schema } from '../shared/options.ts';
+import { SETTINGS as VOLUME_SETTINGS } from '../volume-plugin/options.ts';
 
-/** The plugins that can be built, with the schema of their settings. */
-export const PLUGINS = { network: NETWORK_SETTINGS } as const satisfies Record<string, Schema>;
-
-export type PluginName = keyof typeof PLUGINS;
-
-/** One variable of the plugin's environment, as Docker wants it; nobody may set those without `settable`. */
+/** One variable of a plugin's environment, as Docker wants it; nobody may set those without `settable`. */
 interface EnvEntry {
   readonly name: string;
   readonly description: string;
@@ -17,15 +13,26 @@ interface EnvEntry {
   readonly value: string;
 }
 
-/** For every plugin, and not for users. */
-const FIXED: readonly EnvEntry[] = [
-  {
-    name: 'XTABLES_LOCKFILE',
-    description: 'Lock of iptables-legacy, in the mount "lock".',
-    settable: null,
-    value: '/host/lock/xtables.lock',
-  },
-];
+/** What of a plugin's environment users set, and what they do not. */
+interface Environment {
+  readonly settings: Schema;
+  readonly fixed: readonly EnvEntry[];
+}
+
+const XTABLES_LOCK: EnvEntry = {
+  name: 'XTABLES_LOCKFILE',
+  description: 'Lock of iptables-legacy, in the mount "lock".',
+  settable: null,
+  value: '/host/lock/xtables.lock',
+};
+
+/** The plugins that can be built. */
+export const PLUGINS = {
+  network: { settings: NETWORK_SETTINGS, fixed: [XTABLES_LOCK] },
+  volume: { settings: VOLUME_SETTINGS, fixed: [] },
+} as const satisfies Record<string, Environment>;
+
+export type PluginName = keyof typeof PLUGINS;
 
 /** True when it is the name of a plugin that can be built. */
 export function isPluginName(name: string): name is PluginName {
@@ -35,7 +42,8 @@ export function isPluginName(name: string): name is PluginName {
 /** Answers the text of a plugin's `config.json`, with the environment that its settings ask for now. */
 export async function configText(plugin: PluginName): Promise<string> {
   const config: unknown = JSON.parse(await readFile(configFile(plugin), 'utf8'));
-  const env: readonly EnvEntry[] = [...describe(PLUGINS[plugin], 'setting').env, ...FIXED];
+  const { settings, fixed }: Environment = PLUGINS[plugin];
+  const env = [...describe(settings, 'setting').env, ...fixed];
   return `${JSON.stringify(Object.assign({}, config, { env }), null, 2)}\n`;
 }
 

@@ -17,7 +17,8 @@ export async function startVolumePlugin(settings: Settings, socket: string): Pro
   await boot({ log, server, socket, start: async () => ({ methods: volumeMethods }) });
 }
 
-if (import.meta.main) {
+/** With the settings of the environment. A wrong one ends it with a sentence on standard error. */
+async function main(): Promise<void> {
   try {
     await startVolumePlugin(fromEnv(SETTINGS, process.env), process.env.DRAYAGE_SOCKET ?? SOCKET);
   } catch (thrown) {
@@ -25,3 +26,6 @@ if (import.meta.main) {
     process.exitCode = 1;
   }
 }
+
+// Not awaited: the shipped bundle is CommonJS, which has no await at the top.
+if (import.meta.main) void main();
