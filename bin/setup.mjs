@@ -11,40 +11,24 @@ import { fileURLToPath } from 'node:url';
 const here = fileURLToPath(import.meta.url);
 const root = dirname(dirname(here));
 
-/** Debian packages by purpose: the only list of them. */
-const debian = {
-  /** The rig's hosts, and what real-kernel tests look with. */
-  rig: [
-    'ca-certificates',
-    'iproute2',
-    'iptables',
-    'iputils-ping',
-    'libnftables1',
-    'nftables',
-    'patchelf',
-    'procps',
-    'tar',
-    'util-linux',
-    'xz-utils',
-    'zstd',
-  ],
-  /** The plugin's image. */
-  image: ['binutils', 'debootstrap'],
-  bench: ['iperf3'],
-};
+/**
+ * Debian packages that tests, demo and rig use from the machine itself. Docker engines, etcd and the image's programs
+ * are not among them: the rig unpacks those into folders of its own, so that no service is installed.
+ */
+const tools = ['ca-certificates', 'iproute2', 'iptables', 'nftables', 'openssl', 'procps', 'tar', 'util-linux'];
 
 /** Command → what to run on the pinned Node (one after the other), the Debian packages it needs, and whether as root. */
 const commands = {
-  test: { run: [['test/run.ts']], packages: [...debian.rig, ...debian.image, ...debian.bench], root: true },
-  demo: { run: [['test/rig/demo.ts']], packages: [...debian.rig, ...debian.image], root: true },
-  rig: { run: [['test/rig/main.ts']], packages: [...debian.rig, ...debian.image], root: true },
+  test: { run: [['test/run.ts']], packages: tools, root: true },
+  demo: { run: [['test/rig/demo.ts']], packages: tools, root: true },
+  rig: { run: [['test/rig/main.ts']], packages: tools, root: true },
   'bench:net': {
     run: [['test/bench/net.ts']],
-    packages: [...debian.rig, ...debian.image, ...debian.bench],
+    packages: tools,
     root: true,
   },
-  'bench:control': { run: [['test/bench/control.ts']], packages: [...debian.rig, ...debian.image], root: true },
-  build: { run: [['plugin-configs/build.ts']], packages: debian.image, root: true },
+  'bench:control': { run: [['test/bench/control.ts']], packages: tools, root: true },
+  build: { run: [['plugin-configs/build.ts']], packages: tools, root: true },
   lint: {
     run: [
       ['node_modules/@biomejs/biome/bin/biome', 'check', '.'],
@@ -54,7 +38,7 @@ const commands = {
     root: false,
   },
   'check:types': { run: [['node_modules/typescript/bin/tsc', '-p', '.']], packages: [], root: false },
-  docs: { run: [['docs/generate.ts']], packages: [], root: false },
+  docs: { run: [['bin/docs.ts']], packages: [], root: false },
   install: { run: [], packages: [], root: false },
 };
 

@@ -48,6 +48,9 @@ function title(field: string): string {
   return [first, ...rest.map((word) => (/^[A-Z]{2,}$/.test(word) ? word : word.toLowerCase()))].join(' ');
 }
 
+/** Docker's own commands show its ids so; --json has all of them. */
+const dockerId = /^[0-9a-f]{64}$/;
+
 /** A value on one line. What comes from containers' names must not reach the terminal as control characters. */
 function cell(value: unknown): string {
   if (value === undefined || value === null || value === '') return '-';
@@ -55,5 +58,6 @@ function cell(value: unknown): string {
   if (value === false) return 'no';
   if (Array.isArray(value)) return value.length === 0 ? '-' : value.map(cell).join(', ');
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+  if (dockerId.test(text)) return text.slice(0, 12);
   return stripVTControlCharacters(text).replace(/\p{Cc}/gu, ' ');
 }

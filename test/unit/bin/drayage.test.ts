@@ -57,7 +57,14 @@ async function drayage(state: string, ...args: readonly string[]) {
   return { code, out: lines.join('\n'), error: errors.join('\n') };
 }
 
-const port = { Network: 'web', Endpoint: '5f3a', Protocol: 'tcp', HostIP: '', HostPort: 8080, Target: '10.64.3.2:80' };
+const port = {
+  Network: 'web',
+  Endpoint: '5f3a'.repeat(16),
+  Protocol: 'tcp',
+  HostIP: '',
+  HostPort: 8080,
+  Target: '10.64.3.2:80',
+};
 
 t.test('ports are shown as a table, and as they came with --json', async (t) => {
   const { state } = await fakePlugin(t, { '/Drayage.Ports': { body: { Ports: [port] } } });
@@ -67,7 +74,7 @@ t.test('ports are shown as a table, and as they came with --json', async (t) => 
     out,
     [
       'HOST IP  HOST PORT  PROTOCOL  TARGET        NETWORK  ENDPOINT',
-      '-        8080       tcp       10.64.3.2:80  web      5f3a',
+      '-        8080       tcp       10.64.3.2:80  web      5f3a5f3a5f3a',
     ].join('\n'),
   );
   t.same(JSON.parse((await drayage(state, 'ports', '--json')).out), { Ports: [port] });
