@@ -20,7 +20,7 @@ import type { Measures } from './measures.ts';
 import { SETTINGS, type Settings } from './options.ts';
 import { ephemeralRange } from './ports/ephemeral-range.ts';
 import { PortPublisher } from './ports/port-publisher.ts';
-import { protocol } from './protocol.ts';
+import { protocol, takeBack } from './protocol.ts';
 import { Reconciler } from './reconcile.ts';
 import { RouteEngine } from './route/engine.ts';
 import { LinuxRouteKernel } from './route/linux-kernel.ts';
@@ -45,8 +45,13 @@ export interface PluginOptions {
   readonly watchStore?: (store: StateStore<NetworkState>) => StateStore<NetworkState>;
 }
 
+export interface StartedPlugin extends Started {
+  /** Undoes a request whose answer reached nobody. */
+  takeBack(method: string, body: unknown, result: unknown, c: Context): Promise<void>;
+}
+
 /** Builds the plugin from its settings. Errors: SETTING_INVALID, STATE_*, UPLINK_MISSING, KERNEL, FIREWALL. */
-export async function startPlugin(options: PluginOptions, c: Context): Promise<Started> {
+export async function startPlugin(options: PluginOptions, c: Context): Promise<StartedPlugin> {
   const { folder, log } = options;
   const settings = fromEnv(SETTINGS, options.env);
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -70,7 +75,7 @@ async function assemble(
   settings: Settings,
   store: StateStore<NetworkState>,
   c: Context,
-): Promise<Started> {
+): Promise<StartedPlugin> {
   const { dryRun } = settings;
   const rt = Rtnetlink.open();
   const kernel = new LinuxRouteKernel(rt);
@@ -118,6 +123,7 @@ async function assemble(
 
   return {
     methods: protocol(driver, ipam),
+    takeBack: (method, body, result, inner) => takeBack(ipam, method, body, result, inner),
     reconcile: async (inner) => {
       await reconcile(true, inner, true);
       reconciler.start(settings.reconcileInterval);
