@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { StateStore } from '../../shared/state/store.ts';
@@ -12,17 +13,29 @@ import type { NextHop, RouteProvider } from './provider.ts';
 export interface ProviderDeps {
   readonly kernel: RouteKernel;
   readonly store: StateStore<NetworkState>;
-  /** This host's name, and the addresses that its peers send to. */
-  readonly self: NextHop;
+  /** The interface that leads to the peers; undefined on a host without a default route. */
+  readonly uplink: { readonly address?: string; readonly address6?: string } | undefined;
   readonly log: Logger;
 }
+
+/** This host's name, and the addresses that its peers send to. */
+const selfOf = (settings: Settings, uplink: ProviderDeps['uplink']): NextHop => {
+  const { nodeIp } = settings;
+  const address = nodeIp?.family === 4 ? nodeIp.text : uplink?.address;
+  const address6 = nodeIp?.family === 6 ? nodeIp.text : uplink?.address6;
+  return {
+    host: settings.nodeName ?? hostname(),
+    ...(address !== undefined && { address }),
+    ...(address6 !== undefined && { address6 }),
+  };
+};
 
 type Factory = (settings: Settings, deps: ProviderDeps) => Promise<RouteProvider>;
 
 const factories: Record<Settings['provider'], Factory> = {
-  host: async (_settings, { kernel, self }) => new HostProvider({ kernel, self }),
+  host: async (settings, { kernel, uplink }) => new HostProvider({ kernel, self: selfOf(settings, uplink) }),
 
-  etcd: async (settings, { store, self, log }) => {
+  etcd: async (settings, { store, uplink, log }) => {
     const { etcdEndpoints, etcdUsername, etcdPassword, etcdCa, etcdCert, etcdKey } = settings;
     if (etcdEndpoints === undefined || etcdEndpoints.length === 0) {
       throw new PluginError('SETTING_INVALID', {
@@ -30,6 +43,8 @@ const factories: Record<Settings['provider'], Factory> = {
         ...{ allowed: 'URLs, separated by commas', example: 'http://10.0.0.2:2379' },
       });
     }
+    const self = selfOf(settings, uplink);
+    if (self.address === undefined && self.address6 === undefined) throw new PluginError('UPLINK_MISSING', {});
     return new EtcdProvider({
       etcd: {
         endpoints: etcdEndpoints,
@@ -50,6 +65,6 @@ const factories: Record<Settings['provider'], Factory> = {
   },
 };
 
-/** The provider that the settings name. No I/O but the store's. Errors: SETTING_INVALID, STATE_WRITE. */
-export const makeProvider = (settings: Settings, deps: ProviderDeps): Promise<RouteProvider> =>
+/** The provider that the settings name. No I/O but the store's. Errors: SETTING_INVALID, UPLINK_MISSING, STATE_WRITE. */
+export const openProvider = (settings: Settings, deps: ProviderDeps): Promise<RouteProvider> =>
   factories[settings.provider](settings, deps);
