@@ -28,7 +28,7 @@ const commands = {
     root: true,
   },
   'bench:control': { run: [['test/bench/control.ts']], packages: tools, root: true },
-  build: { run: [['plugin-configs/build.ts']], packages: tools, root: true },
+  build: { run: [['plugin-configs/build.ts']], packages: [], root: false },
   lint: {
     run: [
       ['node_modules/@biomejs/biome/bin/biome', 'check', '.'],
