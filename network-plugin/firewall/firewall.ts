@@ -175,7 +175,7 @@ export class Firewall {
   }
 }
 
-/** The firewall of this host, Errors: FIREWALL when nftables cannot be used. */
+/** The firewall of this host. Errors: FIREWALL when nftables cannot be used. */
 export const openFirewall = (): Firewall => {
   const nft = openNftables();
   const accepts = new ForwardAccepts([legacyTable(4), legacyTable(6), nftTable(nft, 4), nftTable(nft, 6)]);
