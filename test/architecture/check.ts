@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path';
-import { fileLength, fileName, implementations, ranks, reserved } from './rules.ts';
+import { composer, fileLength, fileName, implementations, ranks, reserved } from './rules.ts';
 
 /** Paths relative to the repository, with their text. */
 export type Sources = ReadonlyMap<string, string>;
@@ -65,7 +65,7 @@ function wrongImport(file: string, { target, typeOnly }: Import, sources: Source
     found.push(`it imports values from its neighbour ${target}; only types may cross`);
   }
   if (isImplementation(target) && !mayChoose(file, target)) {
-    found.push(`it names the implementation ${target}; only main.ts and registry.ts may`);
+    found.push(`it names the implementation ${target}; only main.ts, plugin.ts and registry.ts may`);
   }
   return found;
 }
@@ -75,7 +75,7 @@ function isImplementation(file: string): boolean {
 }
 
 function mayChoose(file: string, target: string): boolean {
-  if (/(^|\/)(main|registry)\.ts$/.test(file)) return true;
+  if (composer.test(file)) return true;
   const family = (path: string): string => `${dirname(path)}/${basename(path, '.ts').split('-')[0]}`;
   return family(file) === family(target);
 }

@@ -9,6 +9,7 @@ export const ranks: Readonly<Record<string, number>> = {
   'bin/': 100,
   'plugin-configs/': 100,
   'network-plugin/main.ts': 90,
+  'network-plugin/plugin.ts': 85,
   'network-plugin/protocol.ts': 80,
   'network-plugin/': 70,
   'network-plugin/datapath/': 50,
@@ -19,6 +20,7 @@ export const ranks: Readonly<Record<string, number>> = {
   'network-plugin/state.ts': 30,
   'network-plugin/uplink.ts': 40,
   'volume-plugin/main.ts': 90,
+  'volume-plugin/plugin.ts': 85,
   'volume-plugin/protocol.ts': 80,
   'volume-plugin/': 70,
   'volume-plugin/backends/': 60,
@@ -36,12 +38,15 @@ export const ranks: Readonly<Record<string, number>> = {
   'shared/': 10,
 };
 
-/** Files behind a contract: only `main.ts` and a `registry.ts` choose among them; a family may import its own parts. */
+/** Files behind a contract: only composers choose among them; a family may import its own parts. */
 export const implementations: readonly RegExp[] = [
   /^network-plugin\/route\/(host|etcd|aws|aliyun)(-[a-z-]+)?\.ts$/,
   /^network-plugin\/datapath\/(ptp|bpf|bridge)(-[a-z-]+)?\.ts$/,
   /^volume-plugin\/backends\/(block|nfs|object)(-[a-z-]+)?\.ts$/,
 ];
+
+/** Files that put a plugin together: its entry, what builds it from settings, and tables of implementations. */
+export const composer = /(^|\/)(main|plugin|registry)\.ts$/;
 
 /** What only some files may use: a pattern in the code (comments and strings left out where `inText` is false). */
 export interface Reserved {
