@@ -20,13 +20,14 @@ export async function makeCertificates(folder: string, addresses: readonly strin
   const request = ['openssl', 'req', '-x509', ...common];
   await must([...request, '-subj', '/CN=drayage rig CA', '-keyout', file('ca.key'), '-out', file('ca.pem')]);
   const names = addresses.map((address) => `IP:${address}`).join(',');
-  for (const [name, usage] of [
-    ['server', 'serverAuth,clientAuth'],
-    ['client', 'clientAuth'],
+  for (const [name, usage, subject] of [
+    ['server', 'serverAuth,clientAuth', '/CN=rig-server'],
+    // etcd's JSON gateway refuses a client certificate with a common name once users are switched on.
+    ['client', 'clientAuth', '/O=rig-client'],
   ] as const) {
     await must([
       ...request,
-      ...['-subj', `/CN=rig-${name}`, '-CA', file('ca.pem'), '-CAkey', file('ca.key')],
+      ...['-subj', subject, '-CA', file('ca.pem'), '-CAkey', file('ca.key')],
       ...[
         '-addext',
         `extendedKeyUsage=${usage}`,

@@ -1,8 +1,9 @@
 /** A real etcd (Debian's), as one member, with or without TLS and users; it can be stopped, killed and started again with its data. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Certificates, makeCertificates } from './certificates.ts';
-import { ended, must, type Outcome, run, signal, startTime, until } from './command.ts';
+import { ended, must, type Outcome, pidOf, run, signal, startTime, until } from './command.ts';
 import type { Tools } from './packages.ts';
 
 export interface EtcdOptions {
@@ -65,6 +66,11 @@ export class Etcd {
 
   get pid(): number {
     return this.#pid;
+  }
+
+  /** Password of user root, when users were asked for. */
+  get rootPassword(): string | undefined {
+    return this.#options.rootPassword;
   }
 
   /** Starts the server, on the data of the last start if there is any, and waits until it serves. */
@@ -174,4 +180,28 @@ export class Etcd {
     await ended(this.#pid, 10_000);
     this.#pid = 0;
   }
+}
+
+/** Starts an etcd on the loopback address of the machine itself, for tests without a rig. End it with `stop` or `kill9`. */
+export async function startLocalEtcd(
+  folder: string,
+  port: number,
+  tools: Tools,
+  options: EtcdOptions = {},
+): Promise<Etcd> {
+  const spawnHere = async (argv: readonly string[], log: string, env: NodeJS.ProcessEnv): Promise<number> => {
+    const output = openSync(path.join(folder, log), 'a');
+    // The kernel ends it when this process dies, however it dies.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
+      stdio: ['ignore', output, output],
+      env: { PATH: process.env.PATH, ...env },
+    });
+    closeSync(output);
+    child.unref();
+    return await pidOf(child, 'etcd');
+  };
+  return await Etcd.start(
+    { address: '127.0.0.1', port, folder, tools, spawn: spawnHere, inside: (argv) => [...argv] },
+    options,
+  );
 }

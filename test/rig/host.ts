@@ -112,6 +112,7 @@ export class Host {
 
   /** Takes the host away as a power cut does: all processes die at once, the disks stay. */
   async powerOff(): Promise<void> {
+    await this.#router.unplug(this.number);
     await this.machine.powerOff();
     this.engine.forget();
   }

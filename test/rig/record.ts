@@ -136,33 +136,31 @@ export async function takeDown(record: RigRecord): Promise<void> {
   rmSync(path.join(RECORDS, `${record.id}.json`), { force: true });
 }
 
-/** The cgroup that the containers of one host are under. */
+/** The cgroup that the containers of one host are under. Rigs share none, so that one going down disturbs no other. */
 export function cgroupOf(id: string, host: number): string {
-  return `/drayage-rig/${id}-${host}`;
+  return `/drayage-rig-${id}-${host}`;
 }
 
-/** Removes the rig's cgroups in every hierarchy; false while one is still busy. */
+/** Removes the rig's cgroups in every hierarchy (or in the one of cgroup v2); false while one is still busy. */
 function removeCgroups(id: string): boolean {
   let done = true;
-  for (const hierarchy of [CGROUPS, ...readdirSync(CGROUPS).map((name) => path.join(CGROUPS, name))]) {
-    const parent = path.join(hierarchy, 'drayage-rig');
-    if (!existsSync(parent)) continue;
-    for (const name of readdirSync(parent)) {
-      if (name.startsWith(`${id}-`)) done = removeTree(path.join(parent, name)) && done;
+  for (const hierarchy of [CGROUPS, ...foldersIn(CGROUPS)]) {
+    for (const folder of foldersIn(hierarchy)) {
+      if (path.basename(folder).startsWith(`drayage-rig-${id}-`)) done = removeTree(folder) && done;
     }
-    removeTree(parent, false);
   }
   return done;
 }
 
+function foldersIn(parent: string): string[] {
+  const entries = readdirSync(parent, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => path.join(parent, entry.name));
+}
+
 /** rmdir from the leaves up: files in a cgroup cannot be removed and need not be. */
-function removeTree(folder: string, deep = true): boolean {
+function removeTree(folder: string): boolean {
   try {
-    if (deep) {
-      for (const entry of readdirSync(folder, { withFileTypes: true })) {
-        if (entry.isDirectory()) removeTree(path.join(folder, entry.name));
-      }
-    }
+    for (const child of foldersIn(folder)) removeTree(child);
     rmdirSync(folder);
     return true;
   } catch (error) {

@@ -10,9 +10,11 @@
  */
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { ETCD_ADDRESS } from './addresses.ts';
 import type { EngineOptions } from './engine.ts';
 import { Etcd, type EtcdOptions, type EtcdPlace } from './etcd.ts';
+import type { MirrorConfig } from './etcd-router.ts';
 import { clientEnvironment, Host } from './host.ts';
 import { ensureImage, type ImageName } from './images.ts';
 import { Machine } from './machine.ts';
@@ -177,6 +179,25 @@ export class Rig {
       inside: (argv) => machine.inside(argv),
     };
     return await Etcd.start(place, options);
+  }
+
+  /**
+   * Has the router play a cloud whose route table is what the plugins claim in etcd: from now on its table follows the
+   * keys below `<root>/<cluster>/routes/` within a fraction of a second. Without it only `router.addRoute` makes routes.
+   */
+  async mirrorEtcd(etcd: Etcd, where: { root?: string; cluster?: string } = {}): Promise<void> {
+    const files = etcd.certificates;
+    const config: MirrorConfig = {
+      endpoint: etcd.endpoint,
+      prefix: `${where.root ?? '/drayage'}/${where.cluster ?? 'default'}/routes/`,
+      hosts: this.hosts.length,
+      fabric: this.router.fabric,
+      everyMs: 200,
+      ...(files ? { tls: { ca: files.ca, cert: files.clientCert, key: files.clientKey } } : {}),
+      ...(etcd.rootPassword === undefined ? {} : { user: { name: 'root', password: etcd.rootPassword } }),
+    };
+    const script = fileURLToPath(new URL('etcd-router.ts', import.meta.url));
+    await this.router.machine.spawn([process.execPath, script, JSON.stringify(config)], 'etcd-router.log');
   }
 
   /** Environment for a developer's shell on a host of a running rig: docker there is the host's engine. */

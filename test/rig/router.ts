@@ -31,8 +31,9 @@ export interface RouterRoute {
   readonly host: number;
 }
 
-/** Protocol number that marks claimed routes in the router's kernel table. */
-export const ROUTE_PROTOCOL = 70;
+/** Protocol numbers in the router's kernel table: routes that a test set, and routes mirrored from etcd. */
+export const SET_BY_TEST = 70;
+export const MIRRORED = 71;
 
 /** One rule set for both fabrics. `fib … missing`: no route; multicast and link-local are the neighbours' own talk. */
 const RULES = `
@@ -62,6 +63,7 @@ export class Router {
   readonly fabric: Fabric;
   readonly mtu: number;
   readonly #hosts: number;
+  readonly #kept = new Map<number, readonly string[]>();
 
   constructor(machine: Machine, options: { fabric: Fabric; mtu: number; hosts: number }) {
     this.machine = machine;
@@ -79,6 +81,8 @@ export class Router {
       'net.ipv4.conf.default.rp_filter': 0,
       'net.ipv4.conf.all.send_redirects': 0,
       'net.ipv4.conf.default.send_redirects': 0,
+      // Until duplicate address detection is over (1 to 2 s) a link sends no neighbour solicitations.
+      'net.ipv6.conf.default.accept_dad': 0,
       ...(this.fabric === 'vpc' ? { 'net.ipv4.conf.all.proxy_arp': 1, 'net.ipv6.conf.all.proxy_ndp': 1 } : {}),
     });
     await this.machine.ip([
@@ -87,6 +91,8 @@ export class Router {
       'route add blackhole ::/0',
     ]);
     if (this.fabric === 'switch') {
+      // What is bridged is no business of the rules below.
+      await this.machine.sysctl({ 'net.bridge.bridge-nf-call-iptables': 0, 'net.bridge.bridge-nf-call-ip6tables': 0 });
       await this.machine.ip([
         `link add rack mtu ${this.mtu} type bridge stp_state 0 forward_delay 0`,
         `address add ${GATEWAY4}/${HOSTS4.split('/')[1]} dev rack`,
@@ -102,9 +108,8 @@ export class Router {
     return `h${n}`;
   }
 
-  /** Plugs host `n` in: a veth whose other end is eth0 in the host's namespace. Claimed routes to it are put back. */
+  /** Plugs host `n` in: a veth whose other end is eth0 in the host's namespace. Routes that `unplug` kept are put back. */
   async plug(n: number, host: Machine): Promise<void> {
-    const before = (await this.routes()).filter((route) => route.host === n);
     const link = this.link(n);
     const { v4, v6 } = hostAddresses(n);
     await this.#cable(link, host);
@@ -125,6 +130,7 @@ export class Router {
     } else {
       await this.machine.ip([`link set ${link} master rack up`]);
     }
+    await host.sysctl({ 'net.ipv6.conf.eth0.accept_dad': 0 });
     await host.ip([
       `address add ${v4}/24 dev eth0`,
       `address add ${v6}/64 dev eth0 nodad`,
@@ -132,7 +138,17 @@ export class Router {
       `route add default via ${GATEWAY4}`,
       `route add default via ${GATEWAY6} dev eth0`,
     ]);
-    for (const route of before) await this.addRoute(route.prefix, route.host);
+    for (const prefix of this.#kept.get(n) ?? []) await this.addRoute(prefix, n);
+    this.#kept.delete(n);
+  }
+
+  /** To be called before host `n` loses power: its link will take the routes along, which in a cloud would stay. */
+  async unplug(n: number): Promise<void> {
+    const set = (await this.#table()).filter((route) => route.host === n && route.protocol === SET_BY_TEST);
+    this.#kept.set(
+      n,
+      set.map((route) => route.prefix),
+    );
   }
 
   /** Plugs in the machine that plays the Internet and the office. */
@@ -151,33 +167,19 @@ export class Router {
     const { v4, v6 } = hostAddresses(host);
     const six = prefix.includes(':');
     const device = this.fabric === 'vpc' ? this.link(host) : 'rack';
-    await this.machine.ip([
-      `route replace ${prefix} via ${six ? v6 : v4} dev ${device} proto ${ROUTE_PROTOCOL} onlink`,
-    ]);
+    await this.machine.ip([`route replace ${prefix} via ${six ? v6 : v4} dev ${device} proto ${SET_BY_TEST} onlink`]);
   }
 
   /** Takes a prefix out of the table; one that is not in it is fine. */
   async removeRoute(prefix: string): Promise<void> {
     const family = prefix.includes(':') ? '-6' : '-4';
-    const outcome = await this.machine.exec(['ip', family, 'route', 'del', prefix, 'proto', String(ROUTE_PROTOCOL)]);
+    const outcome = await this.machine.exec(['ip', family, 'route', 'del', prefix, 'proto', String(SET_BY_TEST)]);
     if (outcome.code !== 0 && !outcome.stderr.includes('No such process')) throw new Error(outcome.stderr.trim());
   }
 
-  /** The claimed routes in the router's table (its own routes to hosts and world are not among them). */
+  /** The routes in the router's table, set or mirrored (its own routes to hosts and world are not among them). */
   async routes(): Promise<RouterRoute[]> {
-    const found: RouterRoute[] = [];
-    for (const family of ['-4', '-6']) {
-      const text = await this.machine.must(['ip', '-j', family, 'route', 'show', 'proto', String(ROUTE_PROTOCOL)]);
-      for (const row of JSON.parse(text || '[]') as { dst: string; gateway: string }[]) {
-        const host = Array.from({ length: this.#hosts }, (_, i) => i + 1).find((n) => {
-          const addresses = hostAddresses(n);
-          return row.gateway === addresses.v4 || row.gateway === addresses.v6;
-        });
-        const prefix = row.dst.includes('/') ? row.dst : `${row.dst}/${family === '-4' ? 32 : 128}`;
-        if (host !== undefined) found.push({ prefix, host });
-      }
-    }
-    return found;
+    return (await this.#table()).map(({ prefix, host }) => ({ prefix, host }));
   }
 
   /** Resolves when the table points `prefix` at `host` (or at nobody, for undefined). */
@@ -226,6 +228,24 @@ export class Router {
     });
     const peer = ['peer', 'name', 'eth0', 'mtu', String(this.mtu), 'netns', String(to.pid)];
     await this.machine.networkOnly(['ip', 'link', 'add', link, 'mtu', String(this.mtu), 'type', 'veth', ...peer]);
+  }
+
+  async #table(): Promise<(RouterRoute & { protocol: number })[]> {
+    const found: (RouterRoute & { protocol: number })[] = [];
+    for (const family of ['-4', '-6']) {
+      const text = await this.machine.must(['ip', '-j', '-N', family, 'route', 'show']);
+      for (const row of JSON.parse(text || '[]') as { dst: string; gateway?: string; protocol?: string }[]) {
+        const protocol = Number(row.protocol);
+        if (protocol !== SET_BY_TEST && protocol !== MIRRORED) continue;
+        const host = Array.from({ length: this.#hosts }, (_, i) => i + 1).find((n) => {
+          const { v4, v6 } = hostAddresses(n);
+          return row.gateway === v4 || row.gateway === v6;
+        });
+        const prefix = row.dst.includes('/') ? row.dst : `${row.dst}/${family === '-4' ? 32 : 128}`;
+        if (host !== undefined) found.push({ prefix, host, protocol });
+      }
+    }
+    return found;
   }
 
   async #element(verb: 'add' | 'delete', set: string, element: string): Promise<void> {
