@@ -58,10 +58,11 @@ export const boot = async (options: BootOptions): Promise<void> => {
     }
     stopping = true;
     log.info('stopping', { signal, inFlight: server.inFlight });
+    // Not unref'ed: it must also end a process in which nothing else goes on.
     setTimeout(() => {
       log.error('could not stop in time', { stopTimeoutMs });
       host.exit(1);
-    }, stopTimeoutMs).unref();
+    }, stopTimeoutMs);
     const c = newContext(log, stopTimeoutMs);
     life.cancel(new Error('the plugin is being stopped'));
     try {

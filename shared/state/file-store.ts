@@ -117,14 +117,14 @@ export class FileStore<S> implements StateStore<S> {
   #durable(changes: readonly AppliedChange[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#pending.push({ changes, resolve, reject });
-    this.#writing ??= this.#drain().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#writing ??= this.#drain();
     return promise;
   }
 
   /** Writes what is pending, one batch after the other. Never rejects: each update is told by itself. */
   async #drain(): Promise<void> {
+    // Not before the field that holds this promise is set.
+    await undefined;
     for (let batch = this.#take(); batch.length > 0; batch = this.#take()) {
       try {
         await this.#write(batch.flatMap(({ changes }) => changes));
@@ -133,6 +133,8 @@ export class FileStore<S> implements StateStore<S> {
         await this.#fail(batch, error);
       }
     }
+    // In the same step as the last look at what is pending: an update made later starts a new round.
+    this.#writing = undefined;
   }
 
   #take(): readonly Pending[] {

@@ -1,4 +1,4 @@
-import { chmod, type FileHandle, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Node's code of an error, such as ENOSPC, or else its text. */
@@ -40,12 +40,18 @@ export const writeAll = async (file: FileHandle, bytes: Buffer): Promise<void> =
 /** Write beside it, fsync, rename, fsync the folder. `renamed` is called when the old content may be gone. */
 export const replaceFile = async (path: string, bytes: Buffer, renamed: () => void): Promise<void> => {
   const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
   try {
-    await writeAll(file, bytes);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(temporary, 'w', 0o600);
+    try {
+      await writeAll(file, bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    // On a full disk it must not take what room there is.
+    await rm(temporary, { force: true });
+    throw error;
   }
   renamed();
   await rename(temporary, path);

@@ -89,5 +89,7 @@ export const decodeJournal = (bytes: Buffer): Journal => {
     writes.push({ n, changes: changes.map(([collection, id, record]) => ({ collection, id, record })) });
     length = end + 1;
   }
+  // One write at most: the beginning of a second one means that a line feed between them was damaged.
+  if (bytes.indexOf(HEAD, length + 1) >= 0) throw new Damage(`line ${writes.length + 1} has no end`);
   return { writes, length, torn: bytes.length - length };
 };

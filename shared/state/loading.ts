@@ -55,7 +55,7 @@ export const load = async <S>(folder: string, options: FileStoreOptions<S>): Pro
     at = JOURNAL;
     if (journal === undefined) throw new Damage('it is missing');
     const { writes, length, torn } = decodeJournal(journal);
-    const records = rebuild(options, base.version, base.records, base.n, writes);
+    const records = rebuild({ ...options, file: files[SNAPSHOT] }, base.version, base.records, base.n, writes);
     const n = Math.max(base.n, writes.at(-1)?.n ?? 0);
     const rewrite = base.version !== options.version;
     return { records, n, journalLength: length, torn, snapshotLength: snapshot.length, rewrite };
@@ -68,7 +68,7 @@ export const load = async <S>(folder: string, options: FileStoreOptions<S>): Pro
 
 /** Snapshot and journal together, in the form of this version. Throws Damage. */
 const rebuild = <S>(
-  options: FileStoreOptions<S>,
+  options: FileStoreOptions<S> & { readonly file: string },
   version: number,
   base: RawRecords,
   n: number,
@@ -93,8 +93,10 @@ const rebuild = <S>(
   }
   const records = new Records<S>();
   for (const [collection, entries] of Object.entries(plain)) {
-    if (!options.collections.some((name) => name === collection))
-      throw new Damage(`collection ${collection} is unknown`);
+    if (entries.length > 0 && !options.collections.some((name) => name === collection)) {
+      const found = `${version} with a collection "${collection}"`;
+      throw new PluginError('STATE_VERSION', { file: options.file, found, known: options.version });
+    }
     for (const [id, record] of entries) records.apply({ collection, id, record });
   }
   return records;
