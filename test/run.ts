@@ -28,11 +28,12 @@ const { values, positionals } = parseArgs({
 
 const end = performance.now() + Number(values.deadline) * 60_000;
 const files = findTestFiles(root, positionals);
+let interrupted = false;
 const report = new Report((line) => process.stdout.write(`${line}\n`), process.env.CI === 'true');
 
 /** Takes files from `queue` until it is empty or the deadline has come. */
 async function work(queue: TestFile[]): Promise<void> {
-  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+  for (let file = queue.shift(); file !== undefined && !interrupted; file = queue.shift()) {
     const left = end - performance.now();
     if (left <= 0) report.notRun(file.path, `the deadline of ${values.deadline} min had come`);
     else report.add(await runFile(root, file, Math.min(file.timeout, left)));
@@ -52,14 +53,11 @@ if (values.help) {
 } else {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
-      stopAll('SIGTERM');
+      interrupted = true;
       report.interrupted(signal);
-      finish();
       // The tests' own clean-up gets a moment; then nothing that they started may stay.
-      setTimeout(() => {
-        stopAll('SIGKILL');
-        process.exit(1);
-      }, 5000);
+      stopAll('SIGTERM');
+      setTimeout(() => stopAll('SIGKILL'), 5000).unref();
     });
   }
   const shared = files.filter(({ exclusive }) => !exclusive);

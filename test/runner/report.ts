@@ -68,7 +68,7 @@ export class Report {
     }
     const failing = this.#files.filter(({ cases }) => cases.some(({ status }) => status === 'failed'));
     if (failing.length > 0) this.#print(`\nFailed:\n${indent(failing.map(({ file }) => file).join('\n'))}`);
-    if (this.#files.length === 0) this.#print('no test file matches');
+    if (this.#files.length === 0 && !this.#interrupted) this.#print('no test file matches');
     this.#print(`\n${this.#passed} passed, ${this.#failed} failed, ${this.#skipped} skipped`);
     return this.#failed === 0 && this.#passed > 0;
   }
