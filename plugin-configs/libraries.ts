@@ -1,7 +1,7 @@
 /** Copies programs and libraries of an unpacked system into a root file system, with all that the loader needs for them. */
-import { chmod, copyFile, mkdir, readdir, readFile, realpath, symlink } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, realpath, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
-import { elfNeeds } from './elf.ts';
+import { copyStripped, elfNeeds } from './elf.ts';
 
 /** Copies from one unpacked system (`from`) to one root file system (`to`), in which `/lib` is a link to `usr/lib`. */
 export class LibraryCopier {
@@ -26,16 +26,21 @@ export class LibraryCopier {
     return new LibraryCopier(await realpath(from), to, known);
   }
 
-  /** Copies one file of the unpacked system to the same path (links followed), and then what it needs. */
+  /** Copies one file of the unpacked system to the same path, and then what it needs; a link with what it leads to. */
   async copy(path: string): Promise<void> {
+    const source = join(this.#from, path);
     const target = join(this.#to, merged(path));
     if (this.#done.has(target)) return;
     this.#done.add(target);
-    const source = await realpath(join(this.#from, path));
-    if (!source.startsWith(`${this.#from}/`)) throw new Error(`${path} is a link out of the unpacked packages`);
     await mkdir(dirname(target), { recursive: true });
-    await copyFile(source, target);
-    await chmod(target, 0o755);
+    if ((await lstat(source)).isSymbolicLink()) {
+      const destination = relative(this.#from, await realpath(source));
+      if (destination.startsWith('..')) throw new Error(`${path} is a link out of the unpacked packages`);
+      await this.copy(destination);
+      await symlink(relative(dirname(target), join(this.#to, merged(destination))), target);
+      return;
+    }
+    await copyStripped(source, target, 0o755);
     await this.addNeedsOf(target);
   }
 

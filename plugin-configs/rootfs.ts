@@ -17,22 +17,22 @@ const nodeModules = join(import.meta.dirname, '..', 'node_modules');
 /** What is fetched from Debian; what these depend on comes along. */
 const PACKAGES = ['iptables', 'libnftables1', 'libstdc++6', 'netbase'];
 
-/** Programs and libraries that plugins start or load by name. */
-const CODE = ['usr/sbin/xtables-{legacy,nft}-multi', 'usr/lib/*-linux-*/libnftables.so.1'];
-
-/** Extensions of the iptables programs: those that our rules and Docker's own in the chain FORWARD use. */
-const EXTENSIONS = ['addrtype', 'comment', 'conntrack', 'mark', 'set', 'standard', 'tcp', 'udp'];
+/**
+ * Programs and libraries that plugins start or load by name. iptables-legacy cannot even list a rule whose extension it
+ * does not have, and nobody knows which rules an administrator has: all that can stand in FORWARD come along, but for
+ * connlabel, which needs two more libraries.
+ */
+const CODE = [
+  'usr/lib/*-linux-*/libnftables.so.1',
+  'usr/lib/*-linux-*/xtables/lib{xt,ipt,ip6t}_!(connlabel).so',
+  'usr/sbin/xtables-legacy-multi',
+];
 
 /** Names of protocols and ports (nftables and iptables look them up), and the licences of what we ship. */
 const TEXTS = ['etc/{protocols,services}', 'usr/share/doc/*/copyright'];
 
-/** The iptables programs by the name that they are called by. */
-const COMMANDS = {
-  'iptables-legacy': 'xtables-legacy-multi',
-  'ip6tables-legacy': 'xtables-legacy-multi',
-  'iptables-nft': 'xtables-nft-multi',
-  'ip6tables-nft': 'xtables-nft-multi',
-} as const satisfies Record<string, string>;
+/** Names by which the one iptables program is called. */
+const COMMANDS = ['iptables-legacy', 'iptables-legacy-restore', 'ip6tables-legacy', 'ip6tables-legacy-restore'];
 
 /** Folders that others are mounted on: the root file system can be read-only. */
 const MOUNT_POINTS = [
@@ -123,12 +123,9 @@ async function addKoffi(rootfs: string, copier: LibraryCopier): Promise<void> {
 }
 
 async function addDebian(debian: string, rootfs: string, copier: LibraryCopier): Promise<void> {
-  const extensions = `usr/lib/*-linux-*/xtables/libxt_{${EXTENSIONS.join(',')}}.so`;
-  for (const pattern of [...CODE, extensions]) {
-    for await (const path of glob(pattern, { cwd: debian })) await copier.copy(path);
-  }
+  for await (const path of glob(CODE, { cwd: debian })) await copier.copy(path);
   for await (const path of glob(TEXTS, { cwd: debian })) await addFile(join(debian, path), join(rootfs, path));
-  for (const [name, program] of Object.entries(COMMANDS)) await symlink(program, join(rootfs, 'usr/sbin', name));
+  for (const name of COMMANDS) await symlink('xtables-legacy-multi', join(rootfs, 'usr/sbin', name));
 }
 
 async function addFile(from: string, to: string): Promise<void> {

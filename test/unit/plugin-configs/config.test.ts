@@ -1,0 +1,45 @@
+import t from 'tap';
+import { configText, isPluginName, isUpToDate, PLUGINS, type PluginName } from '../../../plugin-configs/config.ts';
+
+interface Config {
+  readonly interface: { readonly types: readonly string[]; readonly socket: string };
+  readonly linux: { readonly capabilities: readonly string[]; readonly allowAllDevices: boolean };
+  readonly mounts: readonly { readonly name: string; readonly settable: readonly string[] | null }[];
+  readonly env: readonly {
+    readonly name: string;
+    readonly settable: readonly string[] | null;
+    readonly value: string;
+  }[];
+}
+
+const names = Object.keys(PLUGINS).filter(isPluginName);
+const read = async (plugin: PluginName): Promise<Config> => JSON.parse(await configText(plugin)) as Config;
+
+for (const plugin of names) {
+  t.test(`${plugin}.json has the settings that the plugin knows`, async (t) => {
+    t.ok(await isUpToDate(plugin), `if not: npm run build -- ${plugin} --write`);
+  });
+}
+
+t.test('the network plugin asks for CAP_NET_ADMIN and nothing more', async (t) => {
+  const { linux } = await read('network');
+  t.same(linux.capabilities, ['CAP_NET_ADMIN']);
+  t.equal(linux.allowAllDevices, false);
+});
+
+t.test('every setting can be set, and has the default that the documents name', async (t) => {
+  const { env } = await read('network');
+  const setting = (name: string) => env.find((entry) => entry.name === name);
+  t.match(setting('PROVIDER'), { settable: ['value'], value: 'host' });
+  t.match(setting('POOL'), { settable: ['value'], value: '10.64.0.0/12' });
+  t.match(setting('ETCD_PASSWORD'), { settable: ['value'], value: '' });
+  t.equal(setting('XTABLES_LOCKFILE')?.settable, null);
+});
+
+t.test('only mounts whose place differs between hosts can be set', async (t) => {
+  const { mounts } = await read('network');
+  t.same(
+    mounts.filter(({ settable }) => settable?.includes('source')).map(({ name }) => name),
+    ['state', 'plugins', 'lock'],
+  );
+});
