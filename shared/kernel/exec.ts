@@ -10,7 +10,7 @@ export interface ExecOptions {
   readonly limit?: number;
   /** Exit codes that are no failure; only 0 when absent. */
   readonly allow?: readonly number[];
-  /** In place of the own environment, of which only PATH is passed otherwise. */
+  /** In place of the own environment, of which only PATH and XTABLES_LOCKFILE are passed otherwise. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
 }
@@ -42,7 +42,7 @@ export const exec = (
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: options.env ?? { PATH: process.env['PATH'] ?? SBIN, LC_ALL: 'C' },
+      env: options.env ?? inherited(),
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     });
     let failure: unknown;
@@ -121,4 +121,10 @@ const collect = (limit: number, tooMuch: () => void): { add(chunk: Buffer): void
     },
     text: () => Buffer.concat(chunks).toString('utf8'),
   };
+};
+
+/** XTABLES_LOCKFILE: in a managed plugin the lock that iptables-legacy shares with the host lies elsewhere. */
+const inherited = (): Record<string, string> => {
+  const { PATH = SBIN, XTABLES_LOCKFILE } = process.env;
+  return { PATH, LC_ALL: 'C', ...(XTABLES_LOCKFILE === undefined ? {} : { XTABLES_LOCKFILE }) };
 };
