@@ -41,7 +41,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
   status: {
     method: '/Drayage.Status',
-    help: 'how the plugin is doing: version, provider, settings, last repair',
+    help: 'the settings, and how the plugin gets on with its provider',
     timeout: 10_000,
     show: (answer) => listing(answer),
   },
