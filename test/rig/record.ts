@@ -115,7 +115,9 @@ export async function takeDown(record: RigRecord): Promise<void> {
     },
     { timeoutMs: 30_000, everyMs: 30 },
   );
-  await until(`the end of the cgroups of ${record.id}`, () => removeCgroups(record.id), {
+  const plugins = pluginsOf(record);
+  const isMine = (name: string): boolean => name.startsWith(`drayage-rig-${record.id}-`) || plugins.has(name);
+  await until(`the end of the cgroups of ${record.id}`, () => removeCgroups(isMine), {
     timeoutMs: 15_000,
     everyMs: 50,
   });
@@ -141,12 +143,20 @@ export function cgroupOf(id: string, host: number): string {
   return `/drayage-rig-${id}-${host}`;
 }
 
+/** Ids of the managed plugins on the rig's hosts: the engine gives each a cgroup of that name, beside its cgroup parent. */
+function pluginsOf(record: RigRecord): Set<string> {
+  const folders = existsSync(record.folder) ? foldersIn(record.folder) : [];
+  const stores = folders.map((host) => path.join(host, 'docker/plugins')).filter((store) => existsSync(store));
+  const ids = stores.flatMap((store) => foldersIn(store).map((folder) => path.basename(folder)));
+  return new Set(ids.filter((id) => /^[0-9a-f]{64}$/.test(id)));
+}
+
 /** Removes the rig's cgroups in every hierarchy (or in the one of cgroup v2); false while one is still busy. */
-function removeCgroups(id: string): boolean {
+function removeCgroups(isMine: (name: string) => boolean): boolean {
   let done = true;
   for (const hierarchy of [CGROUPS, ...foldersIn(CGROUPS)]) {
     for (const folder of foldersIn(hierarchy)) {
-      if (path.basename(folder).startsWith(`drayage-rig-${id}-`)) done = removeTree(folder) && done;
+      if (isMine(path.basename(folder))) done = removeTree(folder) && done;
     }
   }
   return done;
