@@ -9,7 +9,7 @@ import { type Foreign, loadLibrary } from './syscalls.ts';
  * The library ends the process when it is out of memory or cannot open a netlink socket, which the kernel would do to
  * us anyway, or which the next start finds too. It knows no deadline; the kernel answers in-line.
  */
-export interface Nftables {
+export interface Nftables extends Disposable {
   /**
    * Runs commands as one transaction and answers what they print (listings). The text must be made of validated parts.
    * Errors: FIREWALL with nft's words; `what` says in them what was attempted ("to add port 8080").
@@ -101,6 +101,10 @@ class LibraryNftables implements Nftables {
   close(): void {
     if (this.#context !== undefined) this.#library.free(this.#context);
     this.#context = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 }
 
