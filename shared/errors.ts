@@ -57,7 +57,7 @@ export const ERRORS = {
   },
   DEADLINE: {
     text: '{what} took longer than {seconds} s and goes on in the background.',
-    fix: 'Repeat the command: it joins the work under way.',
+    fix: 'Try again: what is under way is joined, or is done by then.',
     retry: 'backoff',
   },
   DRY_RUN: {
@@ -234,7 +234,8 @@ const LONGEST_VALUE = 300;
 
 /** One line of limited length and without secrets or control characters, so that no value can break out of a sentence. */
 const clean = (value: string | number): string => {
-  const line = scrub(String(value))
+  // Cut before the patterns see it: a value may be a megabyte of a request.
+  const line = scrub(String(value).slice(0, 10 * LONGEST_VALUE))
     .replace(/[\p{Cc}\s]+/gu, ' ')
     .trim();
   return line.length > LONGEST_VALUE ? `${line.slice(0, LONGEST_VALUE)}…` : line;

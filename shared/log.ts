@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { isSensitiveName, REDACTED, scrub } from './scrub.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -22,8 +23,7 @@ const LONGEST_LIST = 200;
 /** A value as plain JSON: secrets redacted, errors with stack and cause, cycles and depth cut. */
 export const loggable = (value: unknown, depth = 0, parents: readonly object[] = []): unknown => {
   if (typeof value === 'string') {
-    const text = scrub(value);
-    return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+    return scrub(value.length > LONGEST_TEXT ? `${value.slice(0, LONGEST_TEXT)}…` : value);
   }
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'function' || typeof value === 'symbol') return String(value).slice(0, 80);
@@ -55,8 +55,23 @@ export const loggable = (value: unknown, depth = 0, parents: readonly object[] =
 const field = (key: string, item: unknown, inner: (item: unknown) => unknown): unknown =>
   isSensitiveName(key) && item !== undefined && item !== null && item !== '' ? REDACTED : inner(item);
 
-const toStderr = (line: string): void => {
-  process.stderr.write(line);
+/**
+ * A writer to stderr that never throws: while the Docker daemon is away nobody reads the log of a plugin, and a plugin
+ * that ended because of that would take its containers' network with it. Lost lines are counted in the next line.
+ */
+const stderrWriter = (): ((line: string) => void) => {
+  let lost = 0;
+  return (line) => {
+    try {
+      writeSync(
+        2,
+        lost === 0 ? line : `${JSON.stringify({ level: 'warn', message: 'log lines were lost', lost })}\n${line}`,
+      );
+      lost = 0;
+    } catch {
+      lost += 1;
+    }
+  };
 };
 
 /**
@@ -68,14 +83,16 @@ export const createLogger = (options: {
   write?: (line: string) => void;
   fields?: LogFields;
 }): Logger => {
-  const { level, write = toStderr, fields: base = {} } = options;
+  const { level, write = stderrWriter(), fields: base = {} } = options;
   const threshold = LOG_LEVELS.indexOf(level);
   const at =
     (own: LogLevel) =>
     (message: string, fields: LogFields = {}): void => {
       if (LOG_LEVELS.indexOf(own) < threshold) return;
       const plain = loggable({ ...base, ...fields }) as LogFields;
-      write(`${JSON.stringify({ time: new Date().toISOString(), level: own, message: scrub(message), ...plain })}\n`);
+      write(
+        `${JSON.stringify({ time: new Date().toISOString(), level: own, message: scrub(message.slice(0, LONGEST_TEXT)), ...plain })}\n`,
+      );
     };
   return {
     level,

@@ -35,7 +35,8 @@ export const withRetry = async <T>(
       const pause = pauseMs(attempt, policy);
       if (attempt >= (policy.attempts ?? Number.POSITIVE_INFINITY) || pause >= remaining(c)) throw error;
       c.log.debug('will try again', { attempt, pauseMs: Math.round(pause), error: error.message });
-      await sleep(pause, c);
+      // When the context ends during the pause, what failed says more than that time ran out.
+      await sleep(pause, c).catch(() => Promise.reject(error));
     }
   }
 };

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { PluginError } from '../../../shared/errors.ts';
 import { createLogger, type LogLevel } from '../../../shared/log.ts';
@@ -67,4 +69,23 @@ t.test('nothing that is logged can throw or grow without limit', async (t) => {
   log.info('x', { loop, long: 'x'.repeat(100_000), list: Array(10_000).fill(1), run: () => 1 });
   t.match(last(), { loop: { self: '[circular]', big: '1', map: { a: [1] }, bytes: '[9 bytes]' } });
   t.ok((lines[0]?.length ?? 0) < 20_000);
+});
+
+t.test('a log that nobody reads any more does not end the process', async (t) => {
+  const module = fileURLToPath(new URL('../../../shared/log.ts', import.meta.url));
+  const code = `
+    const { createLogger } = await import(${JSON.stringify(module)});
+    const log = createLogger({ level: 'info' });
+    log.info('first');
+    await new Promise((resolve) => process.stdin.once('data', resolve));
+    log.info('second');
+    log.info('third');
+    process.exit(7);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['pipe', 'ignore', 'pipe'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const text = await new Promise((resolve) => child.stderr.once('data', (data) => resolve(String(data))));
+  t.match(text, 'first');
+  child.stderr.destroy();
+  setTimeout(() => child.stdin.end('go'), 50);
+  t.equal(await new Promise((resolve) => child.once('exit', resolve)), 7);
 });

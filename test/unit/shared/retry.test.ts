@@ -1,5 +1,5 @@
 import t from 'tap';
-import { newContext, now } from '../../../shared/context.ts';
+import { cancellable, newContext, now } from '../../../shared/context.ts';
 import { PluginError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/log.ts';
 import { pauseMs, withRetry } from '../../../shared/retry.ts';
@@ -43,6 +43,13 @@ t.test('when time or attempts run out, the last real error is thrown', async (t)
     },
   );
   t.ok(now() - before < 1_000);
+  const { context, cancel } = cancellable(newContext(silentLogger, 60_000));
+  setTimeout(() => cancel(new Error('stopping')), 10);
+  await t.rejects(
+    withRetry(context, () => Promise.reject(unreachable()), { firstMs: 30_000, longestMs: 30_000, random: () => 0.5 }),
+    { code: 'PROVIDER_UNREACHABLE' },
+    'also when somebody ends the context during a pause',
+  );
   let runs = 0;
   const twice = withRetry(
     newContext(silentLogger, 5_000),
