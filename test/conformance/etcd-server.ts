@@ -1,10 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { Certificates } from '../rig/certificates.ts';
+import { ensureTools } from '../rig/packages.ts';
 
 const run = promisify(execFile);
 
@@ -21,20 +22,6 @@ export interface EtcdServer {
   ctl(...args: string[]): Promise<string>;
   stop(): Promise<void>;
 }
-
-export interface EtcdFiles {
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
-
-const DIRECTORIES = ['/tmp/route-etcd/root/usr/bin', '/usr/bin'];
-
-const binary = (name: string): string => {
-  const found = DIRECTORIES.map((directory) => join(directory, name)).find(existsSync);
-  if (found === undefined) throw new Error(`${name} is missing`);
-  return found;
-};
 
 /** Two ports that were free a moment ago. */
 const freePorts = async (count: number): Promise<number[]> => {
@@ -58,7 +45,8 @@ const freePorts = async (count: number): Promise<number[]> => {
 const READY_MS = 15_000;
 
 /** Makes and starts one. With `tls`, clients must show a certificate of the same authority. */
-export async function startEtcd(options: { tls?: EtcdFiles } = {}): Promise<EtcdServer> {
+export async function startEtcd(options: { tls?: Certificates } = {}): Promise<EtcdServer> {
+  const tools = await ensureTools(() => undefined);
   const folder = await mkdtemp(join(tmpdir(), `drt${process.pid}-etcd-`));
   const [clientPort, peerPort] = await freePorts(2);
   const scheme = options.tls === undefined ? 'http' : 'https';
@@ -71,14 +59,14 @@ export async function startEtcd(options: { tls?: EtcdFiles } = {}): Promise<Etcd
   args.push('--heartbeat-interval', '50', '--election-timeout', '500');
   const ctlArgs = ['--endpoints', endpoint, '--dial-timeout=2s', '--command-timeout=5s'];
   if (options.tls !== undefined) {
-    const { ca, cert, key } = options.tls;
-    args.push('--cert-file', cert, '--key-file', key, '--trusted-ca-file', ca, '--client-cert-auth');
-    ctlArgs.push('--cacert', ca, '--cert', cert, '--key', key);
+    const { ca, serverCert, serverKey, clientCert, clientKey } = options.tls;
+    args.push('--cert-file', serverCert, '--key-file', serverKey, '--trusted-ca-file', ca, '--client-cert-auth');
+    ctlArgs.push('--cacert', ca, '--cert', clientCert, '--key', clientKey);
   }
 
   let child: ChildProcess | undefined;
   const ctl = async (...words: string[]): Promise<string> => {
-    const { stdout } = await run(binary('etcdctl'), [...ctlArgs, ...words], {
+    const { stdout } = await run(tools.etcdctl, [...ctlArgs, ...words], {
       env: { ...process.env, ETCDCTL_API: '3' },
       timeout: 10_000,
     });
@@ -96,7 +84,11 @@ export async function startEtcd(options: { tls?: EtcdFiles } = {}): Promise<Etcd
   process.once('exit', onExit);
 
   const start = async (): Promise<void> => {
-    const started = spawn(binary('etcd'), args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const started = spawn(tools.etcd, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      // Debian's etcd refuses to run on arm64 without this word.
+      env: process.arch === 'arm64' ? { ...process.env, ETCD_UNSUPPORTED_ARCH: 'arm64' } : process.env,
+    });
     child = started;
     let errors = '';
     started.stderr?.on('data', (chunk: Buffer) => {

@@ -1,43 +1,16 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import t from 'tap';
 import { type Context, newContext } from '../../../../shared/context.ts';
 import { EtcdClient } from '../../../../shared/etcd/client.ts';
 import { silentLogger } from '../../../../shared/log.ts';
-import { type EtcdFiles, startEtcd } from '../../../conformance/etcd-server.ts';
+import { startEtcd } from '../../../conformance/etcd-server.ts';
+import { makeCertificates } from '../../../rig/certificates.ts';
 
 t.setTimeout(60_000);
 
-const run = promisify(execFile);
 const context = (ms = 5000): Context => newContext(silentLogger, ms);
-
-/** An authority and one certificate of it, good for a server on loopback and for a client. */
-async function certificates(folder: string): Promise<EtcdFiles> {
-  const at = (name: string): string => join(folder, name);
-  const openssl = (...args: string[]) => run('openssl', args, { timeout: 20_000 });
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  await openssl(
-    'req',
-    '-x509',
-    ...curve,
-    '-keyout',
-    at('ca.key'),
-    '-out',
-    at('ca.pem'),
-    '-days',
-    '2',
-    '-subj',
-    '/CN=test',
-  );
-  await openssl('req', ...curve, '-keyout', at('key.pem'), '-out', at('csr.pem'), '-subj', '/CN=node');
-  await writeFile(at('extensions'), 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n');
-  const authority = ['-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-CAcreateserial', '-extfile', at('extensions')];
-  await openssl('x509', '-req', '-in', at('csr.pem'), ...authority, '-out', at('cert.pem'), '-days', '2');
-  return { ca: at('ca.pem'), cert: at('cert.pem'), key: at('key.pem') };
-}
 
 t.test('users and passwords', async (t) => {
   const server = await startEtcd();
@@ -97,10 +70,11 @@ t.test('users and passwords', async (t) => {
 t.test('TLS with client certificates', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), `drt${process.pid}-tls-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
-  const files = await certificates(folder);
-  const server = await startEtcd({ tls: files });
+  const tls = await makeCertificates(folder, ['127.0.0.1']);
+  const files = { ca: tls.ca, cert: tls.clientCert, key: tls.clientKey };
+  const server = await startEtcd({ tls });
   t.teardown(() => server.stop());
-  const make = (options: Partial<EtcdFiles>): EtcdClient => {
+  const make = (options: Partial<typeof files>): EtcdClient => {
     const client = new EtcdClient({ endpoints: [server.endpoint], attemptMs: 2000, ...options });
     t.teardown(() => client.close());
     return client;
