@@ -69,7 +69,7 @@ export const addAddress = (spec: Address): Request => ({
   write: (writer) => write(writer, spec),
 });
 
-/** Adds, or changes the flags of the one that is there. */
+/** Adds; when it is there IPv6 takes over the flags, IPv4 leaves all as it is. */
 export const replaceAddress = (spec: Address): Request => ({
   type: RTM_NEWADDR,
   flags: NLM_F_CREATE | NLM_F_REPLACE,

@@ -31,7 +31,7 @@ const GRACE_MS = 500;
  * it cannot start, fails or writes too much, and the context's reason (DEADLINE) when time is up: the program then gets
  * SIGTERM, and SIGKILL half a second later.
  */
-export const exec = (
+export const exec = async (
   program: string,
   args: readonly string[],
   c: Context,

@@ -114,8 +114,8 @@ export interface VethSpec {
   readonly mtu?: number;
   readonly mac?: string;
   readonly peerMac?: string;
+  /** Of `name` only: its peer cannot be up before both are there. */
   readonly up?: boolean;
-  readonly peerUp?: boolean;
   /** Where the peer is made; here when absent. */
   readonly peerNetns?: { readonly fd: number } | { readonly pid: number };
 }
@@ -182,7 +182,7 @@ export const createVeth = (spec: VethSpec): Request => ({
       writer.text(IFLA_INFO_KIND, 'veth');
       writer.nest(IFLA_INFO_DATA, () =>
         writer.nest(VETH_INFO_PEER, () => {
-          side(spec.peer, spec.peerUp, spec.peerMac);
+          side(spec.peer, undefined, spec.peerMac);
           if (spec.peerNetns !== undefined) writeNetns(writer, spec.peerNetns);
         }),
       );

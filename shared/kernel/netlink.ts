@@ -72,21 +72,26 @@ export interface NetlinkOptions {
 }
 
 export class Netlink implements Disposable {
-  readonly fd: number;
+  #fd: number;
   readonly #writer = new MessageWriter(16384);
   #buffer = Buffer.alloc(65536);
   #sequence = 1;
-  #open = true;
 
   /** `protocol`: NETLINK_ROUTE (0), NETLINK_NETFILTER (12) …. Throws KernelError. */
   constructor(protocol: number, options: NetlinkOptions = {}) {
     const open = (): number => openSocket(protocol, options);
-    this.fd = options.netns === undefined ? open() : insideNetns(options.netns, open);
+    this.#fd = options.netns === undefined ? open() : insideNetns(options.netns, open);
+  }
+
+  /** The socket's descriptor; -1 after close, which every call then refuses with EBADF. */
+  get fd(): number {
+    return this.#fd;
   }
 
   close(): void {
-    if (this.#open) closeSync(this.fd);
-    this.#open = false;
+    const fd = this.#fd;
+    this.#fd = -1;
+    if (fd >= 0) closeSync(fd);
   }
 
   [Symbol.dispose](): void {
@@ -139,7 +144,7 @@ export class Netlink implements Disposable {
   takeEvents(visit: (message: Message) => void, limit: number): 'empty' | 'more' | 'overflow' {
     let seen = 0;
     while (seen < limit) {
-      const length = receive(this.fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
+      const length = receive(this.#fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
       if (length === -EAGAIN) return 'empty';
       if (length === -ENOBUFS || length > this.#buffer.length) return 'overflow';
       if (length < 0) throw new KernelError('receive events', -length);
@@ -225,7 +230,7 @@ export class Netlink implements Disposable {
     }
     const bytes = writer.bytes;
     try {
-      send(this.fd, bytes, bytes.length);
+      send(this.#fd, bytes, bytes.length);
     } catch (error) {
       throw translate(error, requests[0]?.what ?? 'talk to the kernel');
     }
@@ -234,7 +239,7 @@ export class Netlink implements Disposable {
   /** One datagram, valid until the next call; undefined when something was lost (then everything stale is drained). */
   #receive(what: string): Buffer | undefined {
     for (;;) {
-      const length = receive(this.fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
+      const length = receive(this.#fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
       if (length >= 0 && length <= this.#buffer.length) return this.#buffer.subarray(0, length);
       if (length > this.#buffer.length) {
         this.#buffer = Buffer.alloc(length * 2);
@@ -246,7 +251,7 @@ export class Netlink implements Disposable {
         return undefined;
       }
       if (length !== -EAGAIN) throw new KernelError(what, -length);
-      if (!waitReadable(this.fd, ANSWER_TIMEOUT_MS))
+      if (!waitReadable(this.#fd, ANSWER_TIMEOUT_MS))
         throw new KernelError(what, ETIMEDOUT, 'the kernel did not answer');
     }
   }
@@ -254,7 +259,7 @@ export class Netlink implements Disposable {
   /** Empties the socket: a dump under way goes on until its end, which is where the next one may begin. */
   #drain(): void {
     for (;;) {
-      const length = receive(this.fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
+      const length = receive(this.#fd, this.#buffer, MSG_DONTWAIT | MSG_TRUNC);
       if (length < 0 && length !== -ENOBUFS) return;
     }
   }

@@ -7,6 +7,7 @@ const OWN = '/proc/thread-self/ns/net';
 
 /** An open network namespace: keeps the namespace alive until closed. */
 export interface NetworkNamespace extends Disposable {
+  /** -1 after close. */
   readonly fd: number;
   readonly path: string;
   close(): void;
@@ -24,12 +25,18 @@ export const openNetns = (path: string): NetworkNamespace => {
     const errno = error instanceof Error && 'errno' in error ? Math.abs(Number(error.errno)) : 5;
     throw new KernelError(`open the network namespace ${path}`, errno);
   }
-  let open = true;
   const close = (): void => {
-    if (open) closeSync(fd);
-    open = false;
+    if (fd >= 0) closeSync(fd);
+    fd = -1;
   };
-  return { fd, path, close, [Symbol.dispose]: close };
+  return {
+    get fd() {
+      return fd;
+    },
+    path,
+    close,
+    [Symbol.dispose]: close,
+  };
 };
 
 /**

@@ -1,5 +1,6 @@
 import { demand, eachAttribute, type Message, type MessageWriter, readU32 } from './attribute.ts';
 import { AF_INET, AF_INET6, type Family, familyOf, packAddress, packPrefix, unpackAddress } from './inet.ts';
+import { isKernelError } from './kernel-error.ts';
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request } from './netlink.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
 
@@ -180,6 +181,16 @@ export interface RouteFilter {
 
 /** The routes of one family that match; the kernel filters. Cached (cloned) entries are left out. */
 export const listRoutes = (rt: Rtnetlink, filter: RouteFilter): FoundRoute[] => {
+  try {
+    return dumpRoutes(rt, filter);
+  } catch (error) {
+    // A table comes into being with its first route.
+    if (isKernelError(error, 'ENOENT')) return [];
+    throw error;
+  }
+};
+
+const dumpRoutes = (rt: Rtnetlink, filter: RouteFilter): FoundRoute[] => {
   const table = filter.table ?? RT_TABLE_MAIN;
   return rt.dump(
     {

@@ -41,8 +41,9 @@ export class Sysctl {
    * Throws KernelError when it cannot be read.
    */
   read(key: string): string | undefined {
+    const path = this.#path(key);
     try {
-      return this.#there(() => readFileSync(this.#path(key), 'utf8')).trim();
+      return this.#there(() => readFileSync(path, 'utf8')).trim();
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return undefined;
       throw refusal(`read the setting net/${key}`, error);
@@ -59,8 +60,9 @@ export class Sysctl {
     const present = this.read(key);
     if (present === text) return false;
     if (present === undefined) throw new KernelError(what, 2, 'this kernel has no such setting');
+    const path = this.#path(key);
     try {
-      this.#there(() => writeFileSync(this.#path(key), text));
+      this.#there(() => writeFileSync(path, text));
     } catch (error) {
       throw refusal(what, error);
     }
