@@ -1,73 +1,15 @@
-import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
+import { overlaps, parseCidr } from '../shared/cidr.ts';
 import { type Context, newContext } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
 import { withRollback } from '../shared/rollback.ts';
-import type { StateStore } from '../shared/state/store.ts';
-import { type Attachment, type DataPath, type Drift, hostLink } from './datapath/datapath.ts';
-import type { FirewallModel, PublishedPort } from './firewall/policy.ts';
-import type { Claims, Ipam } from './ipam.ts';
-import { firewallModel, publishedPorts } from './model.ts';
-import { type NetworkRequest, pathEndpoint, pathNetwork, planNetwork } from './network.ts';
-import { homePool, type Settings } from './options.ts';
-import type { PortRequest } from './ports/port-request.ts';
-import type { EndpointRecord, NetworkRecord, NetworkState, PortRecord } from './state.ts';
-
-export type { NetworkRequest, PoolData } from './network.ts';
-
-export interface EndpointRequest {
-  readonly id: string;
-  readonly network: string;
-  readonly address: string | undefined;
-  readonly address6: string | undefined;
-  readonly mac: string | undefined;
-}
-
-/** The part of the route engine that the driver needs beside claiming. */
-export interface Routes extends Claims {
-  /** Prefixes that this host believes it holds while the provider says that another does. */
-  lost(): readonly { readonly prefix: string; readonly owner: string }[];
-  /** CIDRs that the provider's routers know: never masqueraded, and `ingress=vpc`. */
-  local(): readonly string[];
-  /** Every pool that the cluster is known to use. */
-  pools(): readonly string[];
-}
-
-/** The part of the firewall that the driver needs. */
-export interface PacketFilter {
-  apply(model: FirewallModel, c: Context): Promise<void>;
-  publish(ports: readonly PublishedPort[], c: Context): Promise<void>;
-  revoke(ports: readonly PublishedPort[], c: Context): Promise<void>;
-  check(model: FirewallModel, repair: boolean, c: Context): Promise<Drift[]>;
-}
-
-/** Host ports: chosen, and kept from other processes of the host while they are published. */
-export interface HostPorts {
-  /** All or nothing. Errors: PORT_TAKEN, PORTS_EXHAUSTED. */
-  reserve(
-    owner: { readonly endpoint: string; readonly network: string },
-    requests: readonly PortRequest[],
-    targets: { readonly address?: string; readonly address6?: string },
-    c: Context,
-  ): Promise<readonly PortRecord[]>;
-  release(endpoint: string): Promise<void>;
-}
-
-export interface DriverDeps {
-  readonly store: StateStore<NetworkState>;
-  readonly ipam: Ipam;
-  readonly routes: Routes;
-  readonly path: DataPath;
-  readonly filter: PacketFilter;
-  readonly ports: HostPorts;
-  /** This host's own pools. */
-  readonly home: Pick<Settings, 'pool' | 'pool6'>;
-  readonly dryRun: boolean;
-  readonly now?: () => number;
-}
-
-/** From the start of a step that may have to be undone: the call's own deadline and the undoing after it. */
-const UNDO_MS = 45_000;
+import type { Drift } from './datapath/datapath.ts';
+import { Endpoints } from './endpoints.ts';
+import { FilterGate } from './filter-gate.ts';
+import { type NetworkRequest, pathNetwork, planNetwork } from './network.ts';
+import { homePool } from './options.ts';
+import { type DriverDeps, UNDO_MS } from './parts.ts';
+import type { NetworkRecord } from './state.ts';
 
 /**
  * The network driver: Docker's calls as steps on records, the data path, the firewall and the route provider.
@@ -78,9 +20,13 @@ export class Driver {
   readonly #deps: DriverDeps;
   readonly #now: () => number;
   readonly #locks = new KeyedMutex();
+  readonly #gate: FilterGate;
+  readonly endpoints: Endpoints;
 
   constructor(deps: DriverDeps) {
     this.#deps = deps;
+    this.#gate = new FilterGate(deps);
+    this.endpoints = new Endpoints(deps, this.#gate);
     this.#now = deps.now ?? Date.now;
   }
 
@@ -108,8 +54,8 @@ export class Driver {
       }
       undo.add('take the data path down', () => path.teardown(pathNetwork(record), late));
       await path.setup(pathNetwork(record), c);
-      undo.add('take the network out of the firewall', () => this.#applyFirewall(late, record.id));
-      await this.#applyFirewall(c);
+      undo.add('take the network out of the firewall', () => this.#gate.apply(late, record.id));
+      await this.#gate.apply(c);
       await store.update((tx) => {
         tx.put('networks', record.id, { ...record, phase: 'ready' });
         for (const pool of pools)
@@ -128,10 +74,7 @@ export class Driver {
     for (const other of this.#deps.store.all('networks').values()) {
       if (other.id === record.id) continue;
       for (const prefix of record.prefixes) {
-        const clash = other.prefixes.find((theirs) => {
-          const [a, b] = [parseCidr(prefix), parseCidr(theirs)];
-          return contains(a, b) || contains(b, a);
-        });
+        const clash = other.prefixes.find((theirs) => overlaps(parseCidr(prefix), parseCidr(theirs)));
         if (clash !== undefined) {
           const owner = `network ${other.id.slice(0, 12)} of this host`;
           throw new PluginError('PREFIX_OVERLAP', { prefix, other: clash, owner });
@@ -153,9 +96,11 @@ export class Driver {
     const network = store.get('networks', id);
     if (network === undefined) return;
     await store.update((tx) => tx.put('networks', id, { ...network, phase: 'deleting' }));
-    for (const endpoint of this.#endpointsOf(id)) await this.collectEndpoint(endpoint.id, c);
+    for (const endpoint of [...store.all('endpoints').values()]) {
+      if (endpoint.network === id) await this.endpoints.collect(endpoint.id, c);
+    }
     await path.teardown(pathNetwork(network), c);
-    await this.#applyFirewall(c, id);
+    await this.#gate.apply(c, id);
     for (const prefix of network.claims) await routes.release(prefix, c);
     for (const pool of [...store.all('pools').values()]) {
       if (pool.network === id && pool.released === true) await ipam.dropPool(pool.id, c);
@@ -171,242 +116,13 @@ export class Driver {
     c.log.info('network deleted', { network: id });
   }
 
-  #endpointsOf(network: string): EndpointRecord[] {
-    return [...this.#deps.store.all('endpoints').values()].filter((endpoint) => endpoint.network === network);
-  }
-
-  /** Errors: NETWORK_UNKNOWN, NETWORK_BUSY, PREFIX_OWNED, ADDRESS_OUTSIDE, ADDRESS_IN_USE. */
-  async createEndpoint(request: EndpointRequest, c: Context): Promise<{ readonly mac: string }> {
-    return this.#locks.run(`endpoint ${request.id}`, () => this.#createEndpoint(request, c), c);
-  }
-
-  async #createEndpoint(request: EndpointRequest, c: Context): Promise<{ readonly mac: string }> {
-    const { store } = this.#deps;
-    const network = this.#usableNetwork(request.network);
-    if (this.#deps.dryRun) throw new PluginError('DRY_RUN', { what: `connect a container to ${network.id}` });
-    const existing = store.get('endpoints', request.id);
-    if (existing !== undefined) return { mac: existing.mac };
-    for (const address of [request.address, request.address6]) {
-      if (address === undefined) continue;
-      if (!network.prefixes.some((prefix) => contains(parseCidr(prefix), parseAddress(address)))) {
-        throw new PluginError('ADDRESS_OUTSIDE', { address, prefix: network.prefixes.join(' and ') });
-      }
-      await this.#evictHolder(network, address, c);
-    }
-    const record: EndpointRecord = {
-      id: request.id,
-      network: network.id,
-      phase: 'created',
-      ...(request.address === undefined ? {} : { address: request.address }),
-      ...(request.address6 === undefined ? {} : { address6: request.address6 }),
-      mac: request.mac ?? macOf(request),
-      link: hostLink(request.id),
-      since: this.#now(),
-      ports: [],
-    };
-    await store.update((tx) => tx.put('endpoints', record.id, record));
-    return { mac: record.mac };
-  }
-
-  #usableNetwork(id: string): NetworkRecord {
-    const network = this.#deps.store.get('networks', id);
-    if (network === undefined) throw new PluginError('NETWORK_UNKNOWN', { network: id });
-    if (network.phase !== 'ready') throw new PluginError('NETWORK_BUSY', { network: id, phase: network.phase });
-    const lost = this.#deps.routes.lost().find(({ prefix }) => network.prefixes.includes(prefix));
-    if (lost !== undefined) throw new PluginError('PREFIX_OWNED', lost);
-    return network;
-  }
-
-  /**
-   * Docker holds the address free: an endpoint that still has it was deleted while nobody told us (plugin disabled,
-   * daemon killed). It goes if its container is gone, and is named otherwise.
-   */
-  async #evictHolder(network: NetworkRecord, address: string, c: Context): Promise<void> {
-    for (const holder of this.#endpointsOf(network.id)) {
-      if (holder.address !== address && holder.address6 !== address) continue;
-      if (holder.phase !== 'created' && (await this.#deps.path.present(holder.id)) === 'sandbox') {
-        throw new PluginError('ADDRESS_IN_USE', { address, owner: `running endpoint ${holder.id.slice(0, 12)}` });
-      }
-      c.log.warn('an endpoint that Docker forgot gives way', { endpoint: holder.id, address });
-      await this.#locks.run(`endpoint ${holder.id}`, () => this.#dropEndpoint(holder.id, c), c);
-    }
-  }
-
-  /** Errors: ENDPOINT_UNKNOWN, NETWORK_*, LINK_FAILED. */
-  async join(network: string, id: string, sandbox: string | undefined, c: Context): Promise<Attachment> {
-    return this.#locks.run(
-      `endpoint ${id}`,
-      async () => {
-        const { store, path } = this.#deps;
-        const joining = await store.update((tx) => {
-          const record: EndpointRecord = {
-            ...this.#endpoint(network, id),
-            phase: 'joining',
-            since: this.#now(),
-            ...(sandbox === undefined
-              ? {}
-              : { sandbox, slot: freeSlot([...tx.all('endpoints').values()], id, sandbox) }),
-          };
-          tx.put('endpoints', id, record);
-          return record;
-        });
-        const attachment = await path.attach(pathEndpoint(joining, this.#usableNetwork(network)), c);
-        await store.update((tx) => tx.put('endpoints', id, { ...joining, phase: 'joined' }));
-        return attachment;
-      },
-      c,
-    );
-  }
-
-  #endpoint(network: string, id: string): EndpointRecord {
-    const endpoint = this.#deps.store.get('endpoints', id);
-    if (endpoint === undefined || endpoint.network !== network) {
-      throw new PluginError('ENDPOINT_UNKNOWN', { endpoint: id, network });
-    }
-    return endpoint;
-  }
-
-  /** Publishes the ports of `-p`. Errors: ENDPOINT_UNKNOWN, PORT_TAKEN, PORTS_EXHAUSTED, FIREWALL. */
-  async publish(network: string, id: string, requests: readonly PortRequest[], c: Context): Promise<void> {
-    await this.#locks.run(
-      `endpoint ${id}`,
-      async () => {
-        const endpoint = this.#endpoint(network, id);
-        if (requests.length === 0 && endpoint.ports.length === 0) return;
-        await this.#revoke(endpoint, c);
-        if (requests.length > 0) await this.#publish(endpoint, requests, c);
-      },
-      c,
-    );
-  }
-
-  async #publish(endpoint: EndpointRecord, requests: readonly PortRequest[], c: Context): Promise<void> {
-    const { store, ports, filter } = this.#deps;
-    const late = newContext(c.log, UNDO_MS);
-    await withRollback(c.log, async (undo) => {
-      undo.add('release the host ports', () => ports.release(endpoint.id));
-      const chosen = await ports.reserve({ endpoint: endpoint.id, network: endpoint.network }, requests, endpoint, c);
-      const record = { ...endpoint, ports: chosen };
-      undo.add('forget the ports', () =>
-        store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] })),
-      );
-      await store.update((tx) => tx.put('endpoints', endpoint.id, record));
-      undo.add('take the ports out of the firewall', () =>
-        this.#inFirewall(() => filter.revoke(publishedPorts(record), late), late),
-      );
-      await this.#inFirewall(() => filter.publish(publishedPorts(record), c), c);
-    });
-  }
-
-  /** The engine may never send this (its own cache is lost with live-restore): Leave does the same. */
-  async revoke(network: string, id: string, c: Context): Promise<void> {
-    await this.#locks.run(
-      `endpoint ${id}`,
-      async () => {
-        const endpoint = this.#deps.store.get('endpoints', id);
-        if (endpoint?.network === network) await this.#revoke(endpoint, c);
-      },
-      c,
-    );
-  }
-
-  async #revoke(endpoint: EndpointRecord, c: Context): Promise<void> {
-    const { store, ports, filter } = this.#deps;
-    if (endpoint.ports.length === 0) return;
-    await this.#inFirewall(() => filter.revoke(publishedPorts(endpoint), c), c);
-    await ports.release(endpoint.id);
-    await store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] }));
-  }
-
-  endpointInfo(network: string, id: string): Record<string, string> {
-    const endpoint = this.#deps.store.get('endpoints', id);
-    if (endpoint === undefined || endpoint.network !== network) return {};
-    return { 'drayage.link': endpoint.link, 'drayage.path': this.#deps.path.name };
-  }
-
-  async leave(network: string, id: string, c: Context): Promise<void> {
-    await this.#locks.run(
-      `endpoint ${id}`,
-      async () => {
-        const { store, path } = this.#deps;
-        const endpoint = store.get('endpoints', id);
-        if (endpoint?.network !== network) return;
-        await this.#revoke(endpoint, c);
-        const leaving: EndpointRecord = { ...endpoint, ports: [], phase: 'leaving', since: this.#now() };
-        await store.update((tx) => tx.put('endpoints', id, leaving));
-        await path.detach(id, c);
-        const { sandbox: _left, slot: _freed, ...rest } = leaving;
-        await store.update((tx) => tx.put('endpoints', id, { ...rest, phase: 'created' }));
-      },
-      c,
-    );
-  }
-
-  async deleteEndpoint(network: string, id: string, c: Context): Promise<void> {
-    await this.#locks.run(
-      `endpoint ${id}`,
-      async () => {
-        if (this.#deps.store.get('endpoints', id)?.network === network) await this.#dropEndpoint(id, c);
-      },
-      c,
-    );
-  }
-
-  /** For reconcile: an endpoint whose container is gone. */
-  async collectEndpoint(id: string, c: Context): Promise<void> {
-    await this.#locks.run(`endpoint ${id}`, () => this.#dropEndpoint(id, c), c);
-  }
-
-  async #dropEndpoint(id: string, c: Context): Promise<void> {
-    const { store, path } = this.#deps;
-    const endpoint = store.get('endpoints', id);
-    if (endpoint === undefined) return;
-    await this.#revoke(endpoint, c);
-    await path.detach(id, c);
-    await store.update((tx) => tx.delete('endpoints', id));
-  }
-
   /** The provider's view has changed: other hosts' pools and local prefixes are in the rules. */
   async refreshFirewall(c: Context): Promise<void> {
-    if (!this.#deps.dryRun) await this.#applyFirewall(c);
-  }
-
-  /** Brings the firewall to what the records say; `without` is a network on its way out. */
-  async #applyFirewall(c: Context, without?: string): Promise<void> {
-    const { store, routes, filter } = this.#deps;
-    await this.#inFirewall(() => filter.apply(firewallModel(store, routes, without), c), c);
+    if (!this.#deps.dryRun) await this.#gate.apply(c);
   }
 
   /** Reconcile: compares the firewall with the records, and repairs it. */
   checkFirewall(repair: boolean, c: Context): Promise<Drift[]> {
-    const { store, routes, filter } = this.#deps;
-    return this.#inFirewall(() => filter.check(firewallModel(store, routes), repair, c), c);
+    return this.#gate.check(repair, c);
   }
-
-  /** One writer at a time: a ruleset rendered before a port was published must not land after it. */
-  #inFirewall<T>(work: () => Promise<T>, c: Context): Promise<T> {
-    return this.#locks.run('firewall', work, c);
-  }
-}
-
-/** The lowest number that no other endpoint of the sandbox has. */
-function freeSlot(endpoints: readonly EndpointRecord[], id: string, sandbox: string): number {
-  const taken = new Set(
-    endpoints.filter((other) => other.sandbox === sandbox && other.id !== id).map((other) => other.slot ?? 0),
-  );
-  let slot = 0;
-  while (taken.has(slot)) slot += 1;
-  return slot;
-}
-
-/** Docker's own scheme: a locally administered prefix and the IPv4 address, so that a MAC never outlives its address. */
-function macOf(request: EndpointRequest): string {
-  const bytes =
-    request.address === undefined
-      ? request.id
-          .slice(0, 8)
-          .match(/../g)
-          ?.map((pair) => Number.parseInt(pair, 36) % 256)
-      : request.address.split('.').map(Number);
-  return ['02', '42', ...(bytes ?? []).map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }

@@ -12,8 +12,10 @@ import {
   textMap,
   wholeNumber,
 } from '../shared/plugin/wire.ts';
-import type { Driver, EndpointRequest, NetworkRequest, PoolData } from './driver.ts';
+import type { Driver } from './driver.ts';
+import type { EndpointRequest } from './endpoints.ts';
 import { ADDRESS_SPACE, type Ipam } from './ipam.ts';
+import type { NetworkRequest, PoolData } from './network.ts';
 import type { PortRequest } from './ports/port-request.ts';
 
 /**
@@ -111,14 +113,14 @@ export function protocol(driver: Driver, ipam: Ipam): Record<string, Handler> {
     },
     '/NetworkDriver.CreateEndpoint': async (body, c) => {
       const request = endpointRequest(record(body, 'the request'));
-      const { mac } = await driver.createEndpoint(request, c);
+      const { mac } = await driver.endpoints.create(request, c);
       // Answering a field that the engine supplied is an error to it.
       return { Interface: request.mac === undefined ? { MacAddress: mac } : {} };
     },
     '/NetworkDriver.Join': async (body, c) => {
       const [network, endpoint] = ids(body);
       const sandbox = optionalText(record(body, 'the request'), 'SandboxKey');
-      const attachment = await driver.join(network, endpoint, sandbox, c);
+      const attachment = await driver.endpoints.join(network, endpoint, sandbox, c);
       return {
         InterfaceName: { SrcName: attachment.source, DstPrefix: 'eth' },
         Gateway: attachment.gateway ?? '',
@@ -133,26 +135,26 @@ export function protocol(driver: Driver, ipam: Ipam): Record<string, Handler> {
     '/NetworkDriver.ProgramExternalConnectivity': async (body, c) => {
       const [network, endpoint] = ids(body);
       const options = optionalRecord(record(body, 'the request'), 'Options');
-      await driver.publish(network, endpoint, list(options, PORT_MAP).map(portRequest), c);
+      await driver.endpoints.publish(network, endpoint, list(options, PORT_MAP).map(portRequest), c);
       return {};
     },
     '/NetworkDriver.RevokeExternalConnectivity': async (body, c) => {
       const [network, endpoint] = ids(body);
-      await driver.revoke(network, endpoint, c);
+      await driver.endpoints.revoke(network, endpoint, c);
       return {};
     },
     '/NetworkDriver.EndpointOperInfo': async (body) => {
       const [network, endpoint] = ids(body);
-      return { Value: driver.endpointInfo(network, endpoint) };
+      return { Value: driver.endpoints.info(network, endpoint) };
     },
     '/NetworkDriver.Leave': async (body, c) => {
       const [network, endpoint] = ids(body);
-      await driver.leave(network, endpoint, c);
+      await driver.endpoints.leave(network, endpoint, c);
       return {};
     },
     '/NetworkDriver.DeleteEndpoint': async (body, c) => {
       const [network, endpoint] = ids(body);
-      await driver.deleteEndpoint(network, endpoint, c);
+      await driver.endpoints.delete(network, endpoint, c);
       return {};
     },
     // Peers are learnt from the route provider, which also knows those outside of the swarm.

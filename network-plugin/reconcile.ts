@@ -146,7 +146,7 @@ export class Reconciler {
         suspects.add(endpoint.id);
         continue;
       }
-      if (repair) await driver.collectEndpoint(endpoint.id, c);
+      if (repair) await driver.endpoints.collect(endpoint.id, c);
       drift.push({ what: `endpoint ${endpoint.id.slice(0, 12)} has no container any more`, repaired: repair });
     }
     this.#suspects = suspects;

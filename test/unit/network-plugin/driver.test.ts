@@ -124,13 +124,15 @@ t.test('an endpoint lives from create to delete, and each call may come twice', 
   const { driver, store, path } = bench();
   await driver.createNetwork(network(), context());
   for (let n = 0; n < 2; n += 1) {
-    t.same(await driver.createEndpoint(endpoint(), context()), { mac: '02:42:0a:40:03:02' });
-    t.match(await driver.join(NET, END, '/var/run/docker/netns/x', context()), { source: `drc${'c'.repeat(11)}` });
+    t.same(await driver.endpoints.create(endpoint(), context()), { mac: '02:42:0a:40:03:02' });
+    t.match(await driver.endpoints.join(NET, END, '/var/run/docker/netns/x', context()), {
+      source: `drc${'c'.repeat(11)}`,
+    });
     t.equal(store.get('endpoints', END)?.phase, 'joined');
   }
-  for (let n = 0; n < 2; n += 1) await driver.leave(NET, END, context());
+  for (let n = 0; n < 2; n += 1) await driver.endpoints.leave(NET, END, context());
   t.equal(path.attached.size, 0);
-  for (let n = 0; n < 2; n += 1) await driver.deleteEndpoint(NET, END, context());
+  for (let n = 0; n < 2; n += 1) await driver.endpoints.delete(NET, END, context());
   t.equal(store.all('endpoints').size, 0);
 });
 
@@ -140,7 +142,7 @@ t.test('an IPv6-only endpoint has a MAC address of its own too', async (t) => {
     network({ pools: [{ addressSpace: 'LocalDefault', pool: 'fd60::/64', gateway: 'fd60::1/64', auxiliary: [] }] }),
     context(),
   );
-  const { mac } = await driver.createEndpoint({ ...endpoint(), address: undefined, address6: 'fd60::2' }, context());
+  const { mac } = await driver.endpoints.create({ ...endpoint(), address: undefined, address6: 'fd60::2' }, context());
   t.match(mac, /^02:42(:[0-9a-f]{2}){4}$/);
 });
 
@@ -150,72 +152,72 @@ t.test('endpoints of one container get different slots, and free ones are taken 
   const third = 'e'.repeat(64);
   const ids = [END, SECOND, third];
   for (const [n, id] of ids.entries()) {
-    await driver.createEndpoint(endpoint(id, `10.64.3.${n + 2}`), context());
-    await driver.join(NET, id, '/var/run/docker/netns/x', context());
+    await driver.endpoints.create(endpoint(id, `10.64.3.${n + 2}`), context());
+    await driver.endpoints.join(NET, id, '/var/run/docker/netns/x', context());
   }
   t.same(
     ids.map((id) => store.get('endpoints', id)?.slot),
     [0, 1, 2],
   );
-  await driver.leave(NET, SECOND, context());
-  await driver.join(NET, SECOND, '/var/run/docker/netns/x', context());
+  await driver.endpoints.leave(NET, SECOND, context());
+  await driver.endpoints.join(NET, SECOND, '/var/run/docker/netns/x', context());
   t.equal(store.get('endpoints', SECOND)?.slot, 1);
-  await driver.join(NET, third, '/var/run/docker/netns/other', context());
+  await driver.endpoints.join(NET, third, '/var/run/docker/netns/other', context());
   t.equal(store.get('endpoints', third)?.slot, 0);
 });
 
 t.test('ports are published and revoked; Leave revokes when Revoke never came', async (t) => {
   const { driver, filter, ports, store } = bench();
   await driver.createNetwork(network(), context());
-  await driver.createEndpoint(endpoint(), context());
-  await driver.join(NET, END, undefined, context());
-  await driver.publish(NET, END, [web], context());
+  await driver.endpoints.create(endpoint(), context());
+  await driver.endpoints.join(NET, END, undefined, context());
+  await driver.endpoints.publish(NET, END, [web], context());
   t.same([...filter.ports], ['6 :8080']);
   t.match(store.get('endpoints', END)?.ports, [{ hostPort: 8080, targetIp: '10.64.3.2', targetPort: 80 }]);
-  await driver.publish(NET, END, [web], context());
+  await driver.endpoints.publish(NET, END, [web], context());
   t.same([...filter.ports], ['6 :8080'], 'a repeated call leaves one of each');
-  await driver.leave(NET, END, context());
+  await driver.endpoints.leave(NET, END, context());
   t.same([filter.ports.size, ports.reserved.size, store.get('endpoints', END)?.ports.length], [0, 0, 0]);
 });
 
 t.test('a port that cannot be programmed is not kept', async (t) => {
   const { driver, filter, ports, store } = bench();
   await driver.createNetwork(network(), context());
-  await driver.createEndpoint(endpoint(), context());
+  await driver.endpoints.create(endpoint(), context());
   filter.failing = new PluginError('FIREWALL', { what: 'a port' });
-  await t.rejects(driver.publish(NET, END, [web], context()), { code: 'FIREWALL' });
+  await t.rejects(driver.endpoints.publish(NET, END, [web], context()), { code: 'FIREWALL' });
   t.same([ports.reserved.size, store.get('endpoints', END)?.ports.length], [0, 0]);
 });
 
 t.test('an endpoint that Docker forgot gives way only when its container is gone', async (t) => {
   const { driver, path, store } = bench();
   await driver.createNetwork(network(), context());
-  await driver.createEndpoint(endpoint(), context());
-  await driver.join(NET, END, undefined, context());
-  await t.rejects(driver.createEndpoint(endpoint(SECOND), context()), {
+  await driver.endpoints.create(endpoint(), context());
+  await driver.endpoints.join(NET, END, undefined, context());
+  await t.rejects(driver.endpoints.create(endpoint(SECOND), context()), {
     code: 'ADDRESS_IN_USE',
     message: /cccccccccccc/,
   });
   path.attached.clear();
-  await driver.createEndpoint(endpoint(SECOND), context());
+  await driver.endpoints.create(endpoint(SECOND), context());
   t.same([...store.all('endpoints').keys()], [SECOND]);
 });
 
 t.test('addresses outside of the prefix, unknown ids and lost prefixes are refused by name', async (t) => {
   const { driver, routes } = bench();
   await driver.createNetwork(network(), context());
-  await t.rejects(driver.createEndpoint(endpoint(END, '10.64.4.2'), context()), { code: 'ADDRESS_OUTSIDE' });
-  await t.rejects(driver.join(NET, END, undefined, context()), { code: 'ENDPOINT_UNKNOWN' });
-  await t.rejects(driver.createEndpoint({ ...endpoint(), network: OTHER }, context()), { code: 'NETWORK_UNKNOWN' });
+  await t.rejects(driver.endpoints.create(endpoint(END, '10.64.4.2'), context()), { code: 'ADDRESS_OUTSIDE' });
+  await t.rejects(driver.endpoints.join(NET, END, undefined, context()), { code: 'ENDPOINT_UNKNOWN' });
+  await t.rejects(driver.endpoints.create({ ...endpoint(), network: OTHER }, context()), { code: 'NETWORK_UNKNOWN' });
   routes.lostPrefixes = [{ prefix: '10.64.3.0/24', owner: 'host-b' }];
-  await t.rejects(driver.createEndpoint(endpoint(), context()), { code: 'PREFIX_OWNED', message: /host-b/ });
+  await t.rejects(driver.endpoints.create(endpoint(), context()), { code: 'PREFIX_OWNED', message: /host-b/ });
 });
 
 t.test('deleting a network collects endpoints that Docker never told of', async (t) => {
   const { driver, store, path, routes } = bench();
   await driver.createNetwork(network(), context());
-  await driver.createEndpoint(endpoint(), context());
-  await driver.join(NET, END, undefined, context());
+  await driver.endpoints.create(endpoint(), context());
+  await driver.endpoints.join(NET, END, undefined, context());
   await driver.deleteNetwork(NET, context());
   t.same([store.all('endpoints').size, path.attached.size, routes.held.size], [0, 0, 0]);
 });

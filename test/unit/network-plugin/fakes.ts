@@ -6,9 +6,10 @@ import type {
   PathNetwork,
 } from '../../../network-plugin/datapath/datapath.ts';
 import { sandboxLink } from '../../../network-plugin/datapath/datapath.ts';
-import { Driver, type HostPorts, type PacketFilter, type Routes } from '../../../network-plugin/driver.ts';
+import { Driver } from '../../../network-plugin/driver.ts';
 import type { FirewallModel, PublishedPort } from '../../../network-plugin/firewall/policy.ts';
 import { Ipam } from '../../../network-plugin/ipam.ts';
+import type { HostPorts, PacketFilter, Routes } from '../../../network-plugin/parts.ts';
 import type { PortRequest } from '../../../network-plugin/ports/port-request.ts';
 import type { NetworkState, PortRecord } from '../../../network-plugin/state.ts';
 import { contains, overlaps, parseAddress, parseCidr, subnets } from '../../../shared/cidr.ts';

@@ -91,7 +91,7 @@ for (const engine of ['20.10', '26.1', '28.5', 'swarm']) {
             'a MAC address is answered just when none was supplied',
           );
           open.endpoints.add(String(body['EndpointID']));
-          if (failed) await driver.deleteEndpoint(String(body['NetworkID']), String(body['EndpointID']), context());
+          if (failed) await driver.endpoints.delete(String(body['NetworkID']), String(body['EndpointID']), context());
           if (failed) open.endpoints.delete(String(body['EndpointID']));
         }
         if (line.call.endsWith('.CreateNetwork')) open.networks.add(String(body['NetworkID']));

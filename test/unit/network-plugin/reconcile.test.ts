@@ -35,8 +35,8 @@ const populate = async ({ driver, ipam }: Bench) => {
   const address = (await ipam.requestAddress({ pool: pool.id, address: undefined, gateway: false }, context())).split(
     '/',
   )[0];
-  await driver.createEndpoint({ id: END, network: NET, address, address6: undefined, mac: undefined }, context());
-  await driver.join(NET, END, undefined, context());
+  await driver.endpoints.create({ id: END, network: NET, address, address6: undefined, mac: undefined }, context());
+  await driver.endpoints.join(NET, END, undefined, context());
   return { pool, address };
 };
 

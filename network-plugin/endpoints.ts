@@ -1,0 +1,251 @@
+import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
+import { type Context, newContext } from '../shared/context.ts';
+import { PluginError } from '../shared/errors.ts';
+import { KeyedMutex } from '../shared/keyed-mutex.ts';
+import { withRollback } from '../shared/rollback.ts';
+import { type Attachment, hostLink } from './datapath/datapath.ts';
+import type { FilterGate } from './filter-gate.ts';
+import { pathEndpoint } from './network.ts';
+import { type DriverDeps, UNDO_MS } from './parts.ts';
+import type { PortRequest } from './ports/port-request.ts';
+import type { EndpointRecord, NetworkRecord } from './state.ts';
+
+export interface EndpointRequest {
+  readonly id: string;
+  readonly network: string;
+  readonly address: string | undefined;
+  readonly address6: string | undefined;
+  readonly mac: string | undefined;
+}
+
+/**
+ * Containers' connections to networks. Each step is written down before it has an effect, and each call may be
+ * repeated: after a crash the engine's retry, or reconcile, goes on where the record says.
+ */
+export class Endpoints {
+  readonly #deps: DriverDeps;
+  readonly #gate: FilterGate;
+  readonly #now: () => number;
+  readonly #locks = new KeyedMutex();
+
+  constructor(deps: DriverDeps, gate: FilterGate) {
+    this.#deps = deps;
+    this.#gate = gate;
+    this.#now = deps.now ?? Date.now;
+  }
+
+  /** Errors: NETWORK_UNKNOWN, NETWORK_BUSY, PREFIX_OWNED, ADDRESS_OUTSIDE, ADDRESS_IN_USE. */
+  async create(request: EndpointRequest, c: Context): Promise<{ readonly mac: string }> {
+    return this.#locks.run(`endpoint ${request.id}`, () => this.#create(request, c), c);
+  }
+
+  async #create(request: EndpointRequest, c: Context): Promise<{ readonly mac: string }> {
+    const { store } = this.#deps;
+    const network = this.#usableNetwork(request.network);
+    if (this.#deps.dryRun) throw new PluginError('DRY_RUN', { what: `connect a container to ${network.id}` });
+    const existing = store.get('endpoints', request.id);
+    if (existing !== undefined) return { mac: existing.mac };
+    for (const address of [request.address, request.address6]) {
+      if (address === undefined) continue;
+      if (!network.prefixes.some((prefix) => contains(parseCidr(prefix), parseAddress(address)))) {
+        throw new PluginError('ADDRESS_OUTSIDE', { address, prefix: network.prefixes.join(' and ') });
+      }
+      await this.#evictHolder(network, address, c);
+    }
+    const record: EndpointRecord = {
+      id: request.id,
+      network: network.id,
+      phase: 'created',
+      ...(request.address === undefined ? {} : { address: request.address }),
+      ...(request.address6 === undefined ? {} : { address6: request.address6 }),
+      mac: request.mac ?? macOf(request),
+      link: hostLink(request.id),
+      since: this.#now(),
+      ports: [],
+    };
+    await store.update((tx) => tx.put('endpoints', record.id, record));
+    return { mac: record.mac };
+  }
+
+  #usableNetwork(id: string): NetworkRecord {
+    const network = this.#deps.store.get('networks', id);
+    if (network === undefined) throw new PluginError('NETWORK_UNKNOWN', { network: id });
+    if (network.phase !== 'ready') throw new PluginError('NETWORK_BUSY', { network: id, phase: network.phase });
+    const lost = this.#deps.routes.lost().find(({ prefix }) => network.prefixes.includes(prefix));
+    if (lost !== undefined) throw new PluginError('PREFIX_OWNED', lost);
+    return network;
+  }
+
+  /**
+   * Docker holds the address free: an endpoint that still has it was deleted while nobody told us (plugin disabled,
+   * daemon killed). It goes if its container is gone, and is named otherwise.
+   */
+  async #evictHolder(network: NetworkRecord, address: string, c: Context): Promise<void> {
+    for (const holder of this.#endpointsOf(network.id)) {
+      if (holder.address !== address && holder.address6 !== address) continue;
+      if (holder.phase !== 'created' && (await this.#deps.path.present(holder.id)) === 'sandbox') {
+        throw new PluginError('ADDRESS_IN_USE', { address, owner: `running endpoint ${holder.id.slice(0, 12)}` });
+      }
+      c.log.warn('an endpoint that Docker forgot gives way', { endpoint: holder.id, address });
+      await this.#locks.run(`endpoint ${holder.id}`, () => this.#drop(holder.id, c), c);
+    }
+  }
+
+  #endpointsOf(network: string): EndpointRecord[] {
+    return [...this.#deps.store.all('endpoints').values()].filter((endpoint) => endpoint.network === network);
+  }
+
+  /** Errors: ENDPOINT_UNKNOWN, NETWORK_*, LINK_FAILED. */
+  async join(network: string, id: string, sandbox: string | undefined, c: Context): Promise<Attachment> {
+    return this.#locks.run(
+      `endpoint ${id}`,
+      async () => {
+        const { store, path } = this.#deps;
+        const joining = await store.update((tx) => {
+          const record: EndpointRecord = {
+            ...this.#endpoint(network, id),
+            phase: 'joining',
+            since: this.#now(),
+            ...(sandbox === undefined
+              ? {}
+              : { sandbox, slot: freeSlot([...tx.all('endpoints').values()], id, sandbox) }),
+          };
+          tx.put('endpoints', id, record);
+          return record;
+        });
+        const attachment = await path.attach(pathEndpoint(joining, this.#usableNetwork(network)), c);
+        await store.update((tx) => tx.put('endpoints', id, { ...joining, phase: 'joined' }));
+        return attachment;
+      },
+      c,
+    );
+  }
+
+  #endpoint(network: string, id: string): EndpointRecord {
+    const endpoint = this.#deps.store.get('endpoints', id);
+    if (endpoint === undefined || endpoint.network !== network) {
+      throw new PluginError('ENDPOINT_UNKNOWN', { endpoint: id, network });
+    }
+    return endpoint;
+  }
+
+  /** Publishes the ports of `-p`. Errors: ENDPOINT_UNKNOWN, PORT_TAKEN, PORTS_EXHAUSTED, FIREWALL. */
+  async publish(network: string, id: string, requests: readonly PortRequest[], c: Context): Promise<void> {
+    await this.#locks.run(
+      `endpoint ${id}`,
+      async () => {
+        const endpoint = this.#endpoint(network, id);
+        if (requests.length === 0 && endpoint.ports.length === 0) return;
+        await this.#revoke(endpoint, c);
+        if (requests.length > 0) await this.#publish(endpoint, requests, c);
+      },
+      c,
+    );
+  }
+
+  async #publish(endpoint: EndpointRecord, requests: readonly PortRequest[], c: Context): Promise<void> {
+    const { store, ports } = this.#deps;
+    const late = newContext(c.log, UNDO_MS);
+    await withRollback(c.log, async (undo) => {
+      undo.add('release the host ports', () => ports.release(endpoint.id));
+      const chosen = await ports.reserve({ endpoint: endpoint.id, network: endpoint.network }, requests, endpoint, c);
+      const record = { ...endpoint, ports: chosen };
+      undo.add('forget the ports', () =>
+        store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] })),
+      );
+      await store.update((tx) => tx.put('endpoints', endpoint.id, record));
+      undo.add('take the ports out of the firewall', () => this.#gate.revoke(record, late));
+      await this.#gate.publish(record, c);
+    });
+  }
+
+  /** The engine may never send this (its own cache is lost with live-restore): Leave does the same. */
+  async revoke(network: string, id: string, c: Context): Promise<void> {
+    await this.#locks.run(
+      `endpoint ${id}`,
+      async () => {
+        const endpoint = this.#deps.store.get('endpoints', id);
+        if (endpoint?.network === network) await this.#revoke(endpoint, c);
+      },
+      c,
+    );
+  }
+
+  async #revoke(endpoint: EndpointRecord, c: Context): Promise<void> {
+    const { store, ports } = this.#deps;
+    if (endpoint.ports.length === 0) return;
+    await this.#gate.revoke(endpoint, c);
+    await ports.release(endpoint.id);
+    await store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] }));
+  }
+
+  info(network: string, id: string): Record<string, string> {
+    const endpoint = this.#deps.store.get('endpoints', id);
+    if (endpoint === undefined || endpoint.network !== network) return {};
+    return { 'drayage.link': endpoint.link, 'drayage.path': this.#deps.path.name };
+  }
+
+  async leave(network: string, id: string, c: Context): Promise<void> {
+    await this.#locks.run(
+      `endpoint ${id}`,
+      async () => {
+        const { store, path } = this.#deps;
+        const endpoint = store.get('endpoints', id);
+        if (endpoint?.network !== network) return;
+        await this.#revoke(endpoint, c);
+        const leaving: EndpointRecord = { ...endpoint, ports: [], phase: 'leaving', since: this.#now() };
+        await store.update((tx) => tx.put('endpoints', id, leaving));
+        await path.detach(id, c);
+        const { sandbox: _left, slot: _freed, ...rest } = leaving;
+        await store.update((tx) => tx.put('endpoints', id, { ...rest, phase: 'created' }));
+      },
+      c,
+    );
+  }
+
+  async delete(network: string, id: string, c: Context): Promise<void> {
+    await this.#locks.run(
+      `endpoint ${id}`,
+      async () => {
+        if (this.#deps.store.get('endpoints', id)?.network === network) await this.#drop(id, c);
+      },
+      c,
+    );
+  }
+
+  /** For reconcile: an endpoint whose container is gone. */
+  async collect(id: string, c: Context): Promise<void> {
+    await this.#locks.run(`endpoint ${id}`, () => this.#drop(id, c), c);
+  }
+
+  async #drop(id: string, c: Context): Promise<void> {
+    const { store, path } = this.#deps;
+    const endpoint = store.get('endpoints', id);
+    if (endpoint === undefined) return;
+    await this.#revoke(endpoint, c);
+    await path.detach(id, c);
+    await store.update((tx) => tx.delete('endpoints', id));
+  }
+}
+
+/** The lowest number that no other endpoint of the sandbox has. */
+function freeSlot(endpoints: readonly EndpointRecord[], id: string, sandbox: string): number {
+  const taken = new Set(
+    endpoints.filter((other) => other.sandbox === sandbox && other.id !== id).map((other) => other.slot ?? 0),
+  );
+  let slot = 0;
+  while (taken.has(slot)) slot += 1;
+  return slot;
+}
+
+/** Docker's own scheme: a locally administered prefix and the IPv4 address, so that a MAC never outlives its address. */
+function macOf(request: EndpointRequest): string {
+  const bytes =
+    request.address === undefined
+      ? request.id
+          .slice(0, 8)
+          .match(/../g)
+          ?.map((pair) => Number.parseInt(pair, 36) % 256)
+      : request.address.split('.').map(Number);
+  return ['02', '42', ...(bytes ?? []).map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
+}

@@ -1,0 +1,40 @@
+import type { Context } from '../shared/context.ts';
+import { KeyedMutex } from '../shared/keyed-mutex.ts';
+import type { Drift } from './datapath/datapath.ts';
+import { firewallModel, publishedPorts } from './model.ts';
+import type { DriverDeps } from './parts.ts';
+import type { EndpointRecord } from './state.ts';
+
+/** One writer of the firewall at a time: rules made before a port was published must not land after it. */
+export class FilterGate {
+  readonly #deps: Pick<DriverDeps, 'store' | 'routes' | 'filter'>;
+  readonly #locks = new KeyedMutex();
+
+  constructor(deps: Pick<DriverDeps, 'store' | 'routes' | 'filter'>) {
+    this.#deps = deps;
+  }
+
+  /** Brings the firewall to what the records say; `without` is a network on its way out. */
+  async apply(c: Context, without?: string): Promise<void> {
+    const { store, routes, filter } = this.#deps;
+    await this.#alone(() => filter.apply(firewallModel(store, routes, without), c), c);
+  }
+
+  /** Compares the firewall with the records, and repairs it. */
+  check(repair: boolean, c: Context): Promise<Drift[]> {
+    const { store, routes, filter } = this.#deps;
+    return this.#alone(() => filter.check(firewallModel(store, routes), repair, c), c);
+  }
+
+  publish(endpoint: EndpointRecord, c: Context): Promise<void> {
+    return this.#alone(() => this.#deps.filter.publish(publishedPorts(endpoint), c), c);
+  }
+
+  revoke(endpoint: EndpointRecord, c: Context): Promise<void> {
+    return this.#alone(() => this.#deps.filter.revoke(publishedPorts(endpoint), c), c);
+  }
+
+  #alone<T>(work: () => Promise<T>, c: Context): Promise<T> {
+    return this.#locks.run('firewall', work, c);
+  }
+}
