@@ -14,16 +14,27 @@ export class FilterGate {
     this.#deps = deps;
   }
 
-  /** Brings the firewall to what the records say; `without` is a network on its way out. */
+  /**
+   * Brings the firewall to what the records say; `without` is a network on its way out. Without networks nothing of
+   * ours is in it: a host whose last network is gone, or whose plugin is removed, is as it was before.
+   */
   async apply(c: Context, without?: string): Promise<void> {
     const { store, routes, filter } = this.#deps;
-    await this.#alone(() => filter.apply(firewallModel(store, routes, without), c), c);
+    await this.#alone(() => {
+      const model = firewallModel(store, routes, without);
+      return model.networks.length === 0 ? filter.remove(c) : filter.apply(model, c);
+    }, c);
   }
 
   /** Compares the firewall with the records, and repairs it. */
   check(repair: boolean, c: Context): Promise<Drift[]> {
     const { store, routes, filter } = this.#deps;
-    return this.#alone(() => filter.check(firewallModel(store, routes), repair, c), c);
+    return this.#alone(async () => {
+      const model = firewallModel(store, routes);
+      if (model.networks.length > 0) return filter.check(model, repair, c);
+      if (repair) await filter.remove(c);
+      return [];
+    }, c);
   }
 
   publish(endpoint: EndpointRecord, c: Context): Promise<void> {

@@ -102,7 +102,8 @@ export class Reconciler {
         drift.push({ what: `${what}: ${reason.message}`, repaired: false });
       }
     }
-    for (const { what, repaired } of drift) log.warn('drift', { what, repaired });
+    // At start it is mostly a reboot or an upgrade, which is no news.
+    for (const { what, repaired } of drift) log[atStart ? 'info' : 'warn']('drift', { what, repaired });
     return drift;
   }
 

@@ -214,10 +214,11 @@ t.test('addresses outside of the prefix, unknown ids and lost prefixes are refus
 });
 
 t.test('deleting a network collects endpoints that Docker never told of', async (t) => {
-  const { driver, store, path, routes } = bench();
+  const { driver, store, path, routes, filter } = bench();
   await driver.createNetwork(network(), context());
   await driver.endpoints.create(endpoint(), context());
   await driver.endpoints.join(NET, END, undefined, context());
   await driver.deleteNetwork(NET, context());
   t.same([store.all('endpoints').size, path.attached.size, routes.held.size], [0, 0, 0]);
+  t.equal(filter.model, undefined, 'the last network takes our rules with it');
 });

@@ -121,6 +121,9 @@ export class FakeFilter implements PacketFilter {
   async revoke(ports: readonly PublishedPort[]): Promise<void> {
     for (const port of ports) this.ports.delete(`${port.protocol} ${port.hostIp}:${port.hostPort}`);
   }
+  async remove(): Promise<void> {
+    this.model = undefined;
+  }
   async check(): Promise<Drift[]> {
     return [];
   }
