@@ -4,6 +4,7 @@ import {
   chmod,
   mkdir,
   mkdtemp,
+  open as openFile,
   readdir,
   readFile,
   rm,
@@ -95,6 +96,28 @@ t.test('a folder that others may look into is closed to them', async (t) => {
   await chmod(join(folder, 'state'), 0o755);
   await (await open(folder)).close();
   t.equal((await stat(join(folder, 'state'))).mode & 0o777, 0o700);
+});
+
+t.test('an update resolves after its bytes were synced, and not before', async (t) => {
+  const folder = await makeFolder(t);
+  const store = await open(folder);
+  const probe = await openFile(folder);
+  const handles = Object.getPrototypeOf(probe);
+  await probe.close();
+  const events: string[] = [];
+  for (const name of ['write', 'datasync'] as const) {
+    const real = handles[name];
+    t.intercept(handles, name, {
+      value: async function (this: unknown, ...args: unknown[]) {
+        const result = await real.apply(this, args);
+        events.push(name);
+        return result;
+      },
+    });
+  }
+  await put(store, 'a').then(() => events.push('resolved'));
+  t.same(events, ['write', 'datasync', 'resolved']);
+  await store.close();
 });
 
 t.test('a change that throws writes nothing; reading writes nothing', async (t) => {
