@@ -25,13 +25,15 @@ const hostAddresses = (): Set<string> =>
 
 /** Connection tracking of this host. `netns`: descriptor of another network namespace. */
 export const trackedConnections = (netns?: number): Connections => {
+  // One socket for good: opening and closing one costs more than what is asked over it.
+  let table: Conntrack | undefined;
   const forget = (
     ports: readonly PublishedPort[],
     which: (found: Connection, port: PublishedPort) => boolean,
   ): void => {
     const udp = ports.filter(({ protocol }) => protocol === UDP);
     if (udp.length === 0) return;
-    using table = Conntrack.open(netns === undefined ? {} : { netns });
+    table ??= Conntrack.open(netns === undefined ? {} : { netns });
     for (const port of udp) {
       const found = table.towards(familyOf(port.targetIp), UDP, port.hostPort);
       for (const connection of found) if (which(connection, port)) table.forget(connection);

@@ -214,9 +214,10 @@ t.test('a port published on one address is on no other, and on 127.0.0.1 not to 
   t.match(await lab.host.ask('tcp', '127.0.0.1', 8082), 'ECONNREFUSED');
 });
 
-/** Lets a namespace send packets for 127.0.0.1 over its link, as an attacker would. */
+/** Lets a namespace send packets for 127.0.0.1 over its link, and take answers from there, as an attacker would. */
 const sendLoopbackOut = (name: string, gateway: string): void => {
   const namespace = `drt${process.pid}x${name}`;
+  lab.run('nsenter', `--net=/run/netns/${namespace}`, 'sysctl', '-qw', 'net.ipv4.conf.eth0.route_localnet=1');
   for (const words of [
     `route add 127.0.0.1/32 via ${gateway} table 7`,
     'rule add pref 0 to 127.0.0.1 table 7',
@@ -233,10 +234,19 @@ t.test("the host's loopback is not to be had from a container or the wire, publi
   sendLoopbackOut('b', '169.254.1.1');
   // Other software (kube-proxy) may have opened the uplink for such packets.
   writeFileSync('/proc/sys/net/ipv4/conf/eth0/route_localnet', '1');
-  t.notMatch(await lab.outside.ask('tcp', '127.0.0.1', 8081, OUTSIDE.vpc[4]), /^a /, 'a published port, from the wire');
-  t.equal(await b.ask('tcp', '127.0.0.1', 8081, B.address), BLOCKED, 'a published port, from a container');
-  t.equal(await b.ask('tcp', '127.0.0.1', 80, B.address), BLOCKED, "the host's own service, from a container");
-  t.match(await lab.host.ask('tcp', '127.0.0.1', 8081), /^a /, 'the host itself does');
+  t.match(
+    await lab.outside.ask('tcp', '127.0.0.1', 80, OUTSIDE.vpc[4]),
+    /^host /,
+    'such packets do get through the wire',
+  );
+  t.equal(
+    await lab.outside.ask('tcp', '127.0.0.1', 8081, OUTSIDE.vpc[4]),
+    'ECONNREFUSED',
+    'but a published port is not there',
+  );
+  t.equal(await b.ask('tcp', '127.0.0.1', 8081, B.address), BLOCKED, 'nor for a container');
+  t.equal(await b.ask('tcp', '127.0.0.1', 80, B.address), BLOCKED, "nor any service of the host's loopback");
+  t.match(await lab.host.ask('tcp', '127.0.0.1', 8081), /^a /, 'the host itself reaches it');
 });
 
 /** UDP packets that arrived outside, by the kernel's count. */
