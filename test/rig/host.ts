@@ -7,8 +7,9 @@ import { Engine, type EngineOptions } from './engine.ts';
 import type { ImageName } from './images.ts';
 import { Machine, type MachineOptions } from './machine.ts';
 import type { EngineFiles, Tools } from './packages.ts';
-import { InstalledPlugin, type PluginSettings } from './plugin.ts';
+import { InstalledPlugin, PLUGIN_NAME, type PluginSettings } from './plugin.ts';
 import type { Router } from './router.ts';
+import { plantSeed } from './seed.ts';
 
 export class Host {
   /** Counted from 1. */
@@ -20,6 +21,7 @@ export class Host {
   readonly v6: string;
   readonly #router: Router;
   readonly #tools: Tools;
+  #seeded: string | undefined;
 
   private constructor(n: number, machine: Machine, engine: Engine, router: Router, tools: Tools) {
     this.number = n;
@@ -40,10 +42,14 @@ export class Host {
       engine: EngineOptions;
       router: Router;
       tools: Tools;
+      /** A built plugin's folder, and what an engine makes of it (see seed.ts). */
+      plugin?: { folder: string; seed: string } | undefined;
     },
   ): Promise<Host> {
     const machine = await Machine.start(how.machine);
+    if (how.plugin) await plantSeed(how.plugin.seed, path.join(machine.folder, 'docker'));
     const host = new Host(n, machine, new Engine(machine, how.files, how.cgroup, how.engine), how.router, how.tools);
+    host.#seeded = how.plugin?.folder;
     mkdirSync(host.#config, { recursive: true });
     const config = JSON.stringify({ cliPluginsExtraDirs: [how.tools.cliPlugins] });
     writeFileSync(path.join(host.#config, 'config.json'), config);
@@ -103,11 +109,19 @@ export class Host {
   }
 
   /**
-   * `docker plugin create`, `set` and `enable`. `folder` holds config.json and rootfs/.
+   * `docker plugin create`, `set` and `enable`. `folder` holds config.json and rootfs/. When the rig was started with
+   * this folder as its `plugin`, it is there already, and the first installation under the usual name skips `create`.
    * @returns the plugin, also when `settings.enable` is false.
    */
   async installPlugin(folder: string, settings: PluginSettings = {}): Promise<InstalledPlugin> {
     return await InstalledPlugin.install(this, folder, settings);
+  }
+
+  /** True once for the plugin that the host was started with. */
+  takeSeeded(folder: string, name: string): boolean {
+    if (this.#seeded !== folder || name !== PLUGIN_NAME) return false;
+    this.#seeded = undefined;
+    return true;
   }
 
   /** Takes the host away as a power cut does: all processes die at once, the disks stay. */

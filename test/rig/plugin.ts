@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { request } from 'node:http';
 import path from 'node:path';
-import { ended, isGone, type Outcome, signal, until } from './command.ts';
+import { ended, isGone, type Outcome, signal, startTime, until } from './command.ts';
 import type { Host } from './host.ts';
 
 /**
@@ -40,7 +40,9 @@ export class InstalledPlugin {
 
   static async install(host: Host, folder: string, settings: PluginSettings): Promise<InstalledPlugin> {
     const name = settings.name ?? PLUGIN_NAME;
-    await host.dockerMust(['plugin', 'create', name, folder], { timeoutMs: 120_000 });
+    if (!host.takeSeeded(folder, name)) {
+      await host.dockerMust(['plugin', 'create', name, folder], { timeoutMs: 120_000 });
+    }
     const plugin = await InstalledPlugin.find(host, name);
     await plugin.set(settings.env ?? {});
     if (settings.enable ?? true) await plugin.enable();
@@ -93,9 +95,18 @@ export class InstalledPlugin {
     await ended(pid, 10_000);
   }
 
-  /** Resolves with the new pid when the engine has started it again. */
+  /** Resolves with its pid when it runs and answers: after `kill9` the engine starts it again by itself. */
   async untilRunning(timeoutMs = 15_000): Promise<number> {
-    return await until(`${this.name} on ${this.host.name}`, () => this.pid(), { timeoutMs });
+    return await until(
+      `${this.name} on ${this.host.name}`,
+      async () => {
+        const pid = this.pid();
+        // While it starts, there is no socket or nobody listens.
+        const answer = pid && (await this.call('NetworkDriver.GetCapabilities', {}, 2_000).catch(() => undefined));
+        return answer ? pid : undefined;
+      },
+      { timeoutMs },
+    );
   }
 
   /** What it wrote to its output, line by line, as found in the engine's log; over all of its starts. */
@@ -189,6 +200,8 @@ function outsidePid(init: number, inner: string): number | undefined {
     if (!/^\d+$/.test(entry)) continue;
     const status = readIfThere(`/proc/${entry}/status`);
     const pids = status && /^NSpid:\t(.*)$/m.exec(status)?.[1]?.split('\t');
+    // A process that ended may still be listed until it is reaped.
+    if (startTime(Number(entry)) === undefined) continue;
     if (pids && pids.length > 1 && pids[1] === inner && isBelow(Number(entry), init)) return Number(entry);
   }
   return undefined;

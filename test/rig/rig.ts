@@ -28,6 +28,7 @@ import {
 } from './packages.ts';
 import { cgroupOf, newRecord, type RigRecord, saveRecord, sweep, takeDown } from './record.ts';
 import { type Fabric, Router } from './router.ts';
+import { ensureSeed } from './seed.ts';
 import { World } from './world.ts';
 
 export interface RigOptions {
@@ -44,6 +45,8 @@ export interface RigOptions {
   readonly daemon?: EngineOptions;
   /** Imported on every host at start. Default box. */
   readonly images?: readonly ImageName[];
+  /** Folder of a built plugin that `host.installPlugin` will install: saves its `docker plugin create`, 4 s a host. */
+  readonly plugin?: string;
   /** Leave it running when this process ends; `npm run rig -- down` takes it down. Default false. */
   readonly detached?: boolean;
   /** Gets a sentence when something is installed or unpacked. Default: standard error. */
@@ -93,6 +96,12 @@ export class Rig {
       (options.images ?? ['box']).map(async (name) => [name, await ensureImage(name, tools)] as const),
     );
 
+    const seeds = new Map<EngineVersion, { folder: string; seed: string }>();
+    for (const files of options.plugin === undefined ? [] : engines.values()) {
+      const folder = options.plugin ?? '';
+      seeds.set(files.version, { folder, seed: await ensureSeed({ folder, files, iptables, tools, say }) });
+    }
+
     const detached = options.detached ?? false;
     const record = newRecord({ detached, engine: versions.join(',') });
     const release = onExit(record);
@@ -120,6 +129,7 @@ export class Rig {
           engine: options.daemon ?? {},
           router,
           tools,
+          plugin: seeds.get(version),
         });
         for (const [image, tar] of images) await host.importImage(image, tar);
         return host;
