@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Context, newContext } from '../shared/context.ts';
 import { asPluginError } from '../shared/errors.ts';
+import { LinkRemover } from '../shared/kernel/link-remover.ts';
 import { Rtnetlink } from '../shared/kernel/rtnetlink.ts';
 import { Sysctl } from '../shared/kernel/sysctl.ts';
 import type { Logger } from '../shared/log.ts';
@@ -21,7 +22,7 @@ import { SETTINGS, type Settings } from './options.ts';
 import { ephemeralRange } from './ports/ephemeral-range.ts';
 import { PortPublisher } from './ports/port-publisher.ts';
 import { protocol, takeBack } from './protocol.ts';
-import { Reconciler } from './reconcile.ts';
+import { Reconciler, type Windows } from './reconcile.ts';
 import { RouteEngine } from './route/engine.ts';
 import { LinuxRouteKernel } from './route/linux-kernel.ts';
 import { openProvider } from './route/registry.ts';
@@ -43,6 +44,8 @@ export interface PluginOptions {
   readonly measures: Measures;
   /** For fault tests: sees every change of state before it is made durable. */
   readonly watchStore?: (store: StateStore<NetworkState>) => StateStore<NetworkState>;
+  /** For fault tests: how long what looks abandoned is left alone. */
+  readonly windows?: Windows;
 }
 
 export interface StartedPlugin extends Started {
@@ -71,7 +74,7 @@ export async function startPlugin(options: PluginOptions, c: Context): Promise<S
 }
 
 async function assemble(
-  { folder, log, measures }: PluginOptions,
+  { folder, log, measures, windows }: PluginOptions,
   settings: Settings,
   store: StateStore<NetworkState>,
   c: Context,
@@ -79,15 +82,26 @@ async function assemble(
   const { dryRun } = settings;
   const rt = Rtnetlink.open();
   const kernel = new LinuxRouteKernel(rt);
+  const remover = new LinkRemover();
   const uplink = () => findUplink(rt, settings);
   const provider = await openProvider(settings, { store, kernel, uplink: uplink(), log });
   const routes = new RouteEngine({ provider, store, kernel, log, dryRun });
-  const path = new PtpPath({ rt, sysctl: new Sysctl(), uplink });
+  const path = new PtpPath({ rt, remover, sysctl: new Sysctl(), uplink });
   const ports = new PortPublisher({ log, range: await ephemeralRange() });
   const ipam = new Ipam(store, routes, settings);
   const filter = openFirewall();
   const driver = new Driver({ store, ipam, routes, path, filter, ports, home: settings, dryRun });
-  const reconciler = new Reconciler({ store, driver, ipam, routes, path, ports, log, dryRun });
+  const reconciler = new Reconciler({
+    store,
+    driver,
+    ipam,
+    routes,
+    path,
+    ports,
+    log,
+    dryRun,
+    ...(windows && { windows }),
+  });
 
   await routes.start(c);
   const forget = routes.onChange(() => {
@@ -136,6 +150,7 @@ async function assemble(
       await routes.close(inner);
       await ports.close();
       await store.close();
+      remover.close();
       rt.close();
     },
   };

@@ -29,12 +29,18 @@ export interface ReconcilerDeps {
   readonly log: Logger;
   readonly dryRun: boolean;
   readonly now?: () => number;
+  readonly windows?: Windows;
 }
 
-/** The engine repeats a call for about 30 s after a lost connection: what is younger may still be finished by it. */
-const RETRY_WINDOW_MS = 60_000;
-/** What nothing has used for so long was left by a call that never came to its end. */
-const ORPHAN_MS = 5 * 60_000;
+/** How long what looks abandoned is left alone, in milliseconds; read at each pass. */
+export interface Windows {
+  /** The engine repeats a call for about 30 s after a lost connection: what is younger may still be finished by it. */
+  readonly retryMs: number;
+  /** What nothing has used for so long was left by a call that never came to its end. */
+  readonly orphanMs: number;
+}
+
+const WINDOWS: Windows = { retryMs: 60_000, orphanMs: 5 * 60_000 };
 const PASS_DEADLINE_MS = 60_000;
 
 /**
@@ -44,6 +50,7 @@ const PASS_DEADLINE_MS = 60_000;
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
   readonly #now: () => number;
+  readonly #windows: Windows;
   #pass: Promise<readonly Drift[]> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #suspects = new Set<string>();
@@ -51,6 +58,7 @@ export class Reconciler {
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
     this.#now = deps.now ?? Date.now;
+    this.#windows = deps.windows ?? WINDOWS;
   }
 
   /** Runs about every `intervalMs`, jittered by a quarter so that hosts started together drift apart. */
@@ -125,7 +133,8 @@ export class Reconciler {
     const { store, driver } = this.#deps;
     const drift: Drift[] = [];
     for (const network of [...store.all('networks').values()]) {
-      const abandoned = network.phase === 'creating' && (atStart || this.#now() - network.since > RETRY_WINDOW_MS);
+      const abandoned =
+        network.phase === 'creating' && (atStart || this.#now() - network.since > this.#windows.retryMs);
       if (network.phase === 'ready' || (network.phase === 'creating' && !abandoned)) continue;
       if (repair) await driver.deleteNetwork(network.id, c);
       drift.push({ what: `network ${network.id.slice(0, 12)} was left ${network.phase}`, repaired: repair });
@@ -140,7 +149,7 @@ export class Reconciler {
     for (const endpoint of [...store.all('endpoints').values()]) {
       const orphaned = store.get('networks', endpoint.network) === undefined;
       if (!orphaned && (await path.present(endpoint.id)) === 'sandbox') continue;
-      const young = this.#now() - endpoint.since < RETRY_WINDOW_MS;
+      const young = this.#now() - endpoint.since < this.#windows.retryMs;
       if (!orphaned && young && !(atStart && endpoint.phase === 'joined')) continue;
       // Seen twice, a pass apart: the engine may be between two calls of its own.
       if (!atStart && !this.#suspects.has(endpoint.id)) {
@@ -158,7 +167,7 @@ export class Reconciler {
   async #pools(repair: boolean, c: Context): Promise<Drift[]> {
     const { store, driver, ipam, routes } = this.#deps;
     const drift: Drift[] = [];
-    const old = (since: number): boolean => this.#now() - since > ORPHAN_MS;
+    const old = (since: number): boolean => this.#now() - since > this.#windows.orphanMs;
     const inUse = new Set([...store.all('addresses').values()].map((address) => address.pool));
     for (const pool of [...store.all('pools').values()]) {
       const network = pool.network === undefined ? undefined : store.get('networks', pool.network);
