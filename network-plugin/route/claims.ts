@@ -182,9 +182,9 @@ export class Claims {
     if (other !== undefined) throw new PluginError('PREFIX_OVERLAP', { prefix, other, owner: 'this host' });
     refuseLocal(prefix, await this.#uses(c), provider.allowsNarrower);
     if (dryRun) throw new PluginError('DRY_RUN', { what: `claim ${prefix} at ${provider.name}` });
+    await this.#deps.ready(c);
     await this.#save({ prefix, pool: parseCidr(pool).text, phase: 'claiming' });
     try {
-      await this.#deps.ready(c);
       await this.#create(prefix, pool, c);
     } catch (error) {
       if (isOneOf(REFUSED, error) && former === undefined) {
