@@ -2,6 +2,7 @@ import { type Context, throwIfDone } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isKernelError, KernelError } from '../../shared/kernel/kernel-error.ts';
 import { createVeth, deleteLink, findLink, type Link, setLink } from '../../shared/kernel/link.ts';
+import type { LinkRemover } from '../../shared/kernel/link-remover.ts';
 import {
   addRoute,
   deleteRoute,
@@ -41,6 +42,7 @@ import {
 
 export interface PtpDeps {
   readonly rt: Rtnetlink;
+  readonly remover: LinkRemover;
   readonly sysctl: Sysctl;
   /** Asked again each time: addresses come and go. Undefined on a host without a default route. */
   readonly uplink: () => Uplink | undefined;
@@ -50,8 +52,8 @@ const DEFAULT_MTU = 1500;
 
 /**
  * The point-to-point path: one veth pair an endpoint, no bridge. The host routes each container's address to its link;
- * the container's gateway is a link-local address that the host has on every such link. All between two awaits of the
- * event loop: whoever looks sees an attachment whole or not at all.
+ * the container's gateway is a link-local address that the host has on every such link. An attachment is made without
+ * giving way to other calls: whoever looks sees it whole or not at all.
  */
 export class PtpPath implements DataPath {
   readonly name = 'ptp';
@@ -159,11 +161,8 @@ export class PtpPath implements DataPath {
   /** Deleting the host's end takes its peer, wherever that is, and its addresses and routes along. */
   async detach(endpointId: string, c: Context): Promise<void> {
     throwIfDone(c);
-    const { rt } = this.#deps;
     const link = this.#own(endpointId);
-    if (link === undefined) return;
-    const [failure] = rt.attempt([deleteLink({ index: link.index })]);
-    if (failure !== undefined && failure.errnoName !== 'ENODEV') throw failure;
+    if (link !== undefined) await this.#deps.remover.remove(link.index);
   }
 
   async present(endpointId: string): Promise<'absent' | 'host' | 'sandbox'> {

@@ -35,6 +35,7 @@ const IFLA_NET_NS_PID = 19;
 const IFLA_IFALIAS = 20;
 const IFLA_STATS64 = 23;
 const IFLA_AF_SPEC = 26;
+const IFLA_GROUP = 27;
 const IFLA_NET_NS_FD = 28;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
@@ -100,6 +101,8 @@ export interface LinkSettings {
   readonly alias?: string;
   /** Index of a bridge, or 0 for none. */
   readonly master?: number;
+  /** A number that links can be deleted by together; 0 is everybody's. */
+  readonly group?: number;
   /** Move to the namespace of this descriptor or process. */
   readonly netns?: { readonly fd: number } | { readonly pid: number };
   readonly ipv4?: Ipv4Conf;
@@ -218,6 +221,18 @@ export const deleteLink = (ref: LinkRef): Request => ({
   write: (writer) => infoOf(writer, ref),
 });
 
+/** Deletes all links of a group with one wait of the kernel for all. ENODEV when it has none. */
+export const deleteGroup = (group: number): Request => ({
+  type: RTM_DELLINK,
+  flags: 0,
+  what: `delete the links of group ${group}`,
+  write: (writer) => {
+    if (!Number.isInteger(group) || group < 1) throw new RangeError(`${group} is not a group to delete`);
+    info(writer, 0, 0, 0);
+    writer.u32(IFLA_GROUP, group);
+  },
+});
+
 /** Changes what is given, all in one message; the kernel applies it in its own order and may stop half-way. */
 export const setLink = (ref: LinkRef, settings: LinkSettings): Request => ({
   type: RTM_SETLINK,
@@ -231,6 +246,7 @@ export const setLink = (ref: LinkRef, settings: LinkSettings): Request => ({
     if (settings.mac !== undefined) writer.raw(IFLA_ADDRESS, packMac(settings.mac));
     if (settings.alias !== undefined) writeAlias(writer, settings.alias);
     if (settings.master !== undefined) writer.u32(IFLA_MASTER, settings.master);
+    if (settings.group !== undefined) writer.u32(IFLA_GROUP, settings.group);
     if (settings.netns !== undefined) writeNetns(writer, settings.netns);
     if (settings.ipv4 !== undefined || settings.noAddressGeneration !== undefined) {
       writer.nest(IFLA_AF_SPEC, () => writeFamilies(writer, settings));

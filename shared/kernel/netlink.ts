@@ -2,7 +2,17 @@ import { closeSync } from 'node:fs';
 import { demand, eachAttribute, eachMessage, type Message, MessageWriter, readText } from './attribute.ts';
 import { KernelError } from './kernel-error.ts';
 import { insideNetns } from './netns.ts';
-import { bind, connect, receive, SystemCallError, send, setSocketOption, socket, waitReadable } from './syscalls.ts';
+import {
+  bind,
+  connect,
+  receive,
+  SystemCallError,
+  send,
+  sendLater,
+  setSocketOption,
+  socket,
+  waitReadable,
+} from './syscalls.ts';
 
 /**
  * A netlink socket with synchronous transactions. The kernel handles a request inside send(2), so that the answer is
@@ -183,9 +193,34 @@ export class Netlink implements Disposable {
     return broken ? undefined : found;
   }
 
+  /**
+   * Like `attempt`, but waits on a thread of libuv's pool while the kernel works: for requests that take it long. At
+   * most 64 requests; the socket must not be used for anything else until the promise is settled.
+   */
+  async attemptLater(requests: readonly Request[]): Promise<(KernelError | undefined)[]> {
+    if (requests.length > BATCH) throw new RangeError(`${requests.length} requests in one call`);
+    const first = this.#sequence;
+    const bytes = this.#compose(requests, NLM_F_REQUEST | NLM_F_ACK);
+    try {
+      await sendLater(this.#fd, bytes, bytes.length);
+    } catch (error) {
+      throw translate(error, requests[0]?.what ?? 'talk to the kernel');
+    }
+    return this.#collect(requests, first, ignore);
+  }
+
   #transact(requests: readonly Request[], visit: (message: Message) => void): (KernelError | undefined)[] {
     const first = this.#sequence;
     this.#send(requests, NLM_F_REQUEST | NLM_F_ACK);
+    return this.#collect(requests, first, visit);
+  }
+
+  /** The acknowledgements of the requests that were sent with sequence numbers from `first` on. */
+  #collect(
+    requests: readonly Request[],
+    first: number,
+    visit: (message: Message) => void,
+  ): (KernelError | undefined)[] {
     const failures: (KernelError | undefined)[] = requests.map(() => undefined);
     const answered = new Set<number>();
     while (answered.size < requests.length) {
@@ -220,6 +255,15 @@ export class Netlink implements Disposable {
   }
 
   #send(requests: readonly Request[], flags: number): void {
+    const bytes = this.#compose(requests, flags);
+    try {
+      send(this.#fd, bytes, bytes.length);
+    } catch (error) {
+      throw translate(error, requests[0]?.what ?? 'talk to the kernel');
+    }
+  }
+
+  #compose(requests: readonly Request[], flags: number): Buffer {
     const writer = this.#writer;
     writer.reset();
     for (const request of requests) {
@@ -228,12 +272,7 @@ export class Netlink implements Disposable {
       request.write(writer);
       writer.finish();
     }
-    const bytes = writer.bytes;
-    try {
-      send(this.#fd, bytes, bytes.length);
-    } catch (error) {
-      throw translate(error, requests[0]?.what ?? 'talk to the kernel');
-    }
+    return writer.bytes;
   }
 
   /** One datagram, valid until the next call; undefined when something was lost (then everything stale is drained). */

@@ -33,7 +33,11 @@ export const errnoText = (errno: number): string => {
   return text === undefined || text.startsWith('Unknown') ? 'no description' : text;
 };
 
-type Native = (...values: (number | bigint | string | Buffer | null)[]) => number;
+type Value = number | bigint | string | Buffer | null;
+interface Native {
+  (...values: Value[]): number;
+  async(...valuesAndCallback: [...Value[], (error: unknown, result: number) => void]): void;
+}
 
 const prototypes = {
   socket: 'int socket(int domain, int type, int protocol)',
@@ -63,9 +67,10 @@ const native = (name: Call): Native => {
 };
 
 const EINTR = 4;
+const EIO = 5;
 
 /** Calls `name`, again when a signal came between, and throws when it answers -1. */
-const call = (name: Call, ...values: (number | bigint | string | Buffer | null)[]): number => {
+const call = (name: Call, ...values: Value[]): number => {
   const found = native(name);
   for (;;) {
     const result = found(...values);
@@ -76,7 +81,7 @@ const call = (name: Call, ...values: (number | bigint | string | Buffer | null)[
 };
 
 /** Like `call`, but answers the negative errno where a failure is an ordinary outcome. */
-const attempt = (name: Call, ...values: (number | bigint | string | Buffer | null)[]): number => {
+const attempt = (name: Call, ...values: Value[]): number => {
   const found = native(name);
   for (;;) {
     const result = found(...values);
@@ -113,6 +118,17 @@ export const getSocketOption = (fd: number, level: number, option: number, value
 /** Bytes sent. */
 export const send = (fd: number, data: Buffer, length: number, flags = 0): number =>
   call('send', fd, data, length, flags);
+
+/** Like `send`, on a thread of libuv's pool: for requests over which the kernel takes its time. Rejects SystemCallError. */
+export const sendLater = (fd: number, data: Buffer, length: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    native('send').async(fd, data, length, 0, (error, sent) => {
+      if (error !== null && error !== undefined) reject(error);
+      // The errno stays on the other thread.
+      else if (sent < 0) reject(new SystemCallError('send', EIO));
+      else resolve();
+    });
+  });
 
 /** Bytes received, or the negative errno: EAGAIN and ENOBUFS are ordinary outcomes of a netlink socket. */
 export const receive = (fd: number, into: Buffer, flags: number): number =>

@@ -4,6 +4,7 @@ import { findUplink } from '../../../../network-plugin/uplink.ts';
 import { newContext } from '../../../../shared/context.ts';
 import { addAddress } from '../../../../shared/kernel/address.ts';
 import { createVeth, setLink } from '../../../../shared/kernel/link.ts';
+import { LinkRemover } from '../../../../shared/kernel/link-remover.ts';
 import { addRoute, lookUpRoute, RTPROT_BOOT } from '../../../../shared/kernel/route.ts';
 import type { Logger } from '../../../../shared/log.ts';
 import { makeNamespace, type Namespace } from '../../shared/kernel/namespaces.ts';
@@ -78,7 +79,9 @@ export const makeWorld = (t: Test, options: { readonly mtu?: number } = {}): Wor
     addRoute({ destination: '::/0', via: 'fd07::1', link: uplink, protocol: RTPROT_BOOT }),
   );
   const settings = { uplink: undefined, nodeIp: undefined };
-  const path = new PtpPath({ rt: host.rt, sysctl: host.sysctl, uplink: () => findUplink(host.rt, settings) });
+  const remover = new LinkRemover({ netns: host.fd });
+  t.teardown(() => remover.close());
+  const path = new PtpPath({ rt: host.rt, remover, sysctl: host.sysctl, uplink: () => findUplink(host.rt, settings) });
   return { host, router, path };
 };
 
