@@ -28,6 +28,7 @@ const run = async (t: Test, mode: string, until: string) => {
   const child = spawn(process.execPath, [FIXTURE, socket, mode], { stdio: ['ignore', 'pipe', 'pipe'] });
   t.teardown(async () => {
     child.kill('SIGKILL');
+    await exit;
     await rm(folder, { recursive: true, force: true });
   });
   const text = { out: '', log: '' };
