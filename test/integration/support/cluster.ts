@@ -1,0 +1,246 @@
+/** Hosts with the network plugin on a real engine each, an etcd, and a router whose table follows the claims in it. */
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { ask } from '../../../bin/cli/client.ts';
+import { main as drayage } from '../../../bin/cli/main.ts';
+import { type Outcome, run, until } from '../../rig/command.ts';
+import type { Etcd, EtcdOptions } from '../../rig/etcd.ts';
+import type { Host } from '../../rig/host.ts';
+import type { EngineVersion } from '../../rig/packages.ts';
+import type { InstalledPlugin } from '../../rig/plugin.ts';
+import { Rig, type RigOptions } from '../../rig/rig.ts';
+import { leftovers } from './leftovers.ts';
+import { pluginFolder } from './plugin-folder.ts';
+
+export const IMAGE = 'drayage/box:1';
+
+export interface ClusterOptions extends RigOptions {
+  /** Default etcd; `host`: every host for itself. */
+  readonly provider?: 'etcd' | 'host';
+  readonly etcd?: EtcdOptions;
+  /** More settings of the plugin, on all hosts. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** One line of `drayage reconcile`. */
+export interface DriftLine {
+  readonly What: string;
+  readonly Repaired: boolean;
+}
+
+/** A host of the cluster with its plugin. */
+export class Member {
+  readonly host: Host;
+  readonly plugin: InstalledPlugin;
+  readonly #etcd: Etcd | undefined;
+
+  constructor(host: Host, plugin: InstalledPlugin, etcd: Etcd | undefined) {
+    this.host = host;
+    this.plugin = plugin;
+    this.#etcd = etcd;
+  }
+
+  get name(): string {
+    return this.host.name;
+  }
+
+  /** `docker …`; a failure is an outcome. */
+  docker(...args: string[]): Promise<Outcome> {
+    return this.host.docker(args);
+  }
+
+  /** `docker …`, which must succeed. Its output without the last newline. */
+  must(...args: string[]): Promise<string> {
+    return this.host.dockerMust(args);
+  }
+
+  /** `docker network create -d vpc … <name>`. */
+  createNetwork(name: string, ...args: string[]): Promise<string> {
+    return this.must('network', 'create', '-d', 'vpc', ...args, name);
+  }
+
+  /** A container that does nothing. `args` are for `docker run`, such as `--network web`. */
+  box(name: string, ...args: string[]): Promise<string> {
+    return this.must('run', '-d', '--init', '--name', name, ...args, IMAGE, 'sleep', 'infinity');
+  }
+
+  /** A container that serves /www on port 80; `/cgi-bin/whoami` answers the client's address. */
+  async serve(name: string, ...args: string[]): Promise<void> {
+    await this.must('run', '-d', '--init', '--name', name, ...args, IMAGE, 'httpd', '-f', '-h', '/www');
+  }
+
+  /** `docker rm -f`, at once: `sleep` and `httpd` would make it wait ten seconds. */
+  async remove(...names: string[]): Promise<void> {
+    await this.must('rm', '-f', ...names);
+  }
+
+  /** The container's address on a network; the first one it has without a network. */
+  async address(container: string, network?: string, field = 'IPAddress'): Promise<string> {
+    const text = await this.must('inspect', '-f', '{{json .NetworkSettings.Networks}}', container);
+    const networks = JSON.parse(text) as Record<string, Record<string, string>>;
+    const chosen = network === undefined ? Object.values(networks)[0] : networks[network];
+    return chosen?.[field] ?? '';
+  }
+
+  /** Runs a program in a container; a failure is an outcome. */
+  inside(container: string, ...argv: string[]): Promise<Outcome> {
+    return this.docker('exec', container, ...argv);
+  }
+
+  /** Who an HTTP server in a container at `target` (`10.64.0.2`, `10.250.0.11:8080`, `[fd64::2]`) takes `container` for; '' without an answer. */
+  async whoami(container: string, target: string): Promise<string> {
+    const outcome = await this.inside(container, 'wget', '-T', '2', '-qO-', `http://${target}/cgi-bin/whoami`);
+    return outcome.stdout.trim();
+  }
+
+  /** The same from the host itself. */
+  async whoamiFromHost(target: string): Promise<string> {
+    const outcome = await this.host.busybox(['wget', '-T', '2', '-qO-', `http://${target}/cgi-bin/whoami`]);
+    return outcome.stdout.trim();
+  }
+
+  /** Does a container (`undefined`: the host itself) get an answer to a ping within a second? */
+  async pings(container: string | undefined, address: string): Promise<boolean> {
+    const argv = ['ping', '-c', '1', '-W', '1', address];
+    const outcome = container === undefined ? await this.host.busybox(argv) : await this.inside(container, ...argv);
+    return outcome.code === 0;
+  }
+
+  /** The `drayage` command on this host. */
+  async drayage(...args: string[]): Promise<{ code: number; out: string; error: string }> {
+    const lines = { out: [] as string[], error: [] as string[] };
+    const code = await drayage(
+      [...args, '--state', this.host.stateFolder],
+      {},
+      {
+        out: (text) => lines.out.push(text),
+        error: (text) => lines.error.push(text),
+      },
+    );
+    return { code, out: lines.out.join('\n'), error: lines.error.join('\n') };
+  }
+
+  /** One pass of the repair loop, now. Resolves with what was found. */
+  async reconcile(dryRun = false): Promise<readonly DriftLine[]> {
+    const socket = join(this.host.stateFolder, 'network/admin.sock');
+    const answer = await ask(socket, '/Drayage.Reconcile', { DryRun: dryRun }, 60_000);
+    return answer.Drift as readonly DriftLine[];
+  }
+
+  /** See `leftovers`. */
+  leftovers(): Promise<string[]> {
+    return leftovers(this.host, this.#etcd);
+  }
+}
+
+export class Cluster {
+  readonly rig: Rig;
+  /** Undefined with the provider `host`. */
+  readonly etcd: Etcd | undefined;
+  readonly members: readonly Member[];
+  readonly engine: EngineVersion;
+
+  private constructor(rig: Rig, etcd: Etcd | undefined, members: readonly Member[], engine: EngineVersion) {
+    this.rig = rig;
+    this.etcd = etcd;
+    this.members = members;
+    this.engine = engine;
+  }
+
+  /** Starts it for a tap test, at whose end it goes down. Default: two hosts of engine 28 with etcd. */
+  static async for(t: Pick<Test, 'teardown'>, options: ClusterOptions = {}): Promise<Cluster> {
+    const { provider = 'etcd', etcd: etcdOptions = {}, env = {}, ...rigOptions } = options;
+    const [folder, rig] = await Promise.all([pluginFolder(), Rig.up({ hosts: 2, ...rigOptions })]);
+    t.teardown(async () => await rig.down());
+    const etcd = provider === 'etcd' ? await rig.etcd(etcdOptions) : undefined;
+    if (etcd !== undefined) await rig.mirrorEtcd(etcd);
+    const settings = {
+      // Drift is for the tests to find: the loop must not repair it before they look.
+      RECONCILE_INTERVAL: '10m',
+      ...(etcd === undefined ? {} : { PROVIDER: 'etcd', ETCD_ENDPOINTS: etcd.endpoint }),
+      ...env,
+    };
+    const members = await Promise.all(
+      rig.hosts.map(async (host) => new Member(host, await host.installPlugin(folder, { env: settings }), etcd)),
+    );
+    const engine = typeof rigOptions.engine === 'object' ? rigOptions.engine[0] : rigOptions.engine;
+    return new Cluster(rig, etcd, members, engine ?? '28');
+  }
+
+  /** Host number `n`, counted from 1. */
+  member(n: number): Member {
+    const member = this.members[n - 1];
+    if (member === undefined) throw new Error(`this cluster has ${this.members.length} hosts, no host ${n}`);
+    return member;
+  }
+
+  /** `docker network create -d vpc … <name>` on every host, and waits until the router knows every claim. */
+  async createNetwork(name: string, ...args: string[]): Promise<void> {
+    await Promise.all(this.members.map((member) => member.createNetwork(name, ...args)));
+    await this.untilRouted();
+  }
+
+  /** `docker network rm` on every host. */
+  async removeNetwork(...names: string[]): Promise<void> {
+    await Promise.all(this.members.map((member) => member.must('network', 'rm', ...names)));
+  }
+
+  /** Waits until every claim in etcd has its route on the router and on the other hosts. */
+  async untilRouted(): Promise<void> {
+    const { etcd } = this;
+    if (etcd === undefined) return;
+    await until('the routes of all claims', async () => {
+      const claimed = (await etcd.list('/drayage')).filter(({ key }) => key.includes('/routes/'));
+      const prefixes = claimed.map(({ value }) => (JSON.parse(value) as { prefix: string }).prefix);
+      const routed = new Set((await this.rig.router.routes()).map(({ prefix }) => prefix));
+      if (prefixes.length !== routed.size || !prefixes.every((prefix) => routed.has(prefix))) return false;
+      const known = await Promise.all(this.members.map((member) => member.drayage('routes', '--json')));
+      return known.every(({ out }) => prefixes.every((prefix) => out.includes(`"${prefix}"`)));
+    });
+  }
+
+  /** Asks from outside of the hosts: who the server at `target` takes the world for; '' without an answer. */
+  async whoamiFromWorld(target: string, from?: string): Promise<string> {
+    const url = `http://${target}/cgi-bin/whoami`;
+    const argv =
+      from === undefined
+        ? [this.rig.tools.busybox, 'wget', '-T', '2', '-qO-', url]
+        : ['curl', '-sm', '2', '--interface', from, url];
+    return (await this.rig.world.machine.exec(argv)).stdout.trim();
+  }
+
+  /** One line for each thing that the plugins still have on any host. Empty when no network of theirs is left. */
+  async leftovers(): Promise<string[]> {
+    const found = await Promise.all(this.members.map((member) => member.leftovers()));
+    return found.flatMap((lines, index) => lines.map((line) => `${this.members[index]?.name}: ${line}`));
+  }
+
+  /** What is written anywhere while every host compares twice: drift, and changes of links, routes, firewall and etcd. */
+  async writesAtRest(): Promise<string[]> {
+    const revision = await this.#revision();
+    const watching = this.members.map(async ({ host }) => {
+      const watch = async (...argv: string[]): Promise<string[]> => {
+        const outcome = await run(host.machine.inside(['timeout', '3', ...argv]), { timeoutMs: 10_000 });
+        return outcome.stdout.split('\n').filter((line) => line.trim() !== '');
+      };
+      const seen = await Promise.all([watch('nft', 'monitor'), watch('ip', 'monitor', 'link', 'address', 'route')]);
+      return seen.flat().map((line) => `${host.name}: ${line}`);
+    });
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const drift: string[] = [];
+    for (let pass = 0; pass < 2; pass += 1) {
+      for (const member of this.members) {
+        for (const { What } of await member.reconcile()) drift.push(`${member.name}: drift: ${What}`);
+      }
+    }
+    const seen = await Promise.all(watching);
+    const written = (await this.#revision()) - revision;
+    return [...drift, ...seen.flat(), ...(written === 0 ? [] : [`etcd: ${written} writes`])];
+  }
+
+  async #revision(): Promise<number> {
+    if (this.etcd === undefined) return 0;
+    const { stdout } = await this.etcd.ctl(['get', '/', '-w', 'json']);
+    return Number(/"revision":(\d+)/.exec(stdout)?.[1]);
+  }
+}
