@@ -52,10 +52,10 @@ const GATEWAYS = { 4: parseCidr('169.254.1.0/24'), 6: parseCidr('fe80::/64') };
 /** `169.254.1.1` or `fe80::1` in a sandbox's first network, the next numbers in its others. */
 export const gatewayOf = (family: 4 | 6, slot = 0): string => addressAt(GATEWAYS[family], slot + 1).text;
 
-/** The host's addresses on the link. */
+/** The host's addresses on the link; without a prefix, of which the kernel would keep one long list for all links. */
 export const hostAddresses = (endpoint: PathEndpoint): string[] => [
   ...(endpoint.address === undefined ? [] : [`${gatewayOf(4, endpoint.slot)}/32`]),
-  ...(endpoint.address6 === undefined ? [] : [`${gatewayOf(6, endpoint.slot)}/64`]),
+  ...(endpoint.address6 === undefined ? [] : [`${gatewayOf(6, endpoint.slot)}/128`]),
 ];
 
 export const addressRequest = (link: number, address: string): Request =>

@@ -150,7 +150,7 @@ t.test('attach after it was cut off at any point makes the attachment whole', as
     ['before it was up', () => host.rt.run(setLink({ index: index() }, { up: false }))],
     ['before the settings', () => host.rt.run(setLink({ index: index() }, { ipv4: { proxyArp: 0, forwarding: 0 } }))],
     ['before the gateway', () => host.rt.run(deleteAddress({ link: index(), address: '169.254.1.1/32' }))],
-    ['before the IPv6 gateway', () => host.rt.run(deleteAddress({ link: index(), address: 'fe80::1/64' }))],
+    ['before the IPv6 gateway', () => host.rt.run(deleteAddress({ link: index(), address: 'fe80::1/128' }))],
     ['before the route', () => host.rt.run(deleteRoute({ destination: '10.64.3.5/32', link: index() }))],
     ['before the IPv6 route', () => host.rt.run(deleteRoute({ destination: 'fd64:0:0:3::5/128', link: index() }))],
     ['at the end', () => undefined],
@@ -249,7 +249,7 @@ t.test('check finds and repairs each drift, and writes nothing afterwards', asyn
       /address 169.254.1.1\/32 .* missing/,
       () => host.rt.run(deleteAddress({ link: index, address: '169.254.1.1/32' })),
     ],
-    [/address fe80::1\/64 .* missing/, () => host.rt.run(deleteAddress({ link: index, address: 'fe80::1/64' }))],
+    [/address fe80::1\/128 .* missing/, () => host.rt.run(deleteAddress({ link: index, address: 'fe80::1/128' }))],
     [/accept_ra of dry.* was 2/, () => void host.sysctl.write(`ipv6/conf/${name}/accept_ra`, 2)],
     [/forwarding was off on the uplink/, () => host.rt.run(setLink({ index: eth0 }, { ipv4: { forwarding: 0 } }))],
     [
