@@ -77,6 +77,22 @@ t.test('claims', async (t) => {
     t.ok(world.provider.routes.has('10.64.3.0/24'));
   });
 
+  t.test('a claim under way is neither waited for nor undone by reconcile', async (t) => {
+    const world = await started(t);
+    let go = (): void => undefined;
+    world.provider.beforeCreate = () =>
+      new Promise<void>((resolve) => {
+        go = resolve;
+      });
+    const claim = world.engine.claim('10.64.3.0/24', POOL, context());
+    await until('it is under way', () => creations(world).length === 1);
+    t.same(await world.engine.reconcile(true, context(1000)), []);
+    t.equal(record(world, '10.64.3.0/24')?.phase, 'claiming');
+    go();
+    await claim;
+    t.equal(record(world, '10.64.3.0/24')?.phase, 'held');
+  });
+
   t.test("the host's own and the provider's local addresses are refused", async (t) => {
     const world = await started(t);
     world.kernel.localUses = [{ prefix: '10.64.9.0/24', kind: 'address', gateway: false, what: 'the subnet of eth0' }];
