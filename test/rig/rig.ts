@@ -12,6 +12,7 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ETCD_ADDRESS } from './addresses.ts';
+import { signal } from './command.ts';
 import type { EngineOptions } from './engine.ts';
 import { Etcd, type EtcdOptions, type EtcdPlace } from './etcd.ts';
 import type { MirrorConfig } from './etcd-router.ts';
@@ -26,6 +27,7 @@ import {
   iptablesFolder,
   type Tools,
 } from './packages.ts';
+import { checkMachine } from './preflight.ts';
 import { cgroupOf, newRecord, type RigRecord, saveRecord, sweep, takeDown } from './record.ts';
 import { type Fabric, Router } from './router.ts';
 import { ensureSeed } from './seed.ts';
@@ -53,6 +55,12 @@ export interface RigOptions {
   readonly say?: (line: string) => void;
 }
 
+/** Control over what mirrors etcd into the router. */
+export interface Mirror {
+  pause(): void;
+  resume(): void;
+}
+
 const toStandardError = (line: string): void => {
   process.stderr.write(`rig: ${line}\n`);
 };
@@ -76,8 +84,7 @@ export class Rig {
 
   /** Starts a rig: sweeps dead ones, fetches what is missing (once), then router, world and all hosts in parallel. */
   static async up(options: RigOptions = {}): Promise<Rig> {
-    if (process.getuid?.() !== 0)
-      throw new Error('The rig makes network namespaces and starts Docker engines: run it as root.');
+    await checkMachine();
     const say = options.say ?? toStandardError;
     await sweep();
     const count = options.hosts ?? 1;
@@ -194,8 +201,9 @@ export class Rig {
   /**
    * Has the router play a cloud whose route table is what the plugins claim in etcd: from now on its table follows the
    * keys below `<root>/<cluster>/routes/` within a fraction of a second. Without it only `router.addRoute` makes routes.
+   * @returns a control to have the cloud's control plane stand still for a while: the table then stays as it is.
    */
-  async mirrorEtcd(etcd: Etcd, where: { root?: string; cluster?: string } = {}): Promise<void> {
+  async mirrorEtcd(etcd: Etcd, where: { root?: string; cluster?: string } = {}): Promise<Mirror> {
     const files = etcd.certificates;
     const config: MirrorConfig = {
       endpoint: etcd.endpoint,
@@ -207,7 +215,9 @@ export class Rig {
       ...(etcd.rootPassword === undefined ? {} : { user: { name: 'root', password: etcd.rootPassword } }),
     };
     const script = fileURLToPath(new URL('etcd-router.ts', import.meta.url));
-    await this.router.machine.spawn([process.execPath, script, JSON.stringify(config)], 'etcd-router.log');
+    const argv = [process.execPath, script, JSON.stringify(config)];
+    const pid = await this.router.machine.spawn(argv, 'etcd-router.log');
+    return { pause: () => signal(pid, 'SIGSTOP'), resume: () => signal(pid, 'SIGCONT') };
   }
 
   /** Environment for a developer's shell on a host of a running rig: docker there is the host's engine. */

@@ -170,10 +170,10 @@ export class Router {
     await this.machine.ip([`route replace ${prefix} via ${six ? v6 : v4} dev ${device} proto ${SET_BY_TEST} onlink`]);
   }
 
-  /** Takes a prefix out of the table; one that is not in it is fine. */
+  /** Takes a prefix out of the table, set or mirrored; one that is not in it is fine. */
   async removeRoute(prefix: string): Promise<void> {
     const family = prefix.includes(':') ? '-6' : '-4';
-    const outcome = await this.machine.exec(['ip', family, 'route', 'del', prefix, 'proto', String(SET_BY_TEST)]);
+    const outcome = await this.machine.exec(['ip', family, 'route', 'del', prefix]);
     if (outcome.code !== 0 && !outcome.stderr.includes('No such process')) throw new Error(outcome.stderr.trim());
   }
 
