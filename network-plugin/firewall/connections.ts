@@ -23,8 +23,8 @@ const leadsTo = ({ reply }: Connection, port: PublishedPort): boolean =>
 const hostAddresses = (): Set<string> =>
   new Set(Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address)));
 
-/** Connection tracking of this host. `netns`: descriptor of another network namespace. */
-export const trackedConnections = (netns?: number): Connections => {
+/** Connection tracking of this host. */
+export const trackedConnections = (): Connections => {
   // One socket for good: opening and closing one costs more than what is asked over it.
   let table: Conntrack | undefined;
   const forget = (
@@ -33,10 +33,13 @@ export const trackedConnections = (netns?: number): Connections => {
   ): void => {
     const udp = ports.filter(({ protocol }) => protocol === UDP);
     if (udp.length === 0) return;
-    table ??= Conntrack.open(netns === undefined ? {} : { netns });
-    for (const port of udp) {
-      const found = table.towards(familyOf(port.targetIp), UDP, port.hostPort);
-      for (const connection of found) if (which(connection, port)) table.forget(connection);
+    table ??= Conntrack.open();
+    for (const [family, group] of Map.groupBy(udp, ({ targetIp }) => familyOf(targetIp))) {
+      const found = table.towards(family, UDP, [...new Set(group.map(({ hostPort }) => hostPort))]);
+      for (const connection of found) {
+        const theirs = group.filter(({ hostPort }) => hostPort === connection.original.destinationPort);
+        if (theirs.some((port) => which(connection, port))) table.forget(connection);
+      }
     }
   };
   return {

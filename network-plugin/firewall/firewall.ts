@@ -103,10 +103,10 @@ export class Firewall {
     await this.#deps.accepts.remove(c);
   }
 
+  /** Listing chains is the cheapest question that tells: `list tables` reads all elements of all sets first. */
   #present(): boolean {
-    const [family, name] = TABLE.split(' ');
-    const tables = this.#deps.nft.run(`list tables ${family}`, 'to list the tables');
-    return tables.split('\n').includes(`table ${family} ${name}`);
+    const chains = this.#deps.nft.run(`list chains ${TABLE.split(' ')[0]}`, 'to list the chains');
+    return chains.split('\n').includes(`table ${TABLE} {`);
   }
 
   /** Undefined: there is no table. */

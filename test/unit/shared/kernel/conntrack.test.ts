@@ -38,7 +38,7 @@ t.test('connections of a port are found with both directions, and forgotten one 
   await send(4, 55, '127.0.0.1');
   const third = await send(6, 53, '::1');
 
-  const found = table.towards(AF_INET, UDP, 53);
+  const found = table.towards(AF_INET, UDP, [53]);
   t.same(found.map(({ original }) => original.sourcePort).sort(), [first, second].sort());
   t.match(
     found.find(({ original }) => original.sourcePort === first),
@@ -47,24 +47,25 @@ t.test('connections of a port are found with both directions, and forgotten one 
       reply: { source: '127.0.0.2', sourcePort: 54, destinationPort: first },
     },
   );
-  t.match(table.towards(AF_INET6, UDP, 53), [{ original: { source: '::1', sourcePort: third } }]);
+  t.match(table.towards(AF_INET6, UDP, [53]), [{ original: { source: '::1', sourcePort: third } }]);
   for (const connection of found) {
     if (connection.original.sourcePort !== first) continue;
     table.forget(connection);
     t.doesNotThrow(() => table.forget(connection), 'what is gone already is fine');
   }
   t.same(
-    table.towards(AF_INET, UDP, 53).map(({ original }) => original.sourcePort),
+    table.towards(AF_INET, UDP, [53]).map(({ original }) => original.sourcePort),
     [second],
   );
-  t.equal(table.towards(AF_INET, UDP, 55).length, 1, 'others stay');
-  t.equal(table.towards(AF_INET, 6, 53).length, 0);
+  t.equal(table.towards(AF_INET, UDP, [55]).length, 1, 'others stay');
+  t.equal(table.towards(AF_INET, UDP, [53, 55, 99]).length, 2);
+  t.equal(table.towards(AF_INET, 6, [53]).length, 0);
   for (const socket of sockets) socket.close();
 });
 
 t.test('a handle can look into another namespace', (t) => {
   const namespace = makeNamespace(t);
   using table = Conntrack.open({ netns: namespace.fd });
-  t.same(table.towards(AF_INET, UDP, 53), []);
+  t.same(table.towards(AF_INET, UDP, [53]), []);
   t.end();
 });
