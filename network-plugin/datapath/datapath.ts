@@ -7,7 +7,7 @@ export interface PathNetwork {
   readonly prefixes: readonly string[];
   /** The whole pools, IPv4 and IPv6, that containers see as their subnet. */
   readonly pools: readonly string[];
-  /** What Docker's mask makes containers believe to be on their link; the pools and the prefixes when absent. */
+  /** What Docker's mask makes containers believe to be on their link; the prefixes when absent. */
   readonly subnets?: readonly string[];
   /** Bytes; the uplink's MTU when absent. */
   readonly mtu?: number;
@@ -22,7 +22,7 @@ export interface PathEndpoint {
   readonly mac: string;
   /**
    * The lowest number from 0 that no other endpoint of the same sandbox has; 0 when absent. Endpoints of one sandbox
-   * need different gateways and routes: the engine refuses a second one to the same destination ("file exists").
+   * need different gateways: the engine refuses a second route to the same one ("file exists").
    */
   readonly slot?: number;
 }

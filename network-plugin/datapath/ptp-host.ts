@@ -90,37 +90,26 @@ export const hostRoutes = (endpoint: PathEndpoint, link: number, sources: Source
 export const deadRoutes = (network: PathNetwork): Route[] =>
   network.prefixes.map((destination) => ({ destination, type: 'unreachable', metric: DEAD_METRIC }));
 
-const DEEPEST = 4;
-
-/** The prefix cut into 2^bits; nothing when that would be finer than addresses, or absurdly many. */
-const cut = (prefix: Cidr, bits: number): string[] => {
-  const length = prefix.length + bits;
-  if (length > width(prefix.family) || bits > DEEPEST) return [];
-  return [...subnets(prefix, length)].map((part) => part.text);
-};
+/** Two halves of a prefix; nothing of a single address. */
+const halves = (prefix: Cidr): string[] =>
+  prefix.length < width(prefix.family) ? [...subnets(prefix, prefix.length + 1)].map((half) => half.text) : [];
 
 /**
  * The sandbox's routes. Docker's mask says that the whole subnet is on the link, where IPv6 would ask in vain (the
  * kernel proxies single addresses only) and IPv4 would wait 3 s for an address that nobody has. So the subnet's halves,
- * being narrower than the subnet itself, lead to the gateway, which is on the link by a route of its own. A sandbox's
- * second endpoint uses quarters, the third eighths: equal destinations would be refused.
+ * being narrower than the subnet itself, lead to the gateway, which is on the link by a route of its own. Nothing wider
+ * than the subnet: the engine refuses a second network whose addresses any route of the sandbox covers, except the
+ * default route, which covers the rest of the pool where this network is the sandbox's gateway.
  */
 export const sandboxRoutes = (endpoint: PathEndpoint): Attachment['routes'] => {
-  const { network, slot = 0 } = endpoint;
-  const onLink = network.subnets ?? [...new Set([...network.pools, ...network.prefixes])];
-  const beyond = network.pools.filter((pool) => !onLink.includes(pool));
-  const routes: { destination: string; via?: string }[] = [];
-  for (const family of [4, 6] as const) {
-    if ((family === 4 ? endpoint.address : endpoint.address6) === undefined) continue;
+  const { network, slot } = endpoint;
+  return ([4, 6] as const).flatMap((family) => {
+    if ((family === 4 ? endpoint.address : endpoint.address6) === undefined) return [];
     const via = gatewayOf(family, slot);
-    routes.push({ destination: `${via}/${width(family)}` });
-    const parts = (prefixes: readonly string[], bits: number): string[] =>
-      prefixes
-        .map((prefix) => parseCidr(prefix))
-        .filter((prefix) => prefix.family === family)
-        .flatMap((prefix) => cut(prefix, bits));
-    const destinations = new Set([...parts(onLink, slot + 1), ...parts(beyond, slot)]);
-    for (const destination of destinations) routes.push({ destination, via });
-  }
-  return routes;
+    const destinations = (network.subnets ?? network.prefixes)
+      .map((subnet) => parseCidr(subnet))
+      .filter((subnet) => subnet.family === family)
+      .flatMap(halves);
+    return [{ destination: `${via}/${width(family)}` }, ...destinations.map((destination) => ({ destination, via }))];
+  });
 };

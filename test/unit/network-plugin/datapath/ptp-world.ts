@@ -1,11 +1,13 @@
 import type { Attachment, PathEndpoint, PathNetwork } from '../../../../network-plugin/datapath/datapath.ts';
 import { PtpPath } from '../../../../network-plugin/datapath/ptp.ts';
 import { findUplink } from '../../../../network-plugin/uplink.ts';
+import { overlaps, parseCidr } from '../../../../shared/cidr.ts';
 import { newContext } from '../../../../shared/context.ts';
 import { addAddress } from '../../../../shared/kernel/address.ts';
+import { AF_INET, AF_INET6 } from '../../../../shared/kernel/inet.ts';
 import { createVeth, setLink } from '../../../../shared/kernel/link.ts';
 import { LinkRemover } from '../../../../shared/kernel/link-remover.ts';
-import { addRoute, lookUpRoute, RTPROT_BOOT } from '../../../../shared/kernel/route.ts';
+import { addRoute, listRoutes, lookUpRoute, RTPROT_BOOT } from '../../../../shared/kernel/route.ts';
 import type { Logger } from '../../../../shared/log.ts';
 import { makeNamespace, type Namespace } from '../../shared/kernel/namespaces.ts';
 
@@ -40,7 +42,6 @@ export const network: PathNetwork = {
   id: 'a'.repeat(64),
   prefixes: ['10.64.3.0/24', 'fd64:0:0:3::/64'],
   pools: [POOL, POOL6],
-  subnets: [POOL, POOL6],
 };
 
 export const endpointOf = (n: number, more: Partial<PathEndpoint> = {}): PathEndpoint => ({
@@ -85,6 +86,17 @@ export const makeWorld = (t: Test, options: { readonly mtu?: number } = {}): Wor
   return { host, router, path };
 };
 
+/** libnetwork's checkRouteConflict: no route but the default one may overlap the new subnet. */
+const refuseConflicts = (sandbox: Namespace, subnets: readonly string[]): void => {
+  for (const family of [AF_INET, AF_INET6] as const) {
+    for (const { destination } of listRoutes(sandbox.rt, { family })) {
+      if (destination.endsWith('/0')) continue;
+      const clash = subnets.find((subnet) => overlaps(parseCidr(subnet), parseCidr(destination)));
+      if (clash !== undefined) throw new Error(`cannot program ${clash}: it conflicts with the route ${destination}`);
+    }
+  }
+};
+
 /**
  * What libnetwork does after Join: moves and renames the link, addresses it with the subnet's mask, sets the connected
  * routes, then those with a next hop on the link that leads to it, then the default route. Refusals are thrown.
@@ -100,9 +112,10 @@ export const asEngine = (
   host.rt.run(setLink({ name: attachment.source }, { netns: { fd: sandbox.fd } }));
   const { index } = sandbox.link(attachment.source);
   const bits = (pool: string | undefined): string => pool?.split('/')[1] ?? '';
-  const subnets = endpoint.network.subnets ?? endpoint.network.pools;
+  const subnets = endpoint.network.subnets ?? endpoint.network.prefixes;
   const mask = (six: boolean): string => bits(subnets.find((pool) => pool.includes(':') === six));
   sandbox.rt.run(setLink({ index }, { rename: name, mac: endpoint.mac }));
+  refuseConflicts(sandbox, subnets);
   if (endpoint.address !== undefined) {
     sandbox.rt.run(addAddress({ link: index, address: `${endpoint.address}/${mask(false)}` }));
   }
