@@ -58,6 +58,16 @@ t.test('tables that are not in use are not made', async (t) => {
   t.equal(run('nft', 'list', 'tables'), '');
 });
 
+t.test('iptables-legacy is run with the lock file of the settings', async (t) => {
+  process.env['XTABLES_LOCKFILE'] = '/nonexistent/xtables.lock';
+  t.teardown(() => {
+    delete process.env['XTABLES_LOCKFILE'];
+    run('iptables-legacy', '-t', 'filter', '-F');
+  });
+  run('env', '-u', 'XTABLES_LOCKFILE', 'iptables-legacy', '-P', 'FORWARD', 'ACCEPT');
+  t.match(await openFirewall().check(MODEL, false, c), [{}, { what: /nonexistent/, repaired: false }]);
+});
+
 for (const kind of KINDS) {
   t.test(`iptables-${kind} with a drop policy lets containers through, and keeps everything of others`, async (t) => {
     for (const program of [`iptables-${kind}`, `ip6tables-${kind}`]) {
