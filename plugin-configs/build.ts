@@ -5,12 +5,12 @@
  *     node plugin-configs/build.ts [network] --check        fail if the generated part of <name>.json is old
  *     node plugin-configs/build.ts [network] --write        bring it up to date
  */
-import { randomUUID } from 'node:crypto';
 import { constants, cp, lstat, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bundle } from './bundle.ts';
-import { configText, isPluginName, isUpToDate, PLUGINS, type PluginName, rewriteConfig } from './config.ts';
+import { fillCompileCache } from './compile-cache.ts';
+import { configText, isPluginName, isUpToDate, nodeFlags, PLUGINS, type PluginName, rewriteConfig } from './config.ts';
 import { APP_FOLDER, baseRootfs } from './rootfs.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -26,21 +26,32 @@ export async function buildPlugin(plugin: PluginName, out: string): Promise<numb
     await cp(await baseRootfs(), rootfs, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
     await bundle(join(root, `${plugin}-plugin`, 'main.ts'), join(making, 'main.cjs'));
     await rename(join(making, 'main.cjs'), join(rootfs, APP_FOLDER, 'main.cjs'));
+    await fillCompileCache(rootfs, await nodeFlags(plugin));
     await writeFile(join(making, 'config.json'), await configText(plugin));
+    const bytes = await sizeOf(rootfs);
     await replace(making, target);
+    return bytes;
   } finally {
     await rm(making, { recursive: true, force: true });
   }
-  return sizeOf(join(target, 'rootfs'));
 }
 
-/** Puts the folder `made` in the place of `target`. */
+/** Puts the folder `made` in the place of `target`. Of two builds at once the one that ends last stays. */
 async function replace(made: string, target: string): Promise<void> {
-  const old = `${made}-${randomUUID()}`;
-  await mkdir(target, { recursive: true });
-  await rename(target, old);
-  await rename(made, target);
-  await rm(old, { recursive: true, force: true });
+  const old = `${made}-old`;
+  for (let attempt = 1; ; attempt += 1) {
+    await mkdir(target, { recursive: true });
+    try {
+      await rename(target, old);
+      await rename(made, target);
+      return;
+    } catch (error) {
+      // Between these two lines another build has put its own folder there, or taken it away.
+      if (attempt === 10) throw error;
+    } finally {
+      await rm(old, { recursive: true, force: true });
+    }
+  }
 }
 
 /** The sum of the files' lengths, links not followed. */

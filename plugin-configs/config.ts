@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { SETTINGS as NETWORK_SETTINGS } from '../network-plugin/options.ts';
 import { describe, type Schema } from '../shared/options.ts';
 import { SETTINGS as VOLUME_SETTINGS } from '../volume-plugin/options.ts';
+import { CACHE_ENVIRONMENT } from './compile-cache.ts';
 
 /** One variable of a plugin's environment, as Docker wants it; nobody may set those without `settable`. */
 interface EnvEntry {
@@ -26,10 +27,17 @@ const XTABLES_LOCK: EnvEntry = {
   value: '/host/lock/xtables.lock',
 };
 
+const COMPILE_CACHE: readonly EnvEntry[] = Object.entries(CACHE_ENVIRONMENT).map(([name, value]) => ({
+  name,
+  description: 'For Node: the code that was compiled when the image was built.',
+  settable: null,
+  value,
+}));
+
 /** The plugins that can be built. */
 export const PLUGINS = {
-  network: { settings: NETWORK_SETTINGS, fixed: [XTABLES_LOCK] },
-  volume: { settings: VOLUME_SETTINGS, fixed: [] },
+  network: { settings: NETWORK_SETTINGS, fixed: [XTABLES_LOCK, ...COMPILE_CACHE] },
+  volume: { settings: VOLUME_SETTINGS, fixed: COMPILE_CACHE },
 } as const satisfies Record<string, Environment>;
 
 export type PluginName = keyof typeof PLUGINS;
@@ -45,6 +53,12 @@ export async function configText(plugin: PluginName): Promise<string> {
   const { settings, fixed }: Environment = PLUGINS[plugin];
   const env = [...describe(settings, 'setting').env, ...fixed];
   return `${JSON.stringify(Object.assign({}, config, { env }), null, 2)}\n`;
+}
+
+/** The flags that Node is started with in the image. */
+export async function nodeFlags(plugin: PluginName): Promise<string[]> {
+  const { entrypoint } = JSON.parse(await readFile(configFile(plugin), 'utf8')) as { entrypoint: string[] };
+  return entrypoint.slice(1, -1);
 }
 
 /** True when the committed file says what the settings say. */

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { chmod, copyFile, cp, glob, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { cached } from './cache.ts';
 import { unpackDebianPackages } from './debian-packages.ts';
 import { copyStripped } from './elf.ts';
@@ -28,8 +29,11 @@ const CODE = [
   'usr/sbin/xtables-legacy-multi',
 ];
 
-/** Names of protocols and ports (nftables and iptables look them up), and the licences of what we ship. */
-const TEXTS = ['etc/{protocols,services}', 'usr/share/doc/*/copyright'];
+/** Names of protocols and ports: nftables and iptables look them up. */
+const TABLES = 'etc/{protocols,services}';
+
+/** Licences of what we ship; compressed. */
+const LICENCES = 'usr/share/doc/*/copyright';
 
 /** Names by which the one iptables program is called. */
 const COMMANDS = ['iptables-legacy', 'iptables-legacy-restore', 'ip6tables-legacy', 'ip6tables-legacy-restore'];
@@ -102,7 +106,7 @@ async function addNode(rootfs: string, copier: LibraryCopier): Promise<void> {
   const node = join(rootfs, 'usr/bin/node');
   await copyStripped(join(from, 'bin/node'), node, 0o755);
   await copier.addNeedsOf(node);
-  await addFile(join(from, 'LICENSE'), join(rootfs, 'usr/share/doc/node/copyright'));
+  await addLicence(join(from, 'LICENSE'), join(rootfs, 'usr/share/doc/node/copyright.gz'));
 }
 
 /** The prebuilt library for glibc, and of the loaders in JavaScript those that lead to it. */
@@ -124,11 +128,19 @@ async function addKoffi(rootfs: string, copier: LibraryCopier): Promise<void> {
 
 async function addDebian(debian: string, rootfs: string, copier: LibraryCopier): Promise<void> {
   for await (const path of glob(CODE, { cwd: debian })) await copier.copy(path);
-  for await (const path of glob(TEXTS, { cwd: debian })) await addFile(join(debian, path), join(rootfs, path));
+  for await (const path of glob(TABLES, { cwd: debian })) await addFile(join(debian, path), join(rootfs, path));
+  for await (const path of glob(LICENCES, { cwd: debian })) {
+    await addLicence(join(debian, path), join(rootfs, `${path}.gz`));
+  }
   for (const name of COMMANDS) await symlink('xtables-legacy-multi', join(rootfs, 'usr/sbin', name));
 }
 
 async function addFile(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
   await copyFile(from, to);
+}
+
+async function addLicence(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  await writeFile(to, gzipSync(await readFile(from)));
 }

@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import t from 'tap';
 import { configText, isPluginName, isUpToDate, PLUGINS, type PluginName } from '../../../plugin-configs/config.ts';
 
 interface Config {
+  readonly entrypoint: readonly string[];
   readonly interface: { readonly types: readonly string[]; readonly socket: string };
   readonly linux: { readonly capabilities: readonly string[]; readonly allowAllDevices: boolean };
   readonly mounts: readonly { readonly name: string; readonly settable: readonly string[] | null }[];
@@ -20,6 +22,15 @@ for (const plugin of names) {
     t.ok(await isUpToDate(plugin), `if not: npm run build -- ${plugin} --write`);
   });
 }
+
+t.test('an image of the Dockerfile starts as the plugins do', async (t) => {
+  const dockerfile = await readFile(new URL('../../../plugin-configs/Dockerfile', import.meta.url), 'utf8');
+  const entrypoint: unknown = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? '');
+  for (const plugin of names) t.same((await read(plugin)).entrypoint, entrypoint, plugin);
+  const { env } = await read('network');
+  const fixed = env.filter(({ name }) => name.startsWith('NODE_COMPILE')).map(({ name, value }) => `${name}=${value}`);
+  t.match(dockerfile, `\nENV ${fixed.join(' ')}\n`);
+});
 
 t.test('the network plugin asks for CAP_NET_ADMIN and nothing more', async (t) => {
   const { linux } = await read('network');
