@@ -110,7 +110,8 @@ export class Driver {
       for (const [key, pool] of tx.all('pools')) {
         if (pool.network !== id) continue;
         const { network: _gone, ...rest } = pool;
-        tx.put('pools', key, rest);
+        // Docker's own release follows at once, or was lost in a crash: then reconcile drops the pool.
+        tx.put('pools', key, { ...rest, released: true });
       }
     });
     c.log.info('network deleted', { network: id });

@@ -134,7 +134,10 @@ export class Ipam {
       const id = poolId(pool.text, exact.text, range);
       const known = this.#store.get('pools', id);
       // The engine repeats a call whose answer was lost: a pool that nothing has used since is that call's.
-      if (known !== undefined && known.gateway === undefined && known.network === undefined) return known;
+      if (known !== undefined && known.network === undefined && known.released !== true && known.gateway === undefined)
+        return known;
+      // One whose release was lost is given to whoever asks next.
+      if (known?.released === true && known.network === undefined) await this.dropPool(id, c);
       this.#refuseOverlap(exact);
     }
     const prefix =

@@ -168,7 +168,8 @@ export class Reconciler {
     const { store, driver, ipam, routes } = this.#deps;
     const drift: Drift[] = [];
     const old = (since: number): boolean => this.#now() - since > this.#windows.orphanMs;
-    const inUse = new Set([...store.all('addresses').values()].map((address) => address.pool));
+    const held = [...store.all('addresses').values()].filter(({ phase }) => phase === 'held');
+    const inUse = new Set(held.map((address) => address.pool));
     for (const pool of [...store.all('pools').values()]) {
       const network = pool.network === undefined ? undefined : store.get('networks', pool.network);
       if (network === undefined && old(pool.since) && (pool.released === true || !inUse.has(pool.id))) {

@@ -28,7 +28,7 @@ export interface PoolRecord {
   readonly next: string;
   /** The network that uses it, once CreateNetwork has come. */
   readonly network?: string;
-  /** Docker has released it; the claim goes with the network, which Docker deletes afterwards. */
+  /** Docker has released it, or deleted its network: the pool and its claim go once both have come, or reconcile looks. */
   readonly released?: boolean;
   /** Epoch milliseconds of its making. */
   readonly since: number;

@@ -172,6 +172,19 @@ t.test('releasing a pool releases its prefix and forgets its addresses; twice is
   t.same([routes.held.size, store.all('pools').size, store.all('addresses').size], [0, 0, 0]);
 });
 
+t.test('a pool whose network is gone, and whose release was lost, is given to whoever asks for it next', async (t) => {
+  const { ipam, driver, routes, store } = bench();
+  const { id } = await ipam.requestPool(pool({ pool: '10.64.3.0/24' }), context());
+  const gateway = await ipam.requestAddress(address(id, undefined, true), context());
+  const pools = [{ addressSpace: 'vpc', pool: '10.64.3.0/24', gateway, auxiliary: [] }];
+  await driver.createNetwork({ id: 'a'.repeat(64), options: {}, internal: false, pools }, context());
+  await driver.deleteNetwork('a'.repeat(64), context());
+  t.match(store.get('pools', id), { released: true });
+  t.equal((await ipam.requestPool(pool({ pool: '10.64.3.0/24' }), context())).released, undefined);
+  t.equal(await ipam.requestAddress(address(id, '10.64.3.1', true), context()), '10.64.3.1/24');
+  t.same([...routes.held.keys()], ['10.64.3.0/24']);
+});
+
 t.test('IPv6 pools give out prefixes and addresses alike', async (t) => {
   const { ipam } = bench();
   const { id, prefix } = await ipam.requestPool(pool({ v6: true }), context());

@@ -119,6 +119,16 @@ t.test(
   },
 );
 
+t.test('a pool whose network is gone goes too, when Docker could not tell of its release', async (t) => {
+  const all = withReconciler();
+  const { pool } = await populate(all);
+  await all.driver.deleteNetwork(NET, context());
+  t.equal(all.routes.held.size, 1, 'its release should follow');
+  all.clock.now += 3_600_000;
+  t.same(whats(await all.reconciler.run(true, context())), [`no network uses the pool ${pool.id}`]);
+  t.same([all.store.all('pools').size, all.store.all('addresses').size, all.routes.held.size], [0, 0, 0]);
+});
+
 t.test('a dry run reports and changes nothing', async (t) => {
   const all = withReconciler();
   await populate(all);
