@@ -2,7 +2,7 @@ import { type Cidr, contains, type Family, parseCidr } from '../shared/cidr.ts';
 import { LOG_LEVELS } from '../shared/log.ts';
 import { option, type Parsed, parseOptions } from '../shared/options.ts';
 
-/** The plugin's settings (`docker plugin set vpc NAME=value`), the options of a network (`-o`) and of its IPAM. */
+/** The plugin's settings (`docker plugin set drayage/network NAME=value`), the options of a network (`-o`) and of its IPAM. */
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;

@@ -112,7 +112,7 @@ export const ERRORS = {
   },
   NODE_NAME_TAKEN: {
     text: 'The name {name} of this host is also the name of another one[, which has the address {address}].',
-    fix: 'Give each host a name of its own: docker plugin set vpc NODE_NAME=another.',
+    fix: 'Give each host a name of its own: docker plugin set drayage/network NODE_NAME=another.',
     retry: 'after',
   },
   NOT_READY: {
@@ -182,7 +182,7 @@ export const ERRORS = {
   },
   SETTING_INVALID: {
     text: '{option}={value} is not a valid setting[: {reason}].',
-    fix: 'Allowed: {allowed}[, for example: docker plugin set vpc {option}={example}].',
+    fix: 'Allowed: {allowed}[, for example: docker plugin set drayage/network {option}={example}].',
     retry: 'never',
   },
   SOCKET_TAKEN: {
@@ -212,7 +212,7 @@ export const ERRORS = {
   },
   UPLINK_MISSING: {
     text: 'This host has no uplink[ {link}]: no default route leads out.',
-    fix: 'Give the host a default route, or name the interface with docker plugin set vpc UPLINK=eth0.',
+    fix: 'Give the host a default route, or name the interface with docker plugin set drayage/network UPLINK=eth0.',
     retry: 'after',
   },
   VOLUME_UNKNOWN: {

@@ -159,7 +159,7 @@ t.test('settings come from the environment, where empty means not set', async (t
   t.equal(values.etcdPassword, 'hunter2');
   t.match(
     textOf(() => fromEnv(schema, { INTERVAL: '30' })),
-    /^SETTING_INVALID: INTERVAL=30 .*docker plugin set vpc INTERVAL=30s/,
+    /^SETTING_INVALID: INTERVAL=30 .*docker plugin set drayage\/network INTERVAL=30s/,
   );
   t.equal(checkEnv(schema, { INTERVAL: '30', MTU: 'x' }).errors.length, 2);
 });
