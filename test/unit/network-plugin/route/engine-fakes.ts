@@ -14,6 +14,8 @@ import type { Context } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { type Logger, silentLogger } from '../../../../shared/log.ts';
 import { MemoryStore } from '../../../../shared/state/store.ts';
+import { context } from '../../../conformance/route-provider.ts';
+import { until } from './etcd-world.ts';
 
 /** A router in memory, seen by one host, which tells its changes; tests play the other hosts. */
 export class FakeProvider implements RouteProvider {
@@ -166,4 +168,16 @@ export const makeWorld = (options: { dryRun?: boolean; log?: Logger } = {}): Wor
   const [provider, kernel, store] = [new FakeProvider(), new FakeKernel(), new MemoryStore<NetworkState>()];
   const engine = new RouteEngine({ provider, kernel, store, log: silentLogger, ...options });
   return { provider, kernel, store, engine };
+};
+
+type Ending = { teardown(work: () => unknown): void };
+
+/** An engine that works, or that has found out that its provider is down; `prepare` comes before its start. */
+export const startedWorld = async (t: Ending, prepare: (world: World) => unknown = () => undefined): Promise<World> => {
+  const world = makeWorld();
+  await prepare(world);
+  t.teardown(() => world.engine.close(context()));
+  await world.engine.start(context());
+  await until('the provider is at work', () => world.engine.status().reachable || world.provider.down);
+  return world;
 };
