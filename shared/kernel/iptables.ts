@@ -71,13 +71,6 @@ const LINKS = 'dry+';
 const ACCEPTS = [`-A ${CHAIN} -i ${LINKS} -j ACCEPT`, `-A ${CHAIN} -o ${LINKS} -j ACCEPT`];
 const WAIT_SECONDS = '5';
 
-/** The plugin's file system has no /run of the host: where the lock is that all of iptables share is in a setting. */
-const environment = (): Record<string, string> => {
-  const lock = process.env['XTABLES_LOCKFILE'];
-  const path = process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin';
-  return { PATH: path, LC_ALL: 'C', ...(lock === undefined ? {} : { XTABLES_LOCKFILE: lock }) };
-};
-
 /** Does a link named in a rule leave ours out? A trailing `+` (iptables) or `*` (nft) stands for any ending. */
 export const leavesOurs = (link: string): boolean => {
   const stem = /[+*]$/.test(link) ? link.slice(0, -1) : undefined;
@@ -102,7 +95,7 @@ export const legacyTable = (family: 4 | 6): FilterTable => {
   const names = `/proc/self/net/ip${family === 4 ? '' : '6'}_tables_names`;
   const restore = async (lines: readonly string[], c: Context): Promise<void> => {
     const stdin = ['*filter', ...lines, 'COMMIT', ''].join('\n');
-    await exec(`${program}-restore`, ['--noflush', '-w', WAIT_SECONDS], c, { stdin, env: environment() });
+    await exec(`${program}-restore`, ['--noflush', '-w', WAIT_SECONDS], c, { stdin });
   };
   const unjump = (chains: Chains): string[] =>
     chains.forward.filter(({ target }) => target === CHAIN).map(() => `-D FORWARD -j ${CHAIN}`);
@@ -111,7 +104,7 @@ export const legacyTable = (family: 4 | 6): FilterTable => {
     live: () => readNames(names).includes('filter'),
     read: async (c) => {
       const list = async (chain: string, allow: readonly number[]) =>
-        exec(program, ['-w', WAIT_SECONDS, '-S', chain], c, { allow, env: environment() });
+        exec(program, ['-w', WAIT_SECONDS, '-S', chain], c, { allow });
       const [forward, own] = await Promise.all([list('FORWARD', [0]), list(CHAIN, [0, 1])]);
       const rules = (text: string): string[] => text.split('\n').filter((line) => line.startsWith('-A '));
       return {
