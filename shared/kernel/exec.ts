@@ -26,12 +26,6 @@ const SBIN = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** Time for a stopped program to end by itself before it is killed. */
 const GRACE_MS = 500;
 
-/** The host's lock of iptables is in a mount of the plugin: this variable says where. */
-const ownEnvironment = (): Record<string, string> => {
-  const { PATH = SBIN, XTABLES_LOCKFILE: lock } = process.env;
-  return { PATH, LC_ALL: 'C', ...(lock === undefined ? {} : { XTABLES_LOCKFILE: lock }) };
-};
-
 /**
  * Runs `program` and answers its output. Throws EXEC_FAILED (program, exit code, first line of its error output) when
  * it cannot start, fails or writes too much, and the context's reason (DEADLINE) when time is up: the program then gets
