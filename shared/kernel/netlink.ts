@@ -141,8 +141,14 @@ export class Netlink implements Disposable {
    */
   dump<T>(request: Request, parse: (message: Message) => T | undefined): T[] {
     for (let round = 0; round < DUMP_ATTEMPTS; round++) {
-      const found = this.#dumpOnce(request, parse);
-      if (found !== undefined) return found;
+      try {
+        const found = this.#dumpOnce(request, parse);
+        if (found !== undefined) return found;
+      } catch (error) {
+        // A dump that was left half-way would make the kernel refuse the next one (EBUSY).
+        this.#drain();
+        throw error;
+      }
     }
     throw new KernelError(request.what, EINTR, `the table changed during each of ${DUMP_ATTEMPTS} readings`);
   }

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { isKernelError, KernelError } from '../../../../shared/kernel/kernel-error.ts';
 import { createVeth, deleteLink, findLink, listLinks, setLink } from '../../../../shared/kernel/link.ts';
-import { NLM_F_CREATE } from '../../../../shared/kernel/netlink.ts';
+import { NLM_F_CREATE, type Request } from '../../../../shared/kernel/netlink.ts';
 import { addRoute, listRoutes, RTPROT_DRAYAGE, replaceRoute } from '../../../../shared/kernel/route.ts';
 import { Rtnetlink } from '../../../../shared/kernel/rtnetlink.ts';
 import { makeNamespace } from './namespaces.ts';
@@ -81,6 +81,29 @@ t.test('1,000 routes in one call, and a dump of many datagrams', async (t) => {
   rt.run(...all.map((destination) => replaceRoute({ destination, link: 1 })));
   const found = listRoutes(rt, { family: 2, protocol: RTPROT_DRAYAGE }).map(({ destination }) => destination);
   t.same(found.sort(), all.sort());
+});
+
+t.test('a reader that throws in the middle of a dump does not spoil the next one', async (t) => {
+  const { rt } = makeNamespace(t);
+  rt.run(
+    ...Array.from({ length: 2000 }, (_, n) => replaceRoute({ destination: `10.1.${n >> 8}.${n & 255}/32`, link: 1 })),
+  );
+  const request: Request = { type: 18, flags: 0, what: 'list', write: (writer) => writer.body(16, () => undefined) };
+  const routes: Request = {
+    ...request,
+    type: 26,
+    write: (writer) => writer.body(12, (bytes, at) => bytes.fill(2, at, at + 1)),
+  };
+  for (const each of [request, routes]) {
+    t.throws(
+      () =>
+        rt.dump(each, () => {
+          throw new Error('reader');
+        }),
+      /reader/,
+    );
+  }
+  t.equal(listRoutes(rt, { family: 2, protocol: RTPROT_DRAYAGE }).length, 2000);
 });
 
 t.test('when the receive buffer overflows, answers are lost but the socket is not', async (t) => {
