@@ -15,10 +15,20 @@ import type { StateStore } from '../shared/state/store.ts';
 import { homePool, parseIpamOptions, type Settings } from './options.ts';
 import type { AddressRecord, EndpointRecord, NetworkState, PoolRecord } from './state.ts';
 
+/** A free prefix of `length` in the pool. */
+export interface FreePrefix {
+  readonly pool: string;
+  readonly length: number;
+  /** Only in this part of the pool. */
+  readonly within?: string;
+  /** Tried first of all: one that this host has held before. */
+  readonly preferred?: string;
+}
+
 /** The part of the route engine that claiming needs. */
 export interface Claims {
   claim(prefix: string, pool: string, c: Context): Promise<void>;
-  claimFree(pool: string, length: number, preferred: string | undefined, c: Context): Promise<string>;
+  claimFree(wanted: FreePrefix, c: Context): Promise<string>;
   release(prefix: string, c: Context): Promise<void>;
   ownerOf(address: string): { readonly host: string; readonly prefix: string; readonly ours: boolean } | undefined;
 }
@@ -141,7 +151,16 @@ export class Ipam {
       this.#refuseOverlap(exact);
     }
     const prefix =
-      exact?.text ?? (await this.#claims.claimFree((plan.range ?? pool).text, length, this.#formerPrefix(pool), c));
+      exact?.text ??
+      (await this.#claims.claimFree(
+        {
+          pool: pool.text,
+          length,
+          ...(plan.range === undefined ? {} : { within: plan.range.text }),
+          ...this.#formerPrefix(pool),
+        },
+        c,
+      ));
     if (exact !== undefined) await this.#claims.claim(exact.text, homePool(pool, this.#settings).text, c);
     return this.#saveRecord(pool.text, prefix, range);
   }
@@ -163,13 +182,14 @@ export class Ipam {
   }
 
   /** A claim of the pool that nothing uses any more: what an interrupted call left is the first to be taken again. */
-  #formerPrefix(pool: Cidr): string | undefined {
+  #formerPrefix(pool: Cidr): Pick<FreePrefix, 'preferred'> {
     const used = new Set([...this.#store.all('pools').values()].map((record) => record.prefix));
     for (const network of this.#store.all('networks').values()) for (const prefix of network.prefixes) used.add(prefix);
     for (const claim of this.#store.all('claims').values()) {
-      if (claim.pool === pool.text && claim.phase !== 'releasing' && !used.has(claim.prefix)) return claim.prefix;
+      if (claim.pool === pool.text && claim.phase !== 'releasing' && !used.has(claim.prefix))
+        return { preferred: claim.prefix };
     }
-    return undefined;
+    return {};
   }
 
   #refuseOverlap(prefix: Cidr): void {
@@ -178,7 +198,7 @@ export class Ipam {
         throw new PluginError('PREFIX_OVERLAP', {
           prefix: prefix.text,
           other: other.prefix,
-          owner: 'another network of this host',
+          owner: `${other.network === undefined ? 'another network' : `network ${other.network.slice(0, 12)}`} of this host`,
         });
       }
     }
@@ -275,7 +295,7 @@ export class Ipam {
     const [first, last] = usable(parseCidr(pool.prefix));
     const value = parseAddress(address).value;
     if (value < parseAddress(first).value || value > parseAddress(last).value) {
-      throw new PluginError('ADDRESS_OUTSIDE', { address, prefix: `the usable addresses ${first} to ${last}` });
+      throw new PluginError('ADDRESS_OUTSIDE', { address, prefix: `the usable range ${first} to ${last}` });
     }
     const existing = held.get(addressKey(pool.id, address));
     if (existing === undefined || existing.phase === 'released') return;
@@ -316,7 +336,9 @@ export class Ipam {
     }
     throw new PluginError('POOL_EXHAUSTED', {
       pool: area.text,
-      kind: resting === 0 ? 'address' : `address (${resting} rest for ${REST_MS / 1000} s after their release)`,
+      kind: 'address',
+      reason:
+        resting === 0 ? undefined : `${resting} of them may be used again ${REST_MS / 1000} s after their release`,
     });
   }
 
