@@ -13,17 +13,8 @@ import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import { homePool, parseIpamOptions, type Settings } from './options.ts';
+import type { FreePrefix } from './route/free-prefix.ts';
 import type { AddressRecord, EndpointRecord, NetworkState, PoolRecord } from './state.ts';
-
-/** A free prefix of `length` in the pool. */
-export interface FreePrefix {
-  readonly pool: string;
-  readonly length: number;
-  /** Only in this part of the pool. */
-  readonly within?: string;
-  /** Tried first of all: one that this host has held before. */
-  readonly preferred?: string;
-}
 
 /** The part of the route engine that claiming needs. */
 export interface Claims {

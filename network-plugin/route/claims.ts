@@ -6,7 +6,7 @@ import type { Logger } from '../../shared/log.ts';
 import type { StateStore } from '../../shared/state/store.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import type { ClaimRecord, NetworkState } from '../state.ts';
-import { findFree } from './free-prefix.ts';
+import { type FreePrefix, findFree } from './free-prefix.ts';
 import { type LocalUse, type RouteKernel, refuseLocal } from './kernel.ts';
 import type { RouteProvider } from './provider.ts';
 import type { RouteView } from './route-view.ts';
@@ -69,11 +69,9 @@ export class Claims {
     return this.#locks.run(cidr.text, () => this.#claim(cidr, pool, c), c);
   }
 
-  claimFree(pool: string, length: number, preferred: string | undefined, c: Context): Promise<string> {
-    const cidr = parseCidr(pool);
-    // Checks the length, too.
-    const room = subnetCount(cidr, length);
-    return this.#locks.run(`pool ${cidr.text}`, () => this.#claimFree(cidr, length, room, preferred, c), c);
+  claimFree(wanted: FreePrefix, c: Context): Promise<string> {
+    const pool = parseCidr(wanted.pool);
+    return this.#locks.run(`pool ${pool.text}`, () => this.#claimFree(pool, wanted, c), c);
   }
 
   release(prefix: string, c: Context): Promise<void> {
@@ -199,28 +197,25 @@ export class Claims {
     await this.#save({ prefix, pool: parseCidr(pool).text, phase: 'held' });
   }
 
-  async #claimFree(
-    pool: Cidr,
-    length: number,
-    room: bigint,
-    preferred: string | undefined,
-    c: Context,
-  ): Promise<string> {
+  async #claimFree(pool: Cidr, { length, within, preferred }: FreePrefix, c: Context): Promise<string> {
+    const area = within === undefined ? pool : parseCidr(within);
+    // Checks the length, too.
+    const room = subnetCount(area, length);
     await this.#deps.ready(c);
     if (this.#deps.view.confirmed === undefined) await this.#deps.refresh(c);
     const tried: string[] = [];
     const wish = preferred === undefined ? undefined : parseCidr(preferred);
-    if (wish !== undefined && wish.length === length && contains(pool, wish)) {
+    if (wish !== undefined && wish.length === length && contains(area, wish)) {
       if (await this.#try(wish, pool.text, c)) return wish.text;
       tried.push(wish.text);
     }
     for (;;) {
       throwIfDone(c);
-      const uses = (await this.#uses(c)).filter((use) => !(this.#deps.provider.allowsNarrower && covers(use, pool)));
+      const uses = (await this.#uses(c)).filter((use) => !(this.#deps.provider.allowsNarrower && covers(use, area)));
       const claimed = [...this.#deps.view.routes.map((route) => route.prefix), ...this.own];
       const taken = [...claimed, ...tried, ...uses.map((use) => use.prefix)].map((text) => parseCidr(text));
-      const candidate = findFree(pool, length, taken);
-      if (candidate === undefined) throw this.#exhausted(pool, length, room, claimed, uses);
+      const candidate = findFree(area, length, taken);
+      if (candidate === undefined) throw this.#exhausted(area, length, room, claimed, uses);
       if (await this.#try(candidate, pool.text, c)) return candidate.text;
       tried.push(candidate.text);
     }

@@ -8,6 +8,7 @@ import type { StateStore } from '../../shared/state/store.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import type { NetworkState } from '../state.ts';
 import { Claims, type Lost } from './claims.ts';
+import type { FreePrefix } from './free-prefix.ts';
 import type { RouteKernel } from './kernel.ts';
 import { reconcilePeers } from './peer-routes.ts';
 import type { Route, RouteEvent, RouteProvider } from './provider.ts';
@@ -109,8 +110,8 @@ export class RouteEngine {
   }
 
   /** Claims a free prefix of the pool, `preferred` first, and answers it. Errors: those of `claim`, POOL_EXHAUSTED. */
-  claimFree(pool: string, length: number, preferred: string | undefined, c: Context): Promise<string> {
-    return this.#claims.claimFree(pool, length, preferred, c);
+  claimFree(wanted: FreePrefix, c: Context): Promise<string> {
+    return this.#claims.claimFree(wanted, c);
   }
 
   /** Idempotent. When the provider is down the intent is kept, and finished later. Errors: DRY_RUN. */

@@ -1,5 +1,15 @@
 import { type Cidr, cidrOf, overlaps, size } from '../../shared/cidr.ts';
 
+/** A free prefix of `length` in the pool. */
+export interface FreePrefix {
+  readonly pool: string;
+  readonly length: number;
+  /** Only in this part of the pool. */
+  readonly within?: string;
+  /** Tried first of all: one that this host has held before. */
+  readonly preferred?: string;
+}
+
 /**
  * The first prefix of a length in the pool that overlaps none of `taken`. Costs as much as there are taken ones,
  * however large the pool.

@@ -11,6 +11,7 @@ import type { FirewallModel, PublishedPort } from '../../../network-plugin/firew
 import { Ipam } from '../../../network-plugin/ipam.ts';
 import type { HostPorts, PacketFilter, Routes } from '../../../network-plugin/parts.ts';
 import type { PortRequest } from '../../../network-plugin/ports/port-request.ts';
+import type { FreePrefix } from '../../../network-plugin/route/free-prefix.ts';
 import type { NetworkState, PortRecord } from '../../../network-plugin/state.ts';
 import { contains, overlaps, parseAddress, parseCidr, subnets } from '../../../shared/cidr.ts';
 import type { Context } from '../../../shared/context.ts';
@@ -36,9 +37,9 @@ export class FakeRoutes implements Routes {
     this.held.set(prefix, pool);
   }
 
-  async claimFree(pool: string, length: number, preferred: string | undefined): Promise<string> {
+  async claimFree({ pool, length, within, preferred }: FreePrefix): Promise<string> {
     if (preferred !== undefined) return preferred;
-    for (const candidate of subnets(parseCidr(pool), length)) {
+    for (const candidate of subnets(parseCidr(within ?? pool), length)) {
       const taken = [...this.held.keys(), ...this.foreign.keys()].some((other) =>
         overlaps(candidate, parseCidr(other)),
       );

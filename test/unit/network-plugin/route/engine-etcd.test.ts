@@ -61,9 +61,9 @@ t.test('hosts lead to each other, in both families, until one gives its prefixes
   const [left, right] = twoHosts(t);
   const one = await start(t, etcdHost(server, cluster, 0), new LinuxRouteKernel(left.rt));
   const two = await start(t, etcdHost(server, cluster, 1), new LinuxRouteKernel(right.rt));
-  const prefix = await one.claimFree(POOL, 24, undefined, context());
-  const prefix6 = await one.claimFree(POOL6, 64, undefined, context());
-  const other = await two.claimFree(POOL, 24, undefined, context());
+  const prefix = await one.claimFree({ pool: POOL, length: 24 }, context());
+  const prefix6 = await one.claimFree({ pool: POOL6, length: 64 }, context());
+  const other = await two.claimFree({ pool: POOL, length: 24 }, context());
   t.same([prefix, prefix6], ['10.64.0.0/24', 'fd64:6472:7961::/64']);
   t.equal(other, '10.64.1.0/24');
   await until('the ways are there', () => peers(right).length === 2 && peers(left).length === 1);
@@ -90,7 +90,7 @@ t.test('twenty hosts that take a free prefix at once', async (t) => {
   const server = await etcd(t);
   const cluster = newCluster();
   const engines = await Promise.all(Array.from({ length: 20 }, (_, n) => start(t, etcdHost(server, cluster, n))));
-  const got = await Promise.all(engines.map((engine) => engine.claimFree(POOL, 24, undefined, context(30_000))));
+  const got = await Promise.all(engines.map((engine) => engine.claimFree({ pool: POOL, length: 24 }, context(30_000))));
   const wanted = Array.from({ length: 20 }, (_, n) => `10.64.${n}.0/24`);
   t.same([...got].sort(), [...wanted].sort(), 'twenty different ones, without a gap');
 });
@@ -150,7 +150,7 @@ t.test(
     const again = await start(t, etcdHost(server, cluster, 1), new LinuxRouteKernel(right.rt), store);
     await again.claim('10.64.1.0/24', POOL, context());
     t.equal(await codeOf(again.claim('10.64.2.0/24', POOL, context())), 'PROVIDER_UNREACHABLE');
-    t.equal(await codeOf(again.claimFree(POOL, 24, undefined, context())), 'PROVIDER_UNREACHABLE');
+    t.equal(await codeOf(again.claimFree({ pool: POOL, length: 24 }, context())), 'PROVIDER_UNREACHABLE');
     await again.reconcile(true, context());
     t.same(peers(right), ['10.64.0.0/24 via 192.0.2.1']);
     t.match(again.status(), { reachable: false, held: ['10.64.1.0/24'] });

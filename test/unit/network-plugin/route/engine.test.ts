@@ -99,7 +99,7 @@ t.test('claims', async (t) => {
     const world = await started(t);
     world.kernel.localUses = [{ prefix: '10.0.0.0/8', kind: 'route', gateway: true, what: 'the route 10.0.0.0/8' }];
     await world.engine.claim('10.64.3.0/24', POOL, context());
-    t.equal(await world.engine.claimFree(POOL, 24, undefined, context()), '10.64.0.0/24');
+    t.equal(await world.engine.claimFree({ pool: POOL, length: 24 }, context()), '10.64.0.0/24');
     world.provider.allowsNarrower = false;
     t.equal(await codeOf(world.engine.claim('10.64.5.0/24', POOL, context())), 'ROUTE_CONFLICT');
   });
@@ -108,7 +108,7 @@ t.test('claims', async (t) => {
     const world = await started(t);
     world.provider.fail();
     t.equal(await codeOf(world.engine.claim('10.64.3.0/24', POOL, context())), 'PROVIDER_UNREACHABLE');
-    t.equal(await codeOf(world.engine.claimFree(POOL, 24, undefined, context())), 'PROVIDER_UNREACHABLE');
+    t.equal(await codeOf(world.engine.claimFree({ pool: POOL, length: 24 }, context())), 'PROVIDER_UNREACHABLE');
     world.provider.recover();
     await until('nothing is left', () => world.store.all('claims').size === 0);
   });
@@ -120,18 +120,33 @@ t.test('free prefixes', async (t) => {
     world.provider.other('host-2', '10.64.0.0/24');
     world.provider.other('host-3', '10.64.2.128/25');
     world.kernel.localUses = [{ prefix: '10.64.3.0/28', kind: 'address', gateway: false, what: 'the subnet of br0' }];
-    t.equal(await world.engine.claimFree(POOL, 24, undefined, context()), '10.64.1.0/24');
-    t.equal(await world.engine.claimFree(POOL, 24, undefined, context()), '10.64.4.0/24');
-    t.equal(await world.engine.claimFree('fd64:6472:7961::/48', 64, undefined, context()), 'fd64:6472:7961::/64');
+    t.equal(await world.engine.claimFree({ pool: POOL, length: 24 }, context()), '10.64.1.0/24');
+    t.equal(await world.engine.claimFree({ pool: POOL, length: 24 }, context()), '10.64.4.0/24');
+    t.equal(
+      await world.engine.claimFree({ pool: 'fd64:6472:7961::/48', length: 64 }, context()),
+      'fd64:6472:7961::/64',
+    );
   });
 
   t.test('the one held before is preferred, unless it is taken or does not fit', async (t) => {
     const world = await started(t);
-    t.equal(await world.engine.claimFree(POOL, 24, '10.64.77.0/24', context()), '10.64.77.0/24');
+    t.equal(
+      await world.engine.claimFree({ pool: POOL, length: 24, preferred: '10.64.77.0/24' }, context()),
+      '10.64.77.0/24',
+    );
     world.provider.other('host-2', '10.64.78.0/24');
-    t.equal(await world.engine.claimFree(POOL, 24, '10.64.78.0/24', context()), '10.64.0.0/24');
-    t.equal(await world.engine.claimFree(POOL, 24, '10.99.0.0/24', context()), '10.64.1.0/24');
-    t.equal(await world.engine.claimFree(POOL, 25, '10.64.80.0/24', context()), '10.64.2.0/25');
+    t.equal(
+      await world.engine.claimFree({ pool: POOL, length: 24, preferred: '10.64.78.0/24' }, context()),
+      '10.64.0.0/24',
+    );
+    t.equal(
+      await world.engine.claimFree({ pool: POOL, length: 24, preferred: '10.99.0.0/24' }, context()),
+      '10.64.1.0/24',
+    );
+    t.equal(
+      await world.engine.claimFree({ pool: POOL, length: 25, preferred: '10.64.80.0/24' }, context()),
+      '10.64.2.0/25',
+    );
   });
 
   t.test('a lost race means the next one', async (t) => {
@@ -139,13 +154,13 @@ t.test('free prefixes', async (t) => {
     world.provider.beforeCreate = (prefix) => {
       if (prefix === '10.64.0.0/24' || prefix === '10.64.1.0/24') world.provider.other('host-2', prefix);
     };
-    t.equal(await world.engine.claimFree(POOL, 24, undefined, context()), '10.64.2.0/24');
+    t.equal(await world.engine.claimFree({ pool: POOL, length: 24 }, context()), '10.64.2.0/24');
   });
 
   t.test('calls at once on one host get different ones', async (t) => {
     const world = await started(t);
     const got = await Promise.all(
-      Array.from({ length: 5 }, () => world.engine.claimFree(POOL, 24, undefined, context())),
+      Array.from({ length: 5 }, () => world.engine.claimFree({ pool: POOL, length: 24 }, context())),
     );
     t.equal(new Set(got).size, 5);
   });
@@ -154,11 +169,14 @@ t.test('free prefixes', async (t) => {
     const world = await started(t);
     for (let n = 0; n < 3; n += 1) world.provider.other(`host-${n}`, `10.70.0.${n * 64}/26`);
     world.kernel.localUses = [{ prefix: '10.70.0.192/28', kind: 'address', gateway: false, what: 'the subnet of br0' }];
-    t.match(await world.engine.claimFree('10.70.0.0/24', 26, undefined, context()).catch((error: unknown) => error), {
-      code: 'POOL_EXHAUSTED',
-      message:
-        /10\.70\.0\.0\/24 has no free prefix of length \/26 left: it has room for 4; 3 are held by hosts and 1 network/,
-    });
+    t.match(
+      await world.engine.claimFree({ pool: '10.70.0.0/24', length: 26 }, context()).catch((error: unknown) => error),
+      {
+        code: 'POOL_EXHAUSTED',
+        message:
+          /10\.70\.0\.0\/24 has no free prefix of length \/26 left: it has room for 4; 3 are held by hosts and 1 network/,
+      },
+    );
   });
 });
 
@@ -294,7 +312,7 @@ t.test('a dry run claims and changes nothing, and says what it would do', async 
   world.provider.other('host-2', '10.64.2.0/24');
   await world.engine.start(context());
   await until('it works', () => world.engine.status().reachable);
-  t.match(await world.engine.claimFree(POOL, 24, undefined, context()).catch((error: unknown) => error), {
+  t.match(await world.engine.claimFree({ pool: POOL, length: 24 }, context()).catch((error: unknown) => error), {
     code: 'DRY_RUN',
     message: /would claim 10\.64\.0\.0\/24 at fake/,
   });
