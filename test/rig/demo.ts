@@ -3,7 +3,8 @@
  * and containers that reach each other across it with their own addresses. Everything runs on this machine, in
  * namespaces of its own, and is gone afterwards.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -12,7 +13,7 @@ import { must } from './command.ts';
 import type { Host } from './host.ts';
 import { ENGINES, type EngineVersion, ensureEngine, ensureTools } from './packages.ts';
 import { checkMachine } from './preflight.ts';
-import { Rig } from './rig.ts';
+import { exitOnSignals, isStopping, Rig } from './rig.ts';
 import { expect, type Print, Steps } from './steps.ts';
 
 const NETWORK = 'web';
@@ -189,16 +190,22 @@ export async function demo(argv: readonly string[], print: Print): Promise<numbe
   if (!engine) throw new Error(`--engine ${values.engine}: choose one of ${ENGINES.join(', ')}.`);
   const steps = new Steps(print);
   await steps.do('Look whether this machine can do it', async () => await checkMachine());
-  await prepare(engine, steps);
+  const release = exitOnSignals(() => undefined);
   const scratch = await mkdtemp(path.join(tmpdir(), 'drayage-demo-'));
+  const removeScratch = (): void => rmSync(scratch, { recursive: true, force: true });
+  process.once('exit', removeScratch);
   const plugin = path.join(scratch, 'plugin');
   try {
+    await prepare(engine, steps);
     await steps.do('Build the plugin', async (tell) => {
       tell(`${((await buildPlugin('network', plugin)) / 1e6).toFixed(0)} MB unpacked`);
     });
+    release();
     return await onRig(engine, plugin, values.keep, steps, print);
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    release();
+    removeScratch();
+    process.off('exit', removeScratch);
   }
 }
 
@@ -259,7 +266,7 @@ if (import.meta.main) {
   try {
     process.exitCode = await demo(process.argv.slice(2), (line) => process.stdout.write(`${line}\n`));
   } catch (error) {
-    process.stderr.write(`demo: ${(error as Error).message}\n`);
+    if (!isStopping()) process.stderr.write(`demo: ${(error as Error).message}\n`);
     process.exitCode = 1;
   }
 }

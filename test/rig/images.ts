@@ -10,7 +10,7 @@ export const IMAGES = ['box', 'perf'] as const;
 export type ImageName = (typeof IMAGES)[number];
 
 /** Answers the address that a request came from: shows whether somebody rewrote it on the way. */
-const WHOAMI = `#!/bin/sh
+export const WHOAMI = `#!/bin/sh
 a=\${REMOTE_ADDR#[}; a=\${a%]}
 printf 'Content-Type: text/plain\\r\\n\\r\\n%s\\n' "\${a#::ffff:}"
 `;

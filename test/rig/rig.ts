@@ -20,6 +20,7 @@ import { clientEnvironment, Host } from './host.ts';
 import { ensureImage, type ImageName } from './images.ts';
 import { Machine } from './machine.ts';
 import {
+  type EngineFiles,
   type EngineVersion,
   ensureEngine,
   ensureTools,
@@ -85,83 +86,65 @@ export class Rig {
   /** Starts a rig: sweeps dead ones, fetches what is missing (once), then router, world and all hosts in parallel. */
   static async up(options: RigOptions = {}): Promise<Rig> {
     await checkMachine();
-    const say = options.say ?? toStandardError;
-    await sweep();
-    const count = options.hosts ?? 1;
-    const chosen = options.engine ?? '28';
-    const versions = Array.from({ length: count }, (_, i) =>
-      typeof chosen === 'string' ? chosen : (chosen[i] ?? '28'),
-    );
-    const tools = await ensureTools(say);
-    const iptables = await iptablesFolder(options.iptables ?? 'nft');
-    const engines = new Map(
-      await Promise.all(
-        [...new Set(versions)].map(async (version) => [version, await ensureEngine(version, tools, say)] as const),
-      ),
-    );
-    const images = await Promise.all(
-      (options.images ?? ['box']).map(async (name) => [name, await ensureImage(name, tools)] as const),
-    );
-
-    const seeds = new Map<EngineVersion, { folder: string; seed: string }>();
-    for (const files of options.plugin === undefined ? [] : engines.values()) {
-      const folder = options.plugin ?? '';
-      seeds.set(files.version, { folder, seed: await ensureSeed({ folder, files, iptables, tools, say }) });
-    }
-
-    const detached = options.detached ?? false;
-    const record = newRecord({ detached, engine: versions.join(',') });
-    const release = onExit(record);
+    let record: RigRecord | undefined;
+    const release = exitOnSignals(() => record);
     try {
-      const common = { tools, rig: record.id, detached };
-      const machine = (name: string): Promise<Machine> =>
-        Machine.start({ ...common, name, folder: path.join(record.folder, name), disks: false });
-      const [routerMachine, worldMachine] = await Promise.all([machine('router'), machine('world')]);
-      const router = new Router(routerMachine, {
-        fabric: options.fabric ?? 'vpc',
-        mtu: options.mtu ?? 1500,
-        hosts: count,
-      });
-      await router.configure();
-      const world = new World(worldMachine);
-      const start = async (version: EngineVersion, n: number): Promise<Host> => {
-        const files = engines.get(version);
-        if (!files) throw new Error(`engine ${version} is not unpacked`);
-        const name = `host${n}`;
-        const folder = path.join(record.folder, name);
-        const host = await Host.start(n, {
-          machine: { ...common, name, folder, disks: true, programs: [files.bin, iptables] },
-          files,
-          cgroup: cgroupOf(record.id, n),
-          engine: options.daemon ?? {},
-          router,
-          tools,
-          plugin: seeds.get(version),
-        });
-        for (const [image, tar] of images) await host.importImage(image, tar);
-        return host;
-      };
-      const [hosts] = await allOrNothing([
-        allOrNothing(versions.map((version, i) => start(version, i + 1))),
-        world.start(router),
-      ]);
-      await world.ready();
-      const full: RigRecord = {
-        ...record,
-        hosts: hosts.map((host) => ({ name: host.name, init: host.machine.pid, v4: host.v4 })),
-        router: { init: routerMachine.pid },
-        world: { init: worldMachine.pid },
-      };
-      saveRecord(full);
-      const rig = new Rig(full, tools, { hosts, router, world });
+      await sweep();
+      const wares = await fetchWares(options);
+      const detached = options.detached ?? false;
+      record = newRecord({ detached, engine: wares.hosts.map(({ files }) => files.version).join(',') });
+      const rig = await Rig.#start(record, wares, options);
       rig.#release = release;
       if (detached) release();
       return rig;
     } catch (error) {
       release();
-      await takeDown(record);
+      if (record) await takeDown(record);
       throw error;
     }
+  }
+
+  static async #start(record: RigRecord, wares: Wares, options: RigOptions): Promise<Rig> {
+    const { tools } = wares;
+    const common = { tools, rig: record.id, detached: record.detached };
+    const machine = (name: string): Promise<Machine> =>
+      Machine.start({ ...common, name, folder: path.join(record.folder, name), disks: false });
+    const [routerMachine, worldMachine] = await Promise.all([machine('router'), machine('world')]);
+    const router = new Router(routerMachine, {
+      fabric: options.fabric ?? 'vpc',
+      mtu: options.mtu ?? 1500,
+      hosts: wares.hosts.length,
+    });
+    await router.configure();
+    const world = new World(worldMachine);
+    const startHost = async ({ files, plugin }: HostWares, n: number): Promise<Host> => {
+      const name = `host${n}`;
+      const programs = [files.bin, wares.iptables];
+      const host = await Host.start(n, {
+        machine: { ...common, name, folder: path.join(record.folder, name), disks: true, programs },
+        files,
+        cgroup: cgroupOf(record.id, n),
+        engine: options.daemon ?? {},
+        router,
+        tools,
+        plugin,
+      });
+      for (const [image, tar] of wares.images) await host.importImage(image, tar);
+      return host;
+    };
+    const [hosts] = await allOrNothing([
+      allOrNothing(wares.hosts.map((one, i) => startHost(one, i + 1))),
+      world.start(router),
+    ]);
+    await world.ready();
+    const full: RigRecord = {
+      ...record,
+      hosts: hosts.map((host) => ({ name: host.name, init: host.machine.pid, v4: host.v4 })),
+      router: { init: routerMachine.pid },
+      world: { init: worldMachine.pid },
+    };
+    saveRecord(full);
+    return new Rig(full, tools, { hosts, router, world });
   }
 
   #release: () => void = () => undefined;
@@ -233,6 +216,41 @@ export class Rig {
   }
 }
 
+interface HostWares {
+  readonly files: EngineFiles;
+  readonly plugin: { readonly folder: string; readonly seed: string } | undefined;
+}
+
+/** What is fetched and made before anything is started. */
+interface Wares {
+  readonly tools: Tools;
+  readonly iptables: string;
+  readonly images: readonly (readonly [ImageName, string])[];
+  readonly hosts: readonly HostWares[];
+}
+
+/** Fetches what the rig runs, unless it is there. */
+async function fetchWares(options: RigOptions): Promise<Wares> {
+  const say = options.say ?? toStandardError;
+  const chosen = options.engine ?? '28';
+  const versions = Array.from({ length: options.hosts ?? 1 }, (_, i) =>
+    typeof chosen === 'string' ? chosen : (chosen[i] ?? '28'),
+  );
+  const tools = await ensureTools(say);
+  const iptables = await iptablesFolder(options.iptables ?? 'nft');
+  const images = await Promise.all(
+    (options.images ?? ['box']).map(async (name) => [name, await ensureImage(name, tools)] as const),
+  );
+  const byVersion = new Map<EngineVersion, HostWares>();
+  for (const version of new Set(versions)) {
+    const files = await ensureEngine(version, tools, say);
+    const folder = options.plugin;
+    const plugin = folder && { folder, seed: await ensureSeed({ folder, files, iptables, tools, say }) };
+    byVersion.set(version, { files, plugin: plugin || undefined });
+  }
+  return { tools, iptables, images, hosts: versions.flatMap((version) => byVersion.get(version) ?? []) };
+}
+
 /** Runs `work` with a rig and takes it down afterwards, also when `work` fails. */
 export async function withRig<T>(options: RigOptions, work: (rig: Rig) => Promise<T>): Promise<T> {
   const rig = await Rig.up(options);
@@ -262,11 +280,25 @@ async function allOrNothing(work: readonly Promise<unknown>[]): Promise<unknown[
   return settled.map((one) => (one.status === 'fulfilled' ? one.value : undefined));
 }
 
-/** Signals end the rig in order. On any other end of the process the kernel kills its machines, and the next rig sweeps the rest. */
-function onExit(record: RigRecord): () => void {
+let stopping = false;
+
+/** True when a signal has begun to end the process: what fails from now on fails because of that. */
+export function isStopping(): boolean {
+  return stopping;
+}
+
+/**
+ * Signals end the process in order, and first the rig, once there is one. On any other end of the process the kernel
+ * kills the rig's machines, and the next rig sweeps the rest. @returns what takes the handlers off again.
+ */
+export function exitOnSignals(record: () => RigRecord | undefined): () => void {
   const stop = (name: NodeJS.Signals): void => {
-    takeDown(record).then(
-      () => process.exit(name === 'SIGINT' ? 130 : 143),
+    stopping = true;
+    const code = name === 'SIGINT' ? 130 : 143;
+    const mine = record();
+    if (!mine) process.exit(code);
+    takeDown(mine).then(
+      () => process.exit(code),
       (error: Error) => {
         process.stderr.write(`rig: ${error.message}\n`);
         process.exit(1);

@@ -47,6 +47,7 @@ export async function ensureSeed(source: SeedSource): Promise<string> {
     source.say(`docker plugin create with engine ${source.files.version}, once for this build of the plugin`);
     const making = path.join(CACHE, 'making', name);
     await rm(making, { recursive: true, force: true });
+    await dropUnfinished(path.dirname(making));
     const { tools, files, iptables } = source;
     const programs = [files.bin, iptables];
     const options = { name: 'seeder', folder: making, tools, rig: name, detached: false, disks: true, programs };
@@ -66,6 +67,15 @@ export async function ensureSeed(source: SeedSource): Promise<string> {
     await dropOld(path.dirname(seed));
     return seed;
   });
+}
+
+/** What a killed process began for another build would stay for ever. */
+async function dropUnfinished(folder: string): Promise<void> {
+  if (!existsSync(folder)) return;
+  for (const name of await readdir(folder)) {
+    const { mtimeMs } = await stat(path.join(folder, name));
+    if (Date.now() - mtimeMs > 3_600_000) await rm(path.join(folder, name), { recursive: true, force: true });
+  }
 }
 
 async function dropOld(folder: string): Promise<void> {
