@@ -113,6 +113,7 @@ export class Endpoints {
           tx.put('endpoints', id, record);
           return record;
         });
+        await this.#gate.ensureAccepts(c);
         const attachment = await path.attach(pathEndpoint(joining, this.#usableNetwork(network)), c);
         await store.update((tx) => tx.put('endpoints', id, { ...joining, phase: 'joined' }));
         return attachment;

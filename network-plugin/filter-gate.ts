@@ -37,6 +37,11 @@ export class FilterGate {
     }, c);
   }
 
+  /** Cheap when nothing has come into use: an engine that starts after the plugin sets FORWARD to DROP. */
+  ensureAccepts(c: Context): Promise<void> {
+    return this.#alone(() => this.#deps.filter.ensureAccepts(c), c);
+  }
+
   publish(endpoint: EndpointRecord, c: Context): Promise<void> {
     return this.#alone(() => this.#deps.filter.publish(publishedPorts(endpoint), c), c);
   }

@@ -24,6 +24,8 @@ export interface PacketFilter {
   apply(model: FirewallModel, c: Context): Promise<void>;
   publish(ports: readonly PublishedPort[], c: Context): Promise<void>;
   revoke(ports: readonly PublishedPort[], c: Context): Promise<void>;
+  /** Lets containers' packets through tables of iptables that have come into use since the last look. */
+  ensureAccepts(c: Context): Promise<void>;
   /** Takes out everything that is ours; writes nothing when there is nothing. */
   remove(c: Context): Promise<void>;
   check(model: FirewallModel, repair: boolean, c: Context): Promise<Drift[]>;

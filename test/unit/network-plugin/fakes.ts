@@ -122,6 +122,7 @@ export class FakeFilter implements PacketFilter {
   async revoke(ports: readonly PublishedPort[]): Promise<void> {
     for (const port of ports) this.ports.delete(`${port.protocol} ${port.hostIp}:${port.hostPort}`);
   }
+  async ensureAccepts(): Promise<void> {}
   async remove(): Promise<void> {
     this.model = undefined;
   }
