@@ -39,6 +39,7 @@ export class Driver {
     const { store, routes, path } = this.#deps;
     if (store.get('networks', request.id)?.phase === 'ready') return;
     const { record, pools, auxiliary } = planNetwork(request, this.#deps.home, store, this.#now());
+    if (!this.#deps.dryRun) await this.#evictForgotten(record, c);
     this.#refuseOverlap(record);
     if (this.#deps.dryRun) {
       throw new PluginError('DRY_RUN', { what: `create a network on ${record.prefixes.join(' and ')}` });
@@ -67,6 +68,23 @@ export class Driver {
       });
     });
     c.log.info('network created', { network: record.id, prefixes: record.prefixes, pools: record.pools });
+  }
+
+  /**
+   * Docker's own IPAM gives a subnet out once: a network that still has it was deleted while nobody told us (Docker does
+   * not repeat a DeleteNetwork that was lost in a crash). It goes, unless a container is on it.
+   */
+  async #evictForgotten(record: NetworkRecord, c: Context): Promise<void> {
+    const { store, path } = this.#deps;
+    const clashes = (one: string): boolean => record.claims.some((own) => overlaps(parseCidr(own), parseCidr(one)));
+    for (const other of [...store.all('networks').values()]) {
+      if (other.id === record.id || !other.claims.some(clashes)) continue;
+      const members = [...store.all('endpoints').values()].filter(({ network }) => network === other.id);
+      const places = await Promise.all(members.map(({ id }) => path.present(id)));
+      if (places.includes('sandbox')) continue;
+      c.log.warn('a network that Docker forgot gives way', { network: other.id, prefixes: other.prefixes });
+      await this.deleteNetwork(other.id, c);
+    }
   }
 
   /** Two networks of this host never share a prefix; where they share a pool, IPAM gave each its own. */

@@ -102,6 +102,8 @@ t.test('what a failing create had done is undone, and the first error is what th
 t.test('overlapping subnets, unknown options and bad values are refused before anything is done', async (t) => {
   const { driver, routes } = bench();
   await driver.createNetwork(network(), context());
+  await driver.endpoints.create(endpoint(), context());
+  await driver.endpoints.join(NET, END, undefined, context());
   const overlap = network({
     id: OTHER,
     pools: [{ addressSpace: 'LocalDefault', pool: '10.64.0.0/16', gateway: '10.64.0.1/16', auxiliary: [] }],
@@ -118,6 +120,14 @@ t.test('overlapping subnets, unknown options and bad values are refused before a
     code: 'OPTION_INVALID',
   });
   t.equal(routes.held.size, 1);
+});
+
+t.test('a subnet that Docker gives out again takes the place of a network that it forgot', async (t) => {
+  const { driver, routes, store } = bench();
+  await driver.createNetwork(network(), context());
+  await driver.createNetwork(network({ id: OTHER }), context());
+  t.same([...store.all('networks').keys()], [OTHER]);
+  t.same([...routes.held.keys()], ['10.64.3.0/24']);
 });
 
 t.test('an endpoint lives from create to delete, and each call may come twice', async (t) => {
