@@ -122,7 +122,10 @@ export class FakeFilter implements PacketFilter {
   async revoke(ports: readonly PublishedPort[]): Promise<void> {
     for (const port of ports) this.ports.delete(`${port.protocol} ${port.hostIp}:${port.hostPort}`);
   }
-  async ensureAccepts(): Promise<void> {}
+  readonly ensured: string[] = [];
+  async ensureAccepts(): Promise<void> {
+    this.ensured.push('join');
+  }
   async remove(): Promise<void> {
     this.model = undefined;
   }
