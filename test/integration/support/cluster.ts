@@ -1,4 +1,5 @@
 /** Hosts with the network plugin on a real engine each, an etcd, and a router whose table follows the claims in it. */
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { ask } from '../../../bin/cli/client.ts';
@@ -6,10 +7,12 @@ import { main as drayage } from '../../../bin/cli/main.ts';
 import { type Outcome, run, until } from '../../rig/command.ts';
 import type { Etcd, EtcdOptions } from '../../rig/etcd.ts';
 import type { Host } from '../../rig/host.ts';
+import { WHOAMI } from '../../rig/images.ts';
 import type { EngineVersion } from '../../rig/packages.ts';
 import type { InstalledPlugin } from '../../rig/plugin.ts';
 import { Rig, type RigOptions } from '../../rig/rig.ts';
 import { leftovers } from './leftovers.ts';
+import { peer } from './peer.ts';
 import { pluginFolder } from './plugin-folder.ts';
 
 export const IMAGE = 'drayage/box:1';
@@ -20,6 +23,8 @@ export interface ClusterOptions extends RigOptions {
   readonly etcd?: EtcdOptions;
   /** More settings of the plugin, on all hosts. */
   readonly env?: Readonly<Record<string, string>>;
+  /** What is installed, as `docker plugin create` takes it. Default: the plugin as it ships. */
+  readonly folder?: Promise<string>;
 }
 
 /** One line of `drayage reconcile`. */
@@ -28,16 +33,36 @@ export interface DriftLine {
   readonly Repaired: boolean;
 }
 
+/** One line of `drayage networks`. */
+export interface NetworkLine {
+  readonly Network: string;
+  readonly Prefixes: readonly string[];
+  readonly Pools: readonly string[];
+  readonly State: string;
+  readonly Endpoints: number;
+  readonly Masquerade: string;
+  readonly Ingress: string;
+  readonly Allow: readonly string[];
+  readonly Internal: boolean;
+}
+
 /** A host of the cluster with its plugin. */
 export class Member {
   readonly host: Host;
   readonly plugin: InstalledPlugin;
   readonly #etcd: Etcd | undefined;
+  readonly #busybox: string;
+  readonly #serving = new Set<number>();
 
-  constructor(host: Host, plugin: InstalledPlugin, etcd: Etcd | undefined) {
+  constructor(
+    host: Host,
+    plugin: InstalledPlugin,
+    tools: { readonly etcd: Etcd | undefined; readonly busybox: string },
+  ) {
     this.host = host;
     this.plugin = plugin;
-    this.#etcd = etcd;
+    this.#etcd = tools.etcd;
+    this.#busybox = tools.busybox;
   }
 
   get name(): string {
@@ -106,6 +131,54 @@ export class Member {
     return outcome.code === 0;
   }
 
+  /** A container that runs a line of shell. */
+  shell(name: string, line: string, ...args: string[]): Promise<string> {
+    return this.must('run', '-d', '--init', '--name', name, ...args, IMAGE, 'sh', '-c', line);
+  }
+
+  /** Serves `/cgi-bin/whoami` on the host itself, as long as it is up. Repeating it is fine. */
+  async serveOnHost(port: number): Promise<void> {
+    if (this.#serving.has(port)) return;
+    this.#serving.add(port);
+    const folder = join(this.host.machine.folder, 'www');
+    const script = join(folder, 'cgi-bin/whoami');
+    mkdirSync(join(folder, 'cgi-bin'), { recursive: true });
+    writeFileSync(script, WHOAMI, { mode: 0o755 });
+    await this.host.machine.spawn([this.#busybox, 'httpd', '-f', '-p', String(port), '-h', folder], 'httpd.log');
+    await until(`an answer on port ${port} of ${this.name}`, async () => {
+      return (await this.whoamiFromHost(`127.0.0.1:${port}`)) !== '';
+    });
+  }
+
+  /** Runs a program of the host (its `ping` knows more than the image's) in a container's network namespace. */
+  async hostNamespaceOf(container: string, argv: readonly string[]): Promise<Outcome> {
+    const pid = await this.must('inspect', '-f', '{{.State.Pid}}', container);
+    return await this.host.exec(['nsenter', '-t', pid, '-n', '--', ...argv]);
+  }
+
+  /** The same with a program that goes on, until the host is down. */
+  async runInNamespaceOf(container: string, argv: readonly string[]): Promise<void> {
+    const pid = await this.must('inspect', '-f', '{{.State.Pid}}', container);
+    await this.host.machine.spawn(['nsenter', '-t', pid, '-n', '--', ...argv], `${container}.log`);
+  }
+
+  /** What `drayage networks` tells, of all `vpc` networks or of the one with this name. */
+  async networks(name?: string): Promise<readonly NetworkLine[]> {
+    const { out } = await this.drayage('networks', '--json');
+    const all = (JSON.parse(out) as { Networks: NetworkLine[] }).Networks;
+    if (name === undefined) return all;
+    const id = await this.must('network', 'inspect', '-f', '{{.Id}}', name);
+    return all.filter(({ Network }) => Network === id);
+  }
+
+  /** Removes all containers and all `vpc` networks. */
+  async clear(): Promise<void> {
+    const containers = (await this.must('ps', '-aq')).split('\n').filter((id) => id !== '');
+    if (containers.length > 0) await this.must('rm', '-f', ...containers);
+    const networks = (await this.must('network', 'ls', '-q', '-f', 'driver=vpc')).split('\n').filter((id) => id !== '');
+    if (networks.length > 0) await this.must('network', 'rm', ...networks);
+  }
+
   /** The `drayage` command on this host. */
   async drayage(...args: string[]): Promise<{ code: number; out: string; error: string }> {
     const lines = { out: [] as string[], error: [] as string[] };
@@ -149,8 +222,8 @@ export class Cluster {
 
   /** Starts it for a tap test, at whose end it goes down. Default: two hosts of engine 28 with etcd. */
   static async for(t: Pick<Test, 'teardown'>, options: ClusterOptions = {}): Promise<Cluster> {
-    const { provider = 'etcd', etcd: etcdOptions = {}, env = {}, ...rigOptions } = options;
-    const [folder, rig] = await Promise.all([pluginFolder(), Rig.up({ hosts: 2, ...rigOptions })]);
+    const { provider = 'etcd', etcd: etcdOptions = {}, env = {}, folder: given, ...rigOptions } = options;
+    const [folder, rig] = await Promise.all([given ?? pluginFolder(), Rig.up({ hosts: 2, ...rigOptions })]);
     t.teardown(async () => await rig.down());
     const etcd = provider === 'etcd' ? await rig.etcd(etcdOptions) : undefined;
     if (etcd !== undefined) await rig.mirrorEtcd(etcd);
@@ -161,7 +234,10 @@ export class Cluster {
       ...env,
     };
     const members = await Promise.all(
-      rig.hosts.map(async (host) => new Member(host, await host.installPlugin(folder, { env: settings }), etcd)),
+      rig.hosts.map(async (host) => {
+        const plugin = await host.installPlugin(folder, { env: settings });
+        return new Member(host, plugin, { etcd, busybox: rig.tools.busybox });
+      }),
     );
     const engine = typeof rigOptions.engine === 'object' ? rigOptions.engine[0] : rigOptions.engine;
     return new Cluster(rig, etcd, members, engine ?? '28');
@@ -199,14 +275,20 @@ export class Cluster {
     });
   }
 
-  /** Asks from outside of the hosts: who the server at `target` takes the world for; '' without an answer. */
+  /**
+   * Asks from outside of the hosts: whom the server at `target` takes the world for; '' without an answer. `from` is
+   * the world's address to use (`world.office` has a way back from containers).
+   */
   async whoamiFromWorld(target: string, from?: string): Promise<string> {
+    const { machine } = this.rig.world;
     const url = `http://${target}/cgi-bin/whoami`;
-    const argv =
-      from === undefined
-        ? [this.rig.tools.busybox, 'wget', '-T', '2', '-qO-', url]
-        : ['curl', '-sm', '2', '--interface', from, url];
-    return (await this.rig.world.machine.exec(argv)).stdout.trim();
+    const busybox = [this.rig.tools.busybox, 'wget', '-T', '2', '-qO-', url];
+    return (await machine.exec(from === undefined ? busybox : peer('get', url, from))).stdout.trim();
+  }
+
+  /** Removes all containers and all `vpc` networks of all hosts. */
+  async clear(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.clear()));
   }
 
   /** One line for each thing that the plugins still have on any host. Empty when no network of theirs is left. */
@@ -220,13 +302,13 @@ export class Cluster {
     const revision = await this.#revision();
     const watching = this.members.map(async ({ host }) => {
       const watch = async (...argv: string[]): Promise<string[]> => {
-        const outcome = await run(host.machine.inside(['timeout', '3', ...argv]), { timeoutMs: 10_000 });
+        const outcome = await run(host.machine.inside(['timeout', '1.5', ...argv]), { timeoutMs: 10_000 });
         return outcome.stdout.split('\n').filter((line) => line.trim() !== '');
       };
       const seen = await Promise.all([watch('nft', 'monitor'), watch('ip', 'monitor', 'link', 'address', 'route')]);
       return seen.flat().map((line) => `${host.name}: ${line}`);
     });
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await new Promise((resolve) => setTimeout(resolve, 300));
     const drift: string[] = [];
     for (let pass = 0; pass < 2; pass += 1) {
       for (const member of this.members) {
