@@ -61,6 +61,12 @@ for (const engine of ENGINES) {
       ).stdout;
     t.equal(await fetch(), '203.0.113.10\n', 'the port is published');
 
+    await host.dockerMust(['network', 'create', '--ipv6', '--subnet', 'fd00:9::/64', 'six']);
+    await host.dockerMust(['run', '-d', '--network', 'six', '--ip6', 'fd00:9::7', 'drayage/box:1']);
+    // The bridge's own address may still be under duplicate address detection.
+    const ping = ['ping', '-c', '1', '-W', '1', 'fd00:9::7'];
+    await until('an answer over IPv6', async () => (await host.exec(ping)).code === 0);
+
     const started = await host.dockerMust(['inspect', '-f', '{{.State.StartedAt}}', 'web']);
     await host.engine.kill9();
     t.equal(await fetch(), '203.0.113.10\n', 'the container goes on without dockerd');
