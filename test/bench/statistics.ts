@@ -1,0 +1,27 @@
+/** Medians and percentiles of a few runs. */
+
+/** The value below which the share `p` (0 to 1) of the values lies: nearest rank. NaN of none. */
+export function percentile(values: readonly number[], p: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const rank = Math.max(1, Math.ceil(p * sorted.length));
+  return sorted[rank - 1] ?? Number.NaN;
+}
+
+/** The middle value; between two of them their mean. NaN of none. */
+export function median(values: readonly number[]): number {
+  const half = percentile(values, 0.5);
+  if (values.length % 2 === 1) return half;
+  return (
+    (half +
+      -percentile(
+        values.map((value) => -value),
+        0.5,
+      )) /
+    2
+  );
+}
+
+/** Cut to `digits` significant ones, so that files and tables do not pretend to more. */
+export function rounded(value: number, digits = 4): number {
+  return Number(value.toPrecision(digits));
+}
