@@ -34,7 +34,7 @@ const STATE_VERSION = 1;
 
 /** An empty state would take the links of running containers for leftovers, so nobody but the operator starts with one. */
 const RECOVERY =
-  'Running containers keep their network. Put a good copy back, or move the folder away and enable the plugin again: networks are then made anew from what Docker knows, and containers must be restarted.';
+  'Running containers keep their network. Put a good copy back, or move the folder away and enable the plugin again: its networks must then be removed and created again, and their containers started again.';
 
 export interface PluginOptions {
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -1,0 +1,92 @@
+// @timeout 5m
+// @exclusive
+// The plugin's memory is damaged, put back, or lost.
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { Cluster } from '../integration/support/cluster.ts';
+import { until } from '../rig/command.ts';
+import { holdings, starts, untilBack } from './support/holdings.ts';
+
+t.setTimeout(300_000);
+
+t.test('state that is damaged or lost', async (t) => {
+  const cluster = await Cluster.for(t, { hosts: 1, provider: 'host', env: { LOG_LEVEL: 'debug' } });
+  const member = cluster.member(1);
+  const { plugin, host } = member;
+  const state = join(host.stateFolder, 'network/state');
+  await member.createNetwork('web', '--ipam-driver', 'vpc');
+  await member.createNetwork('fixed', '--subnet', '10.70.3.0/24');
+  await member.serve('left', '--network', 'web', '-p', '8080:80');
+  await member.box('right', '--network', 'web');
+  await member.box('other', '--network', 'fixed');
+  const address = await member.address('left');
+  const talk = async (): Promise<boolean> =>
+    (await member.pings('right', address)) && (await cluster.whoamiFromWorld(`${host.v4}:8080`)) !== '';
+  const before = await holdings(member);
+  const good = join(host.machine.folder, 'good');
+
+  await t.test('a damaged journal is refused with how to go on, and running containers do not notice', async (t) => {
+    await plugin.disable();
+    cpSync(state, good, { recursive: true });
+    const file = join(state, 'journal.jsonl');
+    const text = readFileSync(file, 'utf8').split('\n');
+    writeFileSync(file, [text[0]?.replace(/"n":\d+/, '"n":99'), ...text.slice(1)].join('\n'));
+    await plugin.enable();
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const outcome = await member.docker('run', '--rm', '--network', 'web', 'drayage/box:1', 'true');
+      t.not(outcome.code, 0);
+      t.match(outcome.stderr, /STATE_CORRUPT: .*journal\.jsonl/, 'the file is named');
+      t.match(outcome.stderr, /Running containers keep their network\. Put a good copy back, or move the folder away/);
+      t.notMatch(outcome.stderr, /\n\s+at /, 'no stack');
+      const before = starts(member);
+      await plugin.kill9();
+      await until('the restart', () => starts(member) > before);
+    }
+    t.ok(
+      readdirSync(state).some((name) => name.startsWith('journal.jsonl.corrupt-')),
+      'the damaged file is kept',
+    );
+    t.ok(await talk(), 'containers that run still talk');
+  });
+
+  await t.test('with a good copy put back it works again', async (t) => {
+    await plugin.disable();
+    rmSync(state, { recursive: true });
+    cpSync(good, state, { recursive: true });
+    await plugin.enable();
+    await untilBack(member);
+    t.same(await holdings(member), before);
+    await member.box('third', '--network', 'web');
+    t.ok(await member.pings('third', address));
+    await member.remove('third');
+    t.ok(await talk());
+  });
+
+  await t.test('without any state the plugin says what to do about a network, and that works', async (t) => {
+    await plugin.disable();
+    rmSync(state, { recursive: true });
+    await plugin.enable();
+    await untilBack(member);
+    t.same(await holdings(member), [], 'it does not keep what it knows nothing of');
+    for (const network of ['web', 'fixed']) {
+      const outcome = await member.docker('run', '--rm', '--network', network, 'drayage/box:1', 'true');
+      t.match(outcome, {
+        code: 125,
+        stderr: /NETWORK_UNKNOWN: .*Remove the network with docker network rm and create/,
+      });
+    }
+    await member.remove('left', 'right', 'other');
+    await member.must('network', 'rm', 'web', 'fixed');
+    t.same(await holdings(member), []);
+    await member.createNetwork('web', '--ipam-driver', 'vpc');
+    await member.createNetwork('fixed', '--subnet', '10.70.3.0/24');
+    await member.serve('left', '--network', 'web', '-p', '8080:80');
+    await member.box('right', '--network', 'web');
+    t.equal(await member.address('left'), address, 'the host has its prefix again');
+    t.ok(await talk());
+    await member.remove('left', 'right');
+    await member.must('network', 'rm', 'web', 'fixed');
+    t.same(await holdings(member), []);
+  });
+});
