@@ -1,18 +1,11 @@
-import {
-  type Cidr,
-  contains,
-  first as firstOf,
-  formatAddress,
-  last as lastOf,
-  overlaps,
-  parseAddress,
-  parseCidr,
-} from '../shared/cidr.ts';
+import { type Cidr, contains, overlaps, parseAddress, parseCidr } from '../shared/cidr.ts';
 import type { Context } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
 import type { StateStore } from '../shared/state/store.ts';
-import { homePool, parseIpamOptions, type Settings } from './options.ts';
+import { addressKey, following, freeAddress, REST_MS, usable } from './free-address.ts';
+import { homePool, type Settings } from './options.ts';
+import { ADDRESS_SPACE, type PoolPlan, type PoolRequest, parsePoolId, planPool, poolId } from './pool-plan.ts';
 import type { FreePrefix } from './route/free-prefix.ts';
 import type { AddressRecord, EndpointRecord, NetworkState, PoolRecord } from './state.ts';
 
@@ -24,44 +17,14 @@ export interface Claims {
   ownerOf(address: string): { readonly host: string; readonly prefix: string; readonly ours: boolean } | undefined;
 }
 
-export interface PoolRequest {
-  readonly addressSpace: string;
-  readonly pool: string | undefined;
-  readonly range: string | undefined;
-  readonly options: Record<string, string>;
-  readonly v6: boolean;
-}
-
 export interface AddressRequest {
   readonly pool: string;
   readonly address: string | undefined;
   readonly gateway: boolean;
 }
 
-/** What a RequestPool comes to: `exact` is the prefix to claim, or else a free one of `length` in `range` or `pool`. */
-interface PoolPlan {
-  readonly pool: Cidr;
-  readonly range: Cidr | undefined;
-  readonly exact: Cidr | undefined;
-  readonly length: number;
-}
-
-/** The one address space of this driver: its pools are told apart by the route provider. */
-export const ADDRESS_SPACE = 'vpc';
-
-/** A released address rests this long, so that peers' neighbour tables and connections forget its last holder. */
-export const REST_MS = 30_000;
 /** Docker creates the endpoint within this time of asking for its address; afterwards a holder without one is gone. */
 const UNCLAIMED_MS = 60_000;
-
-/**
- * The PoolID says all that is needed to make the record again, so that a lost state folder is mended by Docker's next
- * request. Docker stores it and repeats it as it is: no request replay at start is needed.
- */
-const poolId = (pool: string, prefix: string, range: string | undefined): string =>
-  ['vpc', pool, prefix, ...(range === undefined ? [] : [range])].join('|');
-
-const addressKey = (pool: string, address: string): string => `${pool}|${address}`;
 
 /**
  * Docker's IPAM driver `vpc`. RequestPool claims a prefix for this host at the route provider: the claim is the lock
@@ -89,42 +52,8 @@ export class Ipam {
 
   /** Claims a prefix and answers the pool's record. Errors: OPTION_*, POOL_INVALID, POOL_EXHAUSTED, PREFIX_*. */
   async requestPool(request: PoolRequest, c: Context): Promise<PoolRecord> {
-    if (request.addressSpace !== ADDRESS_SPACE) {
-      throw new PluginError('BAD_REQUEST', {
-        reason: `the address space is "${request.addressSpace}", and this driver's is "${ADDRESS_SPACE}"`,
-      });
-    }
-    const plan = this.#plan(request);
+    const plan = planPool(request, this.#settings);
     return this.#locks.run(plan.pool.text, () => this.#claimPool(plan, c), c);
-  }
-
-  #plan(request: PoolRequest): PoolPlan {
-    const options = parseIpamOptions(request.options);
-    const subnet = request.pool === undefined ? undefined : parseCidr(request.pool);
-    // Both requests of a dual-stack network bring all options.
-    const [named, length] = request.v6
-      ? [options.pool6, options.prefix6 ?? this.#settings.prefix6]
-      : [options.pool, options.prefix ?? this.#settings.prefix];
-    if (subnet !== undefined && named !== undefined && !contains(named, subnet)) {
-      const reason = `--subnet names ${subnet.text}, which is not in it`;
-      throw new PluginError('POOL_INVALID', { pool: named.text, reason });
-    }
-    const pool = named ?? subnet ?? (request.v6 ? this.#settings.pool6 : this.#settings.pool);
-    if (request.v6 !== (pool.family === 6)) {
-      throw new PluginError('POOL_INVALID', {
-        pool: pool.text,
-        reason: `an IPv${request.v6 ? 6 : 4} pool was asked for`,
-      });
-    }
-    // With both, the pool is the named one and the subnet says where in it this host's prefix is.
-    const narrow = request.range ?? (named === undefined ? undefined : subnet?.text);
-    const range = narrow === undefined ? undefined : parseCidr(narrow);
-    if (range !== undefined && !contains(pool, range)) {
-      throw new PluginError('POOL_INVALID', { pool: pool.text, reason: `--ip-range ${range.text} is outside of it` });
-    }
-    if (pool.length >= length) return { pool, range, exact: pool, length };
-    if (range !== undefined && range.length >= length) return { pool, range: undefined, exact: range, length };
-    return { pool, range, exact: undefined, length };
   }
 
   async #claimPool(plan: PoolPlan, c: Context): Promise<PoolRecord> {
@@ -237,7 +166,9 @@ export class Ipam {
       const held = tx.all('addresses');
       const chosen =
         wanted?.text ??
-        (request.gateway ? (pool.gateway ?? this.#free(pool, prefix, held)) : this.#free(pool, undefined, held));
+        (request.gateway
+          ? (pool.gateway ?? freeAddress(pool, prefix, held, this.#now()))
+          : freeAddress(pool, undefined, held, this.#now()));
       if (wanted !== undefined && !(request.gateway && pool.gateway === chosen)) this.#refuseTaken(pool, chosen, held);
       tx.put('addresses', addressKey(pool.id, chosen), {
         pool: pool.id,
@@ -255,15 +186,7 @@ export class Ipam {
 
   /** After the loss of the state folder: the PoolID is Docker's memory of what this host held. */
   async #rebuild(id: string, c: Context): Promise<PoolRecord> {
-    const [scheme, pool, prefix, range] = id.split('|');
-    if (scheme !== 'vpc' || pool === undefined || prefix === undefined) {
-      throw new PluginError('BAD_REQUEST', { reason: `PoolID "${id}" is not one that this driver gave out` });
-    }
-    const parsed = {
-      pool: parseCidr(pool),
-      prefix: parseCidr(prefix),
-      range: range === undefined ? undefined : parseCidr(range),
-    };
+    const parsed = parsePoolId(id);
     c.log.warn('a pool that the state does not have is made again from its PoolID', { pool: id });
     await this.#claims.claim(parsed.prefix.text, homePool(parsed.pool, this.#settings).text, c);
     return this.#saveRecord(parsed.pool.text, parsed.prefix.text, parsed.range?.text);
@@ -307,32 +230,6 @@ export class Ipam {
     return undefined;
   }
 
-  /** Next fit from where the last search ended, within `--ip-range` or, for the gateway, from the prefix's start. */
-  #free(pool: PoolRecord, whole: Cidr | undefined, held: ReadonlyMap<string, AddressRecord>): string {
-    const area = whole ?? parseCidr(pool.range ?? pool.prefix);
-    const [firstText, lastText] = usable(area, parseCidr(pool.prefix));
-    const first = parseAddress(firstText).value;
-    const last = parseAddress(lastText).value;
-    const begin = whole === undefined ? parseAddress(pool.next).value : first;
-    const now = this.#now();
-    let resting = 0;
-    let at = begin < first || begin > last ? first : begin;
-    // At most every address that has a record can be in the way.
-    for (let tried = 0n; tried <= last - first && tried <= BigInt(held.size); tried += 1n) {
-      const address = formatAddress(area.family, at);
-      const existing = held.get(addressKey(pool.id, address));
-      if (existing === undefined || (existing.phase === 'released' && existing.at <= now)) return address;
-      if (existing.phase === 'released') resting += 1;
-      at = at === last ? first : at + 1n;
-    }
-    throw new PluginError('POOL_EXHAUSTED', {
-      pool: area.text,
-      kind: 'address',
-      reason:
-        resting === 0 ? undefined : `${resting} of them may be used again ${REST_MS / 1000} s after their release`,
-    });
-  }
-
   async releaseAddress(id: string, address: string, _c: Context): Promise<void> {
     const key = addressKey(id, parseAddress(address).text);
     if (this.#store.get('addresses', key) === undefined) return;
@@ -351,22 +248,4 @@ export class Ipam {
       }
     });
   }
-}
-
-/** First and last address that a container may have: an IPv4 prefix's network and broadcast addresses are not given out. */
-function usable(area: Cidr, prefix: Cidr = area): [first: string, last: string] {
-  const skip = prefix.family === 4 && prefix.length <= 30;
-  const lowest = firstOf(prefix).value + 1n;
-  const highest = lastOf(prefix).value - (skip ? 1n : 0n);
-  const first = firstOf(area).value;
-  const last = lastOf(area).value;
-  return [
-    formatAddress(area.family, first < lowest ? lowest : first),
-    formatAddress(area.family, last > highest ? highest : last),
-  ];
-}
-
-function following(address: string): string {
-  const { family, value } = parseAddress(address);
-  return formatAddress(family, value + 1n);
 }

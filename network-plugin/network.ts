@@ -2,8 +2,8 @@ import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
 import { PluginError } from '../shared/errors.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import type { PathEndpoint, PathNetwork } from './datapath/datapath.ts';
-import { ADDRESS_SPACE } from './ipam.ts';
 import { homePool, parseNetworkOptions, type Settings } from './options.ts';
+import { ADDRESS_SPACE } from './pool-plan.ts';
 import type { EndpointRecord, NetworkRecord, NetworkState, PoolRecord } from './state.ts';
 
 /** One pool of CreateNetwork, as Docker's IPAM driver or ours handed it out. */

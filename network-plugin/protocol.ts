@@ -14,8 +14,9 @@ import {
 } from '../shared/plugin/wire.ts';
 import type { Driver } from './driver.ts';
 import type { EndpointRequest } from './endpoints.ts';
-import { ADDRESS_SPACE, type Ipam } from './ipam.ts';
+import type { Ipam } from './ipam.ts';
 import type { NetworkRequest, PoolData } from './network.ts';
+import { ADDRESS_SPACE } from './pool-plan.ts';
 import type { PortRequest } from './ports/port-request.ts';
 
 /**

@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { PoolRequest } from '../../../network-plugin/ipam.ts';
+import type { PoolRequest } from '../../../network-plugin/pool-plan.ts';
 import { bench, context } from './fakes.ts';
 
 const pool = (change: Partial<PoolRequest> = {}): PoolRequest => ({
