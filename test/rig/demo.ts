@@ -13,7 +13,8 @@ import { must } from './command.ts';
 import type { Host } from './host.ts';
 import { ENGINES, type EngineVersion, ensureEngine, ensureTools } from './packages.ts';
 import { checkMachine } from './preflight.ts';
-import { exitOnSignals, isStopping, Rig } from './rig.ts';
+import { Rig } from './rig.ts';
+import { exitOnSignals, isStopping } from './signals.ts';
 import { expect, type Print, Steps } from './steps.ts';
 
 const NETWORK = 'web';

@@ -17,21 +17,14 @@ import type { EngineOptions } from './engine.ts';
 import { Etcd, type EtcdOptions, type EtcdPlace } from './etcd.ts';
 import type { MirrorConfig } from './etcd-router.ts';
 import { clientEnvironment, Host } from './host.ts';
-import { ensureImage, type ImageName } from './images.ts';
+import type { ImageName } from './images.ts';
 import { Machine } from './machine.ts';
-import {
-  type EngineFiles,
-  type EngineVersion,
-  ensureEngine,
-  ensureTools,
-  type Iptables,
-  iptablesFolder,
-  type Tools,
-} from './packages.ts';
+import { type EngineVersion, ensureTools, type Iptables, type Tools } from './packages.ts';
 import { checkMachine } from './preflight.ts';
 import { cgroupOf, newRecord, type RigRecord, saveRecord, sweep, takeDown } from './record.ts';
 import { type Fabric, Router } from './router.ts';
-import { ensureSeed } from './seed.ts';
+import { exitOnSignals } from './signals.ts';
+import { fetchWares, type HostWares, toStandardError, type Wares } from './wares.ts';
 import { World } from './world.ts';
 
 export interface RigOptions {
@@ -61,10 +54,6 @@ export interface Mirror {
   pause(): void;
   resume(): void;
 }
-
-const toStandardError = (line: string): void => {
-  process.stderr.write(`rig: ${line}\n`);
-};
 
 export class Rig {
   readonly hosts: readonly Host[];
@@ -216,41 +205,6 @@ export class Rig {
   }
 }
 
-interface HostWares {
-  readonly files: EngineFiles;
-  readonly plugin: { readonly folder: string; readonly seed: string } | undefined;
-}
-
-/** What is fetched and made before anything is started. */
-interface Wares {
-  readonly tools: Tools;
-  readonly iptables: string;
-  readonly images: readonly (readonly [ImageName, string])[];
-  readonly hosts: readonly HostWares[];
-}
-
-/** Fetches what the rig runs, unless it is there. */
-async function fetchWares(options: RigOptions): Promise<Wares> {
-  const say = options.say ?? toStandardError;
-  const chosen = options.engine ?? '28';
-  const versions = Array.from({ length: options.hosts ?? 1 }, (_, i) =>
-    typeof chosen === 'string' ? chosen : (chosen[i] ?? '28'),
-  );
-  const tools = await ensureTools(say);
-  const iptables = await iptablesFolder(options.iptables ?? 'nft');
-  const images = await Promise.all(
-    (options.images ?? ['box']).map(async (name) => [name, await ensureImage(name, tools)] as const),
-  );
-  const byVersion = new Map<EngineVersion, HostWares>();
-  for (const version of new Set(versions)) {
-    const files = await ensureEngine(version, tools, say);
-    const folder = options.plugin;
-    const plugin = folder && { folder, seed: await ensureSeed({ folder, files, iptables, tools, say }) };
-    byVersion.set(version, { files, plugin: plugin || undefined });
-  }
-  return { tools, iptables, images, hosts: versions.flatMap((version) => byVersion.get(version) ?? []) };
-}
-
 /** Runs `work` with a rig and takes it down afterwards, also when `work` fails. */
 export async function withRig<T>(options: RigOptions, work: (rig: Rig) => Promise<T>): Promise<T> {
   const rig = await Rig.up(options);
@@ -278,37 +232,4 @@ async function allOrNothing(work: readonly Promise<unknown>[]): Promise<unknown[
   const failed = settled.find((one) => one.status === 'rejected');
   if (failed) throw failed.reason;
   return settled.map((one) => (one.status === 'fulfilled' ? one.value : undefined));
-}
-
-let stopping = false;
-
-/** True when a signal has begun to end the process: what fails from now on fails because of that. */
-export function isStopping(): boolean {
-  return stopping;
-}
-
-/**
- * Signals end the process in order, and first the rig, once there is one. On any other end of the process the kernel
- * kills the rig's machines, and the next rig sweeps the rest. @returns what takes the handlers off again.
- */
-export function exitOnSignals(record: () => RigRecord | undefined): () => void {
-  const stop = (name: NodeJS.Signals): void => {
-    stopping = true;
-    const code = name === 'SIGINT' ? 130 : 143;
-    const mine = record();
-    if (!mine) process.exit(code);
-    takeDown(mine).then(
-      () => process.exit(code),
-      (error: Error) => {
-        process.stderr.write(`rig: ${error.message}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  return () => {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
-  };
 }
