@@ -92,7 +92,7 @@ export const SETTINGS = {
   }),
   etcdCert: option.path({
     example: '/var/lib/drayage/tls/client.pem',
-    help: 'Client certificate for etcd, if it asks for one.',
+    help: 'Client certificate for etcd, if it asks for one. With ETCD_USERNAME it must have no common name: etcd refuses both at once.',
   }),
   etcdKey: option.path({
     example: '/var/lib/drayage/tls/client-key.pem',
