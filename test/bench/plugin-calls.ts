@@ -65,7 +65,8 @@ export class PluginCalls {
     const ids = { NetworkID, EndpointID };
     const Interface = { Address, AddressIPv6: '', MacAddress: '' };
     await this.#call('NetworkDriver.CreateEndpoint', { ...ids, Interface, Options }, times);
-    await this.#call('NetworkDriver.Join', { ...ids, SandboxKey: '/run/docker/netns/bench', Options }, times);
+    const SandboxKey = `/var/run/docker/netns/${EndpointID.slice(0, 12)}`;
+    await this.#call('NetworkDriver.Join', { ...ids, SandboxKey, Options }, times);
     await this.#call('NetworkDriver.ProgramExternalConnectivity', { ...ids, Options }, times);
     return { id: EndpointID, address: Address };
   }
