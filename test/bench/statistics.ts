@@ -9,16 +9,10 @@ export function percentile(values: readonly number[], p: number): number {
 
 /** The middle value; between two of them their mean. NaN of none. */
 export function median(values: readonly number[]): number {
-  const half = percentile(values, 0.5);
-  if (values.length % 2 === 1) return half;
-  return (
-    (half +
-      -percentile(
-        values.map((value) => -value),
-        0.5,
-      )) /
-    2
-  );
+  const sorted = [...values].sort((a, b) => a - b);
+  const upper = sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  const lower = sorted[Math.ceil(sorted.length / 2) - 1] ?? Number.NaN;
+  return (lower + upper) / 2;
 }
 
 /** Cut to `digits` significant ones, so that files and tables do not pretend to more. */
