@@ -187,6 +187,8 @@ export class Claims {
     } catch (error) {
       if (isOneOf(REFUSED, error) && former === undefined) {
         await store.update((tx) => tx.delete('claims', prefix));
+        // While it was on record, the way to who was quicker was not set.
+        this.#deps.leave();
       } else {
         // Whether it was made is not known, or a release is still due: either way it has to be withdrawn.
         await this.#save({ prefix, pool: parseCidr(pool).text, phase: 'releasing' });
