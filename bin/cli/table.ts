@@ -57,7 +57,12 @@ function cell(value: unknown): string {
   if (value === true) return 'yes';
   if (value === false) return 'no';
   if (Array.isArray(value)) return value.length === 0 ? '-' : value.map(cell).join(', ');
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+  if (isRecord(value)) {
+    return Object.entries(value)
+      .map(([field, inner]) => `${title(field).toLowerCase()} ${cell(inner)}`)
+      .join(' ');
+  }
+  const text = String(value);
   if (dockerId.test(text)) return text.slice(0, 12);
   return stripVTControlCharacters(text).replace(/\p{Cc}/gu, ' ');
 }

@@ -99,6 +99,12 @@ t.test('routes, networks and status are shown; nothing to show is said in words'
   );
 });
 
+t.test('a record in a list is shown in words', async (t) => {
+  const lost = [{ prefix: '10.64.3.0/24', owner: 'b', other: '10.64.3.0/25' }];
+  const { state } = await fakePlugin(t, { '/Drayage.Status': { body: { Provider: { lost } } } });
+  t.match((await drayage(state, 'status')).out, /lost: prefix 10\.64\.3\.0\/24 owner b other 10\.64\.3\.0\/25$/);
+});
+
 t.test('reconcile hands --dry-run on, and fails when something could not be repaired', async (t) => {
   const { state, asked } = await fakePlugin(t, {
     '/Drayage.Reconcile': { body: { Drift: [{ What: 'route 10.64.3.2 is gone', Repaired: false }] } },
