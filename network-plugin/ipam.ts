@@ -25,6 +25,8 @@ export interface AddressRequest {
 
 /** Docker creates the endpoint within this time of asking for its address; afterwards a holder without one is gone. */
 const UNCLAIMED_MS = 60_000;
+/** So many prefixes of a pool may be given out before the networks that they are for are made. */
+const MOST_UNUSED = 64;
 
 /**
  * Docker's IPAM driver `vpc`. RequestPool claims a prefix for this host at the route provider: the claim is the lock
@@ -70,6 +72,7 @@ export class Ipam {
       if (known?.released === true && known.network === undefined) await this.dropPool(id, c);
       this.#refuseOverlap(exact);
     }
+    if (exact === undefined) this.#refuseEndless(pool);
     const prefix =
       exact?.text ??
       (await this.#claims.claimFree(
@@ -83,6 +86,22 @@ export class Ipam {
       ));
     if (exact !== undefined) await this.#claims.claim(exact.text, homePool(pool, this.#settings).text, c);
     return this.#saveRecord(pool.text, prefix, range);
+  }
+
+  /**
+   * Engines before 28 hold a pool against the host's routes when no `--subnet` names it, and while they see an overlap
+   * ask again and again, keeping what they were given: they would take the whole pool and never answer.
+   */
+  #refuseEndless(pool: Cidr): void {
+    const isFresh = (record: PoolRecord): boolean =>
+      record.pool === pool.text &&
+      record.network === undefined &&
+      record.gateway === undefined &&
+      record.released !== true &&
+      this.#now() - record.since < UNCLAIMED_MS;
+    if ([...this.#store.all('pools').values()].filter(isFresh).length < MOST_UNUSED) return;
+    const reason = `a route of this host overlaps it, so that Docker takes none of its prefixes; with --subnet ${pool.text} it does`;
+    throw new PluginError('POOL_INVALID', { pool: pool.text, reason });
   }
 
   #saveRecord(pool: string, prefix: string, range: string | undefined): Promise<PoolRecord> {

@@ -78,8 +78,10 @@ export interface Sources {
 /** The host's routes to the endpoint. */
 export const hostRoutes = (endpoint: PathEndpoint, link: number, sources: Sources): Route[] => {
   const { address, address6 } = endpoint;
+  // Scope global: engines before 28 take a route of scope link for a subnet of the host, and whatever pool overlaps it
+  // for taken. They then ask for another one, for ever.
   const route = (destination: string, source: string | undefined): Route =>
-    source === undefined ? { destination, link } : { destination, link, source };
+    source === undefined ? { destination, link, scope: 'global' } : { destination, link, scope: 'global', source };
   return [
     ...(address === undefined ? [] : [route(`${address}/32`, sources.address)]),
     ...(address6 === undefined ? [] : [route(`${address6}/128`, sources.address6)]),

@@ -201,3 +201,21 @@ t.test('concurrent requests get distinct prefixes and addresses', async (t) => {
   const given = await Promise.all(Array.from({ length: 200 }, () => ipam.requestAddress(address(id), context())));
   t.equal(new Set(given).size, 200);
 });
+
+t.test(
+  'an engine that asks for one prefix after the other and takes none is refused before the pool is empty',
+  async (t) => {
+    const { ipam, routes } = bench();
+    const given: string[] = [];
+    for (let i = 0; i < 64; i += 1) given.push((await ipam.requestPool(pool(), context())).id);
+    await t.rejects(ipam.requestPool(pool(), context()), {
+      code: 'POOL_INVALID',
+      message: /with --subnet 10\.64\.0\.0\/12 it does/,
+    });
+    await ipam.requestPool(pool({ options: { pool: '10.80.0.0/12' } }), context());
+    await ipam.requestPool(pool({ pool: '10.64.99.0/24' }), context());
+    for (const id of given) await ipam.releasePool(id, context());
+    t.equal(routes.held.size, 2, 'what it was given comes back');
+    await ipam.requestPool(pool(), context());
+  },
+);
