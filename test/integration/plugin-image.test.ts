@@ -18,6 +18,7 @@ t.setTimeout(600_000);
 
 const MAX_BYTES = 120e6;
 const MAX_FIRST_REPLY_MS = 300;
+const MAX_STOP_MS = 1_000;
 const MAX_IDLE_KB = 70 * 1024;
 /** Other work on the machine can only make a start slower, so the best of several is the image's own time. */
 const MIN_STARTS = 2;
@@ -107,18 +108,22 @@ async function answered(plugin: InstalledPlugin): Promise<number | undefined> {
 
 async function starts(t: Test, host: Host, plugin: InstalledPlugin): Promise<void> {
   await t.test('answers within 300 ms of docker plugin enable, and ends within a second', async (t) => {
-    let best = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < MIN_STARTS || (i < MAX_STARTS && best > MAX_FIRST_REPLY_MS); i += 1) {
+    let reply = Number.POSITIVE_INFINITY;
+    let stop = Number.POSITIVE_INFINITY;
+    const slow = (): boolean => reply > MAX_FIRST_REPLY_MS || stop > MAX_STOP_MS;
+    for (let i = 0; i < MIN_STARTS || (i < MAX_STARTS && slow()); i += 1) {
       if (i > 0) {
         const { code, ms } = await plugin.disable();
         t.equal(code, 0);
-        t.ok(ms < 1_000, `disabled after ${ms.toFixed(0)} ms`);
+        stop = Math.min(stop, ms);
+        if (slow()) await sleep(500);
       }
       const { firstReply, enable } = await timeEnable(plugin);
       t.comment(`first reply after ${firstReply.toFixed(0)} ms, enabled after ${enable.toFixed(0)} ms`);
-      best = Math.min(best, firstReply);
+      reply = Math.min(reply, firstReply);
     }
-    t.ok(best <= MAX_FIRST_REPLY_MS, `first reply after ${best.toFixed(0)} ms`);
+    t.ok(reply <= MAX_FIRST_REPLY_MS, `first reply after ${reply.toFixed(0)} ms`);
+    t.ok(stop <= MAX_STOP_MS, `disabled after ${stop.toFixed(0)} ms`);
     t.match(
       await host.dockerMust(['plugin', 'ls', '--format', '{{.Name}} {{.Enabled}}']),
       `${PLUGIN_NAME}:latest true`,
