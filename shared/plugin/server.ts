@@ -341,7 +341,7 @@ const parseBody = (method: string, bytes: Buffer, bodyless: RegExp): unknown => 
   }
   if (text.trim() === '') {
     if (bodyless.test(method)) return undefined;
-    throw refuse('the body is empty');
+    throw refuse('the body is empty, as it is when the plugin was started again during the call');
   }
   let body: unknown;
   try {
