@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import * as http from 'node:http';
 import * as https from 'node:https';
 import { type Context, remaining } from '../context.ts';
+import { badTlsFiles, connectionError } from './connection-error.ts';
 import { EtcdError, errorOf, isStaleToken, type WireError } from './wire.ts';
 
 export interface EtcdOptions {
@@ -110,7 +111,7 @@ export class EtcdTransport {
       request.destroy();
       handlers.onEnd(error);
     };
-    const fail = (cause: unknown): void => end(transportError(endpoint, cause));
+    const fail = (cause: unknown): void => end(connectionError(endpoint, cause));
     request.setTimeout(this.#attemptMs, () => fail('no answer to the watch'));
     request.on('error', fail);
     request.on('response', (response) => {
@@ -206,7 +207,7 @@ export class EtcdTransport {
         done();
       };
       c.signal.addEventListener('abort', onAbort, { once: true });
-      request.on('error', (cause) => settle(() => reject(transportError(endpoint, cause))));
+      request.on('error', (cause) => settle(() => reject(connectionError(endpoint, cause))));
       request.on('response', (response) => {
         const chunks: Buffer[] = [];
         let length = 0;
@@ -215,7 +216,7 @@ export class EtcdTransport {
           if (length > LARGEST_ANSWER) request.destroy(new Error('the answer is too large'));
           else chunks.push(chunk);
         });
-        response.on('error', (cause) => settle(() => reject(transportError(endpoint, cause))));
+        response.on('error', (cause) => settle(() => reject(connectionError(endpoint, cause))));
         response.on('end', () =>
           settle(() => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') })),
         );
@@ -232,7 +233,7 @@ export class EtcdTransport {
     extra: Record<string, string>,
   ): http.ClientRequest {
     const payload = Buffer.from(JSON.stringify(body));
-    const request = (endpoint.protocol === 'https:' ? https : http).request(new URL(path, endpoint), {
+    const options = {
       method: 'POST',
       agent,
       headers: {
@@ -241,9 +242,15 @@ export class EtcdTransport {
         ...(this.#token === undefined ? {} : { Authorization: this.#token }),
         ...extra,
       },
-    });
-    request.end(payload);
-    return request;
+    };
+    try {
+      const request = (endpoint.protocol === 'https:' ? https : http).request(new URL(path, endpoint), options);
+      request.end(payload);
+      return request;
+    } catch (cause) {
+      // The files are looked into when the connection is made, and what is wrong with them is thrown at once.
+      throw badTlsFiles(cause);
+    }
   }
 
   #newAgent(endpoint: URL, options: http.AgentOptions): http.Agent {
@@ -260,14 +267,6 @@ const pem = (path: string): Buffer => {
   } catch (cause) {
     throw new EtcdError('auth', `the file ${path} cannot be read`, cause);
   }
-};
-
-const transportError = (endpoint: URL, cause: unknown): EtcdError => {
-  if (cause instanceof EtcdError) return cause;
-  // Several addresses of one name fail as one AggregateError without a text of its own.
-  const first = cause instanceof AggregateError && cause.errors.length > 0 ? cause.errors[0] : cause;
-  const reason = first instanceof Error ? first.message : String(first);
-  return new EtcdError('unreachable', `${endpoint.origin}: ${reason}`, cause);
 };
 
 const parse = <T>(answer: Answer): T => {
