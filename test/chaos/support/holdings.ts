@@ -58,17 +58,9 @@ export async function untilBack(member: Member): Promise<void> {
 /** Asks for an endpoint that is not there, which is answered only when the plugin is ready. */
 const PROBE = { NetworkID: 'a'.repeat(64), EndpointID: 'b'.repeat(64) };
 
-/** How often the plugin has been started so far, and found to be there by the engine. */
+/** How often the engine has found the plugin there after a start: it asks for its capabilities then. */
 export function starts(member: Member): number {
-  let count = 0;
-  let registered = true;
-  for (const line of member.plugin.log()) {
-    if (line.includes('"listening"') && line.includes('/run/docker/plugins/vpc.sock')) registered = false;
-    if (registered || !line.includes('/NetworkDriver.GetCapabilities')) continue;
-    registered = true;
-    count += 1;
-  }
-  return count;
+  return member.plugin.log().filter((line) => /answered.*NetworkDriver\.GetCapabilities/.test(line)).length;
 }
 
 /**
