@@ -3,6 +3,7 @@
 // The plugin dies at every step of its journal, before the step is begun and right after it is durable, while Docker
 // creates and removes networks and containers. How many steps there are is found out: each command is repeated with a
 // later death until it outlives them all.
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { Cluster, IMAGE, type Member } from '../integration/support/cluster.ts';
 import { type Outcome, until } from '../rig/command.ts';
@@ -184,4 +185,58 @@ t.test('killed at every step', async (t) => {
       );
     }),
   );
+  await Promise.all(
+    ROUNDS.map(({ engine }, index) =>
+      t.test(`killed at any time, on ${engine}`, { buffered: true }, async (t) => {
+        await dieAtRandom(t, cluster, cluster.member(index + 1));
+      }),
+    ),
+  );
 });
+
+/** Deaths of each host at times that nobody chose. */
+const RANDOM_DEATHS = 6;
+/** The longest life of the plugin after the engine has seen it again, in milliseconds. */
+const LONGEST_LIFE_MS = 1_200;
+
+/** SIGKILL from outside while a container comes and goes, again and again. */
+async function dieAtRandom(t: Test, cluster: Cluster, member: Member): Promise<void> {
+  await member.must('network', 'create', '-d', 'vpc', ...VPC, 'n');
+  const before = await holdings(member);
+  let deaths = 0;
+  const killing = (async () => {
+    for (; deaths < RANDOM_DEATHS; deaths += 1) {
+      await sleep(Math.random() * LONGEST_LIFE_MS);
+      const seen = starts(member);
+      await member.plugin.kill9();
+      await untilRestarted(member, seen);
+    }
+  })();
+  const neighbour = await member.address('right');
+  const deaf: string[] = [];
+  let failures = 0;
+  while (deaths < RANDOM_DEATHS) {
+    const run = await member.docker('run', '-d', '--name', 'cc', '-p', '8081:80', '--network', 'n', IMAGE, ...httpd);
+    failures += Number(run.code !== 0);
+    for (const command of [
+      ['stop', '-t', '0', 'cc'],
+      ['start', 'cc'],
+      ['rm', '-f', 'cc'],
+    ]) {
+      const outcome = await member.docker(...command);
+      failures += Number(outcome.code !== 0);
+      if (outcome.code !== 0 && !isClear(outcome)) t.fail(`${command.join(' ')}: ${outcome.stderr}`);
+    }
+    if (run.code !== 0 && !isClear(run)) t.fail(`run: ${run.stderr}`);
+    if (!(await member.pings('left', neighbour))) deaf.push(`after ${deaths} deaths`);
+  }
+  await killing;
+  t.comment(`${deaths} deaths, ${failures} commands failed`);
+  t.same(deaf, [], 'containers that run still talk');
+  t.not(await cluster.whoamiFromWorld(`${member.host.v4}:8080`), '', 'the port that was published is served');
+  await member.docker('rm', '-f', 'cc');
+  await collect(member);
+  t.same(await holdings(member), before, 'nothing is left');
+  await member.must('run', '--rm', '-p', '8081:80', '--network', 'n', IMAGE, 'true');
+  await member.must('network', 'rm', 'n');
+}
