@@ -148,9 +148,12 @@ export class Reconciler {
     const suspects = new Set<string>();
     for (const endpoint of [...store.all('endpoints').values()]) {
       const orphaned = store.get('networks', endpoint.network) === undefined;
-      if (!orphaned && (await path.present(endpoint.id)) === 'sandbox') continue;
+      const place = await path.present(endpoint.id);
+      if (!orphaned && place === 'sandbox') continue;
       const young = this.#now() - endpoint.since < this.#windows.retryMs;
-      if (!orphaned && young && !(atStart && endpoint.phase === 'joined')) continue;
+      // A link that is gone was lost with the container or the host; one on the host may be about to be moved.
+      const lost = atStart && endpoint.phase === 'joined' && place === 'absent';
+      if (!orphaned && young && !lost) continue;
       // Seen twice, a pass apart: the engine may be between two calls of its own.
       if (!atStart && !this.#suspects.has(endpoint.id)) {
         suspects.add(endpoint.id);

@@ -84,6 +84,15 @@ t.test(
   },
 );
 
+t.test('at start a link that the engine has not moved to its container yet is left alone', async (t) => {
+  const all = withReconciler();
+  await populate(all);
+  Object.assign(all.path, { present: async () => 'host' });
+  t.same(await all.reconciler.run(true, context(), true), []);
+  all.clock.now += 3_600_000;
+  t.equal((await all.reconciler.run(true, context(), true)).length, 1, 'but not for ever');
+});
+
 t.test('networks that were left half made or half deleted are taken away', async (t) => {
   for (const phase of ['creating', 'deleting'] as const) {
     const all = withReconciler();
