@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Context, newContext } from '../shared/context.ts';
 import { asPluginError } from '../shared/errors.ts';
@@ -57,7 +56,6 @@ export interface StartedPlugin extends Started {
 export async function startPlugin(options: PluginOptions, c: Context): Promise<StartedPlugin> {
   const { folder, log } = options;
   const settings = fromEnv(SETTINGS, options.env);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const file = await FileStore.open<NetworkState>(join(folder, 'state'), {
     version: STATE_VERSION,
     collections: ['hosts', 'claims', 'pools', 'addresses', 'networks', 'endpoints'],

@@ -60,13 +60,14 @@ const chosen = (rt: Rtnetlink, settings: Pick<Settings, 'uplink' | 'nodeIp'>): L
   const { uplink, nodeIp } = settings;
   if (uplink !== undefined) {
     const link = findLink(rt, { name: uplink });
-    if (link === undefined) throw new PluginError('UPLINK_MISSING', { link: uplink });
+    if (link === undefined)
+      throw new PluginError('UPLINK_MISSING', { reason: `no interface is named ${uplink} (UPLINK)` });
     return link;
   }
   const index =
     nodeIp === undefined ? (defaultLink(rt, AF_INET) ?? defaultLink(rt, AF_INET6)) : linkWith(rt, nodeIp.text);
   if (index === undefined && nodeIp !== undefined) {
-    throw new PluginError('UPLINK_MISSING', { link: `with the address ${nodeIp.text} (NODE_IP)` });
+    throw new PluginError('UPLINK_MISSING', { reason: `no interface has the address ${nodeIp.text} (NODE_IP)` });
   }
   return index === undefined ? undefined : findLink(rt, { index });
 };

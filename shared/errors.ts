@@ -211,8 +211,8 @@ export const ERRORS = {
     retry: 'backoff',
   },
   UPLINK_MISSING: {
-    text: 'This host has no uplink[ {link}]: no default route leads out.',
-    fix: 'Give the host a default route, or name the interface with docker plugin set drayage/network UPLINK=eth0.',
+    text: 'This host has no uplink: {reason}.',
+    fix: 'Give the host a default route, or name an interface that it has with docker plugin set drayage/network UPLINK=eth0.',
     retry: 'after',
   },
   VOLUME_UNKNOWN: {

@@ -44,7 +44,8 @@ const factories: Record<Settings['provider'], Factory> = {
       });
     }
     const self = selfOf(settings, uplink);
-    if (self.address === undefined && self.address6 === undefined) throw new PluginError('UPLINK_MISSING', {});
+    if (self.address === undefined && self.address6 === undefined)
+      throw new PluginError('UPLINK_MISSING', { reason: 'no default route leads out' });
     return new EtcdProvider({
       etcd: {
         endpoints: etcdEndpoints,

@@ -14,7 +14,9 @@ export class KernelError extends PluginError {
   readonly reason: string | undefined;
 
   constructor(what: string, errno: number, reason?: string) {
-    super('KERNEL', { what: `to ${what}`, errno: errnoName(errno), reason: reason ?? errnoText(errno) });
+    // Everything that is asked of the kernel here takes one right, which a managed plugin's configuration gives.
+    const hint = errnoName(errno) === 'EPERM' ? '; does the plugin have CAP_NET_ADMIN?' : '';
+    super('KERNEL', { what: `to ${what}`, errno: errnoName(errno), reason: reason ?? `${errnoText(errno)}${hint}` });
     this.errno = errno;
     this.errnoName = errnoName(errno);
     this.what = what;

@@ -18,9 +18,22 @@ export const readIfThere = async (file: string): Promise<Buffer | undefined> => 
 
 /** Makes a folder that only its owner may look into. */
 export const makeFolder = async (folder: string): Promise<void> => {
-  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+  const made = await makeMissing(folder);
   if (made !== undefined) await syncFolder(dirname(made));
   else if (((await stat(folder)).mode & 0o077) !== 0) await chmod(folder, 0o700);
+};
+
+/** Answers the first folder that was missing. Not Node's `recursive`: that says ENOENT of a file system that is read-only. */
+const makeMissing = async (folder: string): Promise<string | undefined> => {
+  try {
+    await mkdir(folder, { mode: 0o700 });
+    return folder;
+  } catch (error) {
+    if (reasonOf(error) === 'EEXIST') return undefined;
+    if (reasonOf(error) !== 'ENOENT') throw error;
+  }
+  const above = await makeMissing(dirname(folder));
+  return (await makeMissing(folder)) === undefined ? above : (above ?? folder);
 };
 
 const syncFolder = async (folder: string): Promise<void> => {
