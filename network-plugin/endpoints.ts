@@ -9,6 +9,7 @@ import { pathEndpoint } from './network.ts';
 import { type DriverDeps, UNDO_MS } from './parts.ts';
 import type { PortRequest } from './ports/port-request.ts';
 import type { EndpointRecord, NetworkRecord } from './state.ts';
+import { waysOf } from './ways.ts';
 
 export interface EndpointRequest {
   readonly id: string;
@@ -101,25 +102,41 @@ export class Endpoints {
       `endpoint ${id}`,
       async () => {
         const { store, path } = this.#deps;
-        const joining = await store.update((tx) => {
-          const record: EndpointRecord = {
-            ...this.#endpoint(network, id),
+        const settled = await this.#settledIn(sandbox);
+        const [joining, ways] = await store.update((tx) => {
+          const { told: _former, ...known } = this.#endpoint(network, id);
+          const others = [...tx.all('endpoints').values()].filter(
+            (other) => sandbox !== undefined && other.sandbox === sandbox && other.id !== id,
+          );
+          const placed: EndpointRecord = {
+            ...known,
             phase: 'joining',
             since: this.#now(),
-            ...(sandbox === undefined
-              ? {}
-              : { sandbox, slot: freeSlot([...tx.all('endpoints').values()], id, sandbox) }),
+            ...(sandbox === undefined ? {} : { sandbox, slot: freeSlot(others) }),
           };
+          const siblings = others.map((endpoint) => ({ endpoint, settled: settled.has(endpoint.id) }));
+          const found = waysOf(placed, siblings, tx.all('networks'));
+          const record = found.length === 0 ? placed : { ...placed, told: found.map(({ pool }) => pool) };
           tx.put('endpoints', id, record);
-          return record;
+          return [record, found] as const;
         });
         await this.#gate.ensureAccepts(c);
-        const attachment = await path.attach(pathEndpoint(joining, this.#usableNetwork(network)), c);
+        const attachment = await path.attach({ ...pathEndpoint(joining, this.#usableNetwork(network)), ways }, c);
         await store.update((tx) => tx.put('endpoints', id, { ...joining, phase: 'joined' }));
         return attachment;
       },
       c,
     );
+  }
+
+  /** Endpoints whose links the engine has moved into the sandbox. */
+  async #settledIn(sandbox: string | undefined): Promise<ReadonlySet<string>> {
+    const settled = new Set<string>();
+    for (const { id, sandbox: other } of this.#deps.store.all('endpoints').values()) {
+      if (sandbox === undefined || other !== sandbox) continue;
+      if ((await this.#deps.path.present(id)) === 'sandbox') settled.add(id);
+    }
+    return settled;
   }
 
   #endpoint(network: string, id: string): EndpointRecord {
@@ -197,7 +214,7 @@ export class Endpoints {
         const leaving: EndpointRecord = { ...endpoint, ports: [], phase: 'leaving', since: this.#now() };
         await store.update((tx) => tx.put('endpoints', id, leaving));
         await path.detach(id, c);
-        const { sandbox: _left, slot: _freed, ...rest } = leaving;
+        const { sandbox: _left, slot: _freed, told: _untold, ...rest } = leaving;
         await store.update((tx) => tx.put('endpoints', id, { ...rest, phase: 'created' }));
       },
       c,
@@ -229,11 +246,9 @@ export class Endpoints {
   }
 }
 
-/** The lowest number that no other endpoint of the sandbox has. */
-function freeSlot(endpoints: readonly EndpointRecord[], id: string, sandbox: string): number {
-  const taken = new Set(
-    endpoints.filter((other) => other.sandbox === sandbox && other.id !== id).map((other) => other.slot ?? 0),
-  );
+/** The lowest number that none of the others has. */
+function freeSlot(others: readonly EndpointRecord[]): number {
+  const taken = new Set(others.map((other) => other.slot ?? 0));
   let slot = 0;
   while (taken.has(slot)) slot += 1;
   return slot;

@@ -92,6 +92,8 @@ export interface EndpointRecord {
   readonly sandbox?: string;
   /** Which of its sandbox's endpoints it is, from 0: endpoints of one container need different gateways. */
   readonly slot?: number;
+  /** Pools of the sandbox's networks whose routes its Join gave to the sandbox; they go with it. */
+  readonly told?: readonly string[];
   /** Epoch milliseconds of the last change of phase. */
   readonly since: number;
   readonly ports: readonly PortRecord[];

@@ -25,6 +25,8 @@ export interface PathEndpoint {
    * need different gateways: the engine refuses a second route to the same one ("file exists").
    */
   readonly slot?: number;
+  /** Further destinations that the sandbox is to reach, through this endpoint or the one with that slot. */
+  readonly ways?: readonly { readonly slot: number; readonly destinations: readonly string[] }[];
 }
 
 /** An endpoint as `check` needs it: one that is still being attached owns its link, but is not held against the kernel. */

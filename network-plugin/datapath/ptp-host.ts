@@ -101,11 +101,11 @@ const halves = (prefix: Cidr): string[] =>
  * kernel proxies single addresses only) and IPv4 would wait 3 s for an address that nobody has. So the subnet's halves,
  * being narrower than the subnet itself, lead to the gateway, which is on the link by a route of its own. Nothing wider
  * than the subnet: the engine refuses a second network whose addresses any route of the sandbox covers, except the
- * default route, which covers the rest of the pool where this network is the sandbox's gateway.
+ * default route, which covers the rest of the pool where this network is the sandbox's gateway, and `ways`.
  */
 export const sandboxRoutes = (endpoint: PathEndpoint): Attachment['routes'] => {
-  const { network, slot } = endpoint;
-  return ([4, 6] as const).flatMap((family) => {
+  const { network, slot, ways = [] } = endpoint;
+  const own = ([4, 6] as const).flatMap((family) => {
     if ((family === 4 ? endpoint.address : endpoint.address6) === undefined) return [];
     const via = gatewayOf(family, slot);
     const destinations = (network.subnets ?? network.prefixes)
@@ -114,4 +114,8 @@ export const sandboxRoutes = (endpoint: PathEndpoint): Attachment['routes'] => {
       .flatMap(halves);
     return [{ destination: `${via}/${width(family)}` }, ...destinations.map((destination) => ({ destination, via }))];
   });
+  const further = ways.flatMap((way) =>
+    way.destinations.map((destination) => ({ destination, via: gatewayOf(parseCidr(destination).family, way.slot) })),
+  );
+  return [...own, ...further];
 };
