@@ -58,7 +58,7 @@ function unprovenStatements(markdown: string, readTest: (path: string) => string
   return items.flatMap((item) => {
     const text = item.replace(/\s+/g, ' ');
     if (/\(not tested: [^)]+\)$/.test(text.trim())) return [];
-    const named = [...text.matchAll(/`(test\/[^`]+\.test\.ts)` › `([^`]+)`/g)];
+    const named = [...text.matchAll(/`(test\/[^`]+\.ts)` › `([^`]+)`/g)];
     if (named.length === 0) return [`names no test: ${text}`];
     return named.flatMap(([, path = '', title = '']) => {
       const source = readTest(path);
