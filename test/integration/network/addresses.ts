@@ -1,5 +1,5 @@
 import type { Test } from 'tap';
-import type { Cluster } from '../support/cluster.ts';
+import { type Cluster, IMAGE } from '../support/cluster.ts';
 
 /** Addresses that users name: `--ip`, `--mac-address`. */
 export async function addresses(t: Test, cluster: Cluster): Promise<void> {
@@ -15,20 +15,20 @@ export async function addresses(t: Test, cluster: Cluster): Promise<void> {
   });
 
   await t.test('--ip of another host’s prefix is refused with that host’s name', async (t) => {
-    const outcome = await one.docker('run', '--rm', '--network', 'web', '--ip', `${theirs}.9`, 'drayage/box:1', 'true');
+    const outcome = await one.docker('run', '--rm', '--network', 'web', '--ip', `${theirs}.9`, IMAGE, 'true');
     t.not(outcome.code, 0);
     t.match(outcome.stderr, new RegExp(`ADDRESS_ELSEWHERE: .*${theirs}\\.9.*host2`));
   });
 
   await t.test('--ip of an address in use is refused', async (t) => {
-    const outcome = await one.docker('run', '--rm', '--network', 'web', '--ip', `${mine}.77`, 'drayage/box:1', 'true');
+    const outcome = await one.docker('run', '--rm', '--network', 'web', '--ip', `${mine}.77`, IMAGE, 'true');
     t.not(outcome.code, 0);
     t.match(outcome.stderr, new RegExp(`ADDRESS_IN_USE: .*${mine}\\.77`));
   });
 
   await t.test('--ip of the gateway is refused, and of no host’s prefix', async (t) => {
     for (const address of [`${mine}.1`, '10.79.250.9']) {
-      const outcome = await one.docker('run', '--rm', '--network', 'web', '--ip', address, 'drayage/box:1', 'true');
+      const outcome = await one.docker('run', '--rm', '--network', 'web', '--ip', address, IMAGE, 'true');
       t.not(outcome.code, 0);
       t.match(outcome.stderr, /ADDRESS_(IN_USE|OUTSIDE|ELSEWHERE)/);
     }
@@ -44,13 +44,20 @@ export async function addresses(t: Test, cluster: Cluster): Promise<void> {
     await one.createNetwork('unnamed', '--ipam-driver', 'vpc');
     const [prefix = ''] = (await one.networks('unnamed'))[0]?.Prefixes ?? [];
     const address = prefix.replace(/0\/24$/, '50');
-    const outcome = await one.docker('run', '--rm', '--network', 'unnamed', '--ip', address, 'drayage/box:1', 'true');
+    const outcome = await one.docker('run', '--rm', '--network', 'unnamed', '--ip', address, IMAGE, 'true');
     t.not(outcome.code, 0);
     t.match(outcome.stderr, /user configured subnets/);
   });
 
   await t.test('--mac-address is kept', async (t) => {
-    await one.serve('marked', '--network', 'web', '--mac-address', '02:11:22:33:44:55');
+    const mac = ['--network', 'web', '--mac-address', '02:11:22:33:44:55'];
+    if (cluster.engine === '20') {
+      // With the engine's own client: new ones cannot say it to an engine before 25.
+      const own = ['docker', '-H', `unix://${one.host.engine.socket}`, 'run', '-d', '--init', '--name', 'marked'];
+      await one.host.must([...own, ...mac, IMAGE, 'httpd', '-f', '-h', '/www']);
+    } else {
+      await one.serve('marked', ...mac);
+    }
     t.equal((await one.inside('marked', 'cat', '/sys/class/net/eth0/address')).stdout, '02:11:22:33:44:55\n');
     t.equal(await two.whoamiFromHost(await one.address('marked')), two.host.v4);
   });

@@ -39,7 +39,7 @@ services:
     image: ${IMAGE}
     networks:
       net:
-        ipv4_address: 10.72.9.70
+        ipv4_address: 10.112.9.70
         aliases: [seventy]
 networks:
   net:
@@ -47,18 +47,18 @@ networks:
     driver_opts: { mtu: "1400", masquerade: "off" }
     ipam:
       driver: vpc
-      config: [{ subnet: 10.72.0.0/16, ip_range: 10.72.9.64/26 }]
+      config: [{ subnet: 10.112.0.0/16, ip_range: 10.112.9.64/26 }]
 `;
     const up = await one.host.compose('opts', yaml, ['up', '-d']);
     t.equal(up.code, 0, up.stderr);
     t.match((await one.networks('opts_net'))[0], {
-      Prefixes: ['10.72.9.64/26'],
-      Pools: ['10.72.0.0/16'],
+      Prefixes: ['10.112.9.64/26'],
+      Pools: ['10.112.0.0/16'],
       Masquerade: 'off',
     });
-    t.equal(await one.address('opts-box-1'), '10.72.9.70');
+    t.equal(await one.address('opts-box-1'), '10.112.9.70');
     t.equal((await one.inside('opts-box-1', 'cat', '/sys/class/net/eth0/mtu')).stdout.trim(), '1400');
-    t.match((await one.inside('opts-box-1', 'nslookup', '-type=a', 'seventy')).stdout, '10.72.9.70');
+    t.match((await one.inside('opts-box-1', 'nslookup', '-type=a', 'seventy')).stdout, '10.112.9.70');
     const down = await one.host.compose('opts', yaml, ['down', '-t', '0']);
     t.equal(down.code, 0, down.stderr);
   });

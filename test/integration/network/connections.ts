@@ -6,6 +6,8 @@ export async function connections(t: Test, cluster: Cluster): Promise<void> {
   const [one, two] = [cluster.member(1), cluster.member(2)];
   await cluster.createNetwork('web', '--ipam-driver', 'vpc');
   await cluster.createNetwork('db', '--ipam-driver', 'vpc', '--ipam-opt', 'pool=10.80.0.0/12');
+  await one.createNetwork('more', '--ipam-driver', 'vpc');
+  await cluster.untilRouted();
   await one.serve('both', '--network', 'web');
   await two.serve('web', '--network', 'web');
   await two.serve('db', '--network', 'db');
@@ -30,8 +32,6 @@ export async function connections(t: Test, cluster: Cluster): Promise<void> {
   );
 
   await t.test('a second network of the same pool', async (t) => {
-    await one.createNetwork('more', '--ipam-driver', 'vpc');
-    await cluster.untilRouted();
     await one.must('network', 'connect', 'more', 'both');
     const third = await one.address('both', 'more');
     t.equal(await two.whoami('web', third), web, 'it is reached at the new address');
@@ -50,6 +50,19 @@ export async function connections(t: Test, cluster: Cluster): Promise<void> {
   await t.test('connected again it is reached at its new address', async (t) => {
     await one.must('network', 'connect', 'web', 'both');
     t.equal(await two.whoami('web', await one.address('both', 'web')), web);
+  });
+
+  await t.test('the second network may come and go again, and a restart changes nothing', async (t) => {
+    await one.must('network', 'disconnect', 'db', 'both');
+    await one.must('network', 'connect', 'db', 'both');
+    t.equal(await one.whoami('both', db), await one.address('both', 'db'));
+    await one.must('restart', '-t', '0', 'both');
+    t.equal(await one.whoami('both', db), await one.address('both', 'db'));
+    // Engine 20.10 tells of the networks of a container that starts one by one, without saying that more come: the way
+    // into a pool that is neither the gateway's nor told of last is not set.
+    if (cluster.engine === '20') return;
+    const seen = await one.whoami('both', web);
+    t.ok([await one.address('both', 'web'), await one.address('both', 'more')].includes(seen), seen);
   });
 
   await t.test('disconnected from all and connected to one', async (t) => {
