@@ -33,7 +33,8 @@ for (const engine of ENGINES) {
     await overlaps(t, on);
     await localPrefixes(t, on);
     await unknownOptions(t, on);
-    await badValues(t, on);
+    // Options are read by the plugin alone: on older engines one value of each shows that the sentence gets through.
+    await badValues(t, on, engine === '28');
     await badAddresses(t, on);
     await exhaustedPool(t, on);
     // Waiting for the end of the rest is for one engine: it is the plugin's own clock.
@@ -176,7 +177,7 @@ const BAD_IPAM_OPTIONS: Record<keyof typeof IPAM_OPTIONS, readonly string[]> = {
   prefix6: ['200'],
 };
 
-async function badValues(t: Test, on: Member): Promise<void> {
+async function badValues(t: Test, on: Member, all: boolean): Promise<void> {
   await t.test('a bad value of any option is refused with what is allowed', async (t) => {
     await changesNothing(t, on, async () => {
       for (const [flag, table] of [
@@ -184,7 +185,7 @@ async function badValues(t: Test, on: Member): Promise<void> {
         ['--ipam-opt', BAD_IPAM_OPTIONS],
       ] as const) {
         for (const [option, values] of Object.entries(table)) {
-          for (const value of values) {
+          for (const value of all ? values : values.slice(0, 1)) {
             const outcome = await create(on, ...VPC, flag, `${option}=${value}`);
             refused(t, outcome, 'OPTION_INVALID', `${option}=${value}`, 'Allowed: ');
           }
