@@ -15,8 +15,15 @@ import { APP_FOLDER, baseRootfs } from './rootfs.ts';
 
 const root = join(import.meta.dirname, '..');
 
-/** Builds the plugin into the folder `out`, which is replaced. Answers the size of its files, unpacked, in bytes. */
-export async function buildPlugin(plugin: PluginName, out: string): Promise<number> {
+/**
+ * Builds the plugin into the folder `out`, which is replaced. Answers the size of its files, unpacked, in bytes.
+ * `entry` is what a fault test puts into the image in the place of the plugin's own.
+ */
+export async function buildPlugin(
+  plugin: PluginName,
+  out: string,
+  entry = join(root, `${plugin}-plugin`, 'main.ts'),
+): Promise<number> {
   const target = resolve(out);
   await mkdir(dirname(target), { recursive: true });
   const making = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
@@ -24,7 +31,7 @@ export async function buildPlugin(plugin: PluginName, out: string): Promise<numb
     const rootfs = join(making, 'rootfs');
     // Where the file system can share blocks (btrfs, xfs), the copy takes no space.
     await cp(await baseRootfs(), rootfs, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
-    await bundle(join(root, `${plugin}-plugin`, 'main.ts'), join(making, 'main.cjs'));
+    await bundle(entry, join(making, 'main.cjs'));
     await rename(join(making, 'main.cjs'), join(rootfs, APP_FOLDER, 'main.cjs'));
     await fillCompileCache(rootfs, await nodeFlags(plugin));
     await writeFile(join(making, 'config.json'), await configText(plugin));

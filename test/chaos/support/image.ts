@@ -3,14 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildPlugin } from '../../../plugin-configs/build.ts';
-import { bundle } from '../../../plugin-configs/bundle.ts';
-import { APP_FOLDER } from '../../../plugin-configs/rootfs.ts';
 
 /** Resolves with the folder; it is removed when the process ends. */
 export async function mortalPlugin(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'drayage-mortal-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  await buildPlugin('network', folder);
-  await bundle(join(import.meta.dirname, 'plugin-main.ts'), join(folder, 'rootfs', APP_FOLDER, 'main.cjs'));
+  await buildPlugin('network', folder, join(import.meta.dirname, 'plugin-main.ts'));
   return folder;
 }

@@ -1,6 +1,6 @@
 // What the chaos tests put into the image in the place of network-plugin/main.ts: the same plugin, with a store that
 // can end it at any update, and with waiting times that the test can shorten.
-
+import { existsSync } from 'node:fs';
 import { Measures } from '../../../network-plugin/measures.ts';
 import { type StartedPlugin, startPlugin } from '../../../network-plugin/plugin.ts';
 import { CONSTANT_METHODS } from '../../../network-plugin/protocol.ts';
@@ -9,7 +9,9 @@ import { boot } from '../../../shared/plugin/boot.ts';
 import { PluginServer } from '../../../shared/plugin/server.ts';
 import { watchedStore, windowsOf } from './kill-point.ts';
 
-const FOLDER = '/var/lib/drayage/network';
+const { env } = process;
+const folder = env['DRAYAGE_FOLDER'] ?? '/var/lib/drayage/network';
+const SHORT_NAMES = '/host/plugins';
 const USUAL = { retryMs: 60_000, orphanMs: 5 * 60_000 };
 
 const log = createLogger({ level: 'debug' });
@@ -25,17 +27,17 @@ const server = new PluginServer({
 void boot({
   log,
   server,
-  socket: '/run/docker/plugins/vpc.sock',
-  alias: '/host/plugins/vpc.sock',
+  socket: env['DRAYAGE_SOCKET'] ?? '/run/docker/plugins/vpc.sock',
+  ...(existsSync(SHORT_NAMES) ? { alias: `${SHORT_NAMES}/vpc.sock` } : {}),
   start: async (c) => {
     plugin = await startPlugin(
       {
-        env: process.env,
-        folder: FOLDER,
+        env,
+        folder,
         log,
         measures,
-        watchStore: (store) => watchedStore(FOLDER, store),
-        windows: windowsOf(FOLDER, USUAL),
+        watchStore: (store) => watchedStore(folder, store),
+        windows: windowsOf(folder, USUAL),
       },
       c,
     );
