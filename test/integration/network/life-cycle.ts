@@ -10,6 +10,7 @@ export async function lifeCycle(t: Test, cluster: Cluster): Promise<void> {
   await two.box('client', '--network', 'web');
   const client = await two.address('client');
   const serves = async (t: Test, why: string): Promise<void> => {
+    await one.untilServes('server');
     t.equal(await two.whoami('client', await one.address('server')), client, why);
     t.equal(await two.whoamiFromHost(`${one.host.v4}:8080`), two.host.v4, 'by its published port too');
   };
@@ -30,13 +31,12 @@ export async function lifeCycle(t: Test, cluster: Cluster): Promise<void> {
     await serves(t, 'unpaused');
     const pid = Number(await one.must('inspect', '-f', '{{.State.Pid}}', 'server'));
     await one.host.must(['kill', '-9', String(pid)]);
-    await until(
-      'the container after it was killed',
-      async () =>
-        (await one.must('inspect', '-f', '{{.State.Pid}} {{.State.Running}}', 'server')) !== `${pid} true` &&
-        (await one.address('server')) !== '' &&
-        (await two.whoami('client', await one.address('server'))) === client,
-    );
+    await until('the container after it was killed', async () => {
+      const [now, running] = (await one.must('inspect', '-f', '{{.State.Pid}} {{.State.Running}}', 'server')).split(
+        ' ',
+      );
+      return now !== String(pid) && running === 'true';
+    });
     await serves(t, 'killed, and restarted by the engine');
   });
 

@@ -20,6 +20,7 @@ export async function ports(t: Test, cluster: Cluster): Promise<void> {
     one.serve('random', '--network', 'web', '-p', '80'),
     two.serve('client', '--network', 'web'),
   ]);
+  await one.untilServes('range');
   const plain = await one.address('plain');
   const listed = async (): Promise<readonly PortLine[]> =>
     (JSON.parse((await one.drayage('ports', '--json')).out) as { Ports: PortLine[] }).Ports;
@@ -115,6 +116,7 @@ export async function ports(t: Test, cluster: Cluster): Promise<void> {
     t.equal(await two.whoamiFromHost(`${v4}:8080`), '');
     t.notMatch((await one.drayage('ports')).out, / 8080 /);
     await one.must('start', 'plain');
+    await one.untilServes('plain');
     t.equal(await two.whoamiFromHost(`${v4}:8080`), two.host.v4);
   });
 }

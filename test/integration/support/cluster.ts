@@ -92,6 +92,16 @@ export class Member {
   /** A container that serves /www on port 80; `/cgi-bin/whoami` answers the client's address. */
   async serve(name: string, ...args: string[]): Promise<void> {
     await this.must('run', '-d', '--init', '--name', name, ...args, IMAGE, 'httpd', '-f', '-h', '/www');
+    await this.untilServes(name);
+  }
+
+  /** Waits until something listens on port 80 in a container's network namespace. */
+  async untilServes(container: string): Promise<void> {
+    await until(`a server in ${container} on ${this.name}`, async () => {
+      const pid = await this.must('inspect', '-f', '{{.State.Pid}}', container);
+      const sockets = await this.host.exec(['cat', `/proc/${pid}/net/tcp`, `/proc/${pid}/net/tcp6`]);
+      return pid !== '0' && /:0050 [0:]+ 0A /m.test(sockets.stdout);
+    });
   }
 
   /** `docker rm -f`, at once: `sleep` and `httpd` would make it wait ten seconds. */
