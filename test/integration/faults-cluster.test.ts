@@ -1,6 +1,6 @@
 // @timeout 5m
 // Two hosts and what they must not do to each other: own one prefix, empty a pool without saying so, bear one name, or
-// see another cluster's networks in the same etcd. Engine 28.
+// see another cluster's networks in the same etcd. Host 2, to which most is refused, has the oldest engine.
 import t, { type Test } from 'tap';
 import { until } from '../rig/command.ts';
 import type { Etcd } from '../rig/etcd.ts';
@@ -16,7 +16,11 @@ const VPC = ['--ipam-driver', 'vpc'];
 const create = (on: Member, ...args: string[]) => on.docker('network', 'create', '-d', 'vpc', ...args, 'refused');
 
 t.test('two hosts at one etcd', async (t) => {
-  const cluster = await Cluster.for(t, { env: { ETCD_LEASE: '5s' }, plugin: await pluginFolder() });
+  const cluster = await Cluster.for(t, {
+    engine: ['28', '20'],
+    env: { ETCD_LEASE: '5s' },
+    plugin: await pluginFolder(),
+  });
   const { etcd } = cluster;
   if (etcd === undefined) throw new Error('this cluster has no etcd');
   // With a subnet of the user's, Docker lets --ip name any address of the pool.

@@ -160,6 +160,11 @@ async function unknownOptions(t: Test, on: Member): Promise<void> {
       );
       refused(t, await create(on, ...VPC, '-o', 'zzz=1'), 'OPTION_UNKNOWN', ...Object.keys(NETWORK_OPTIONS));
     });
+    const { stderr } = await create(on, ...VPC, '-o', 'nonsense=1');
+    t.ok(
+      on.plugin.log().some((line) => line.includes(requestIn(stderr))),
+      "the plugin's log knows the request by the id shown",
+    );
   });
 }
 
@@ -176,6 +181,9 @@ const BAD_IPAM_OPTIONS: Record<keyof typeof IPAM_OPTIONS, readonly string[]> = {
   pool6: ['10.80.0.0/12'],
   prefix6: ['200'],
 };
+
+/** The id that the user was shown. */
+const requestIn = (text: string): string => /\[req (\w+)\]/.exec(text)?.[1] ?? 'no request id';
 
 async function badValues(t: Test, on: Member, all: boolean): Promise<void> {
   await t.test('a bad value of any option is refused with what is allowed', async (t) => {
