@@ -34,6 +34,18 @@ export async function creation(t: Test, cluster: Cluster): Promise<void> {
     t.not(prefixOf(await one.address('pooled')), prefixOf(await two.address('pooled')), 'each its own');
   });
 
+  await t.test(
+    'a network of the same pool can be made while containers and other hosts’ routes are there',
+    async (t) => {
+      // Engines before 28 compare a pool that no --subnet names with the host's routes.
+      const before = (await one.networks()).length;
+      await cluster.createNetwork('late', '--ipam-driver', 'vpc');
+      t.equal((await one.networks()).length, before + 1);
+      await one.box('late', '--network', 'late');
+      t.ok(await one.pings('late', await two.address('pooled')));
+    },
+  );
+
   await t.test('--ipam-opt names pool and prefix length', async (t) => {
     const options = ['--ipam-opt', 'pool=10.80.0.0/12', '--ipam-opt', 'prefix=25'];
     await cluster.createNetwork('db', '--ipam-driver', 'vpc', ...options);
