@@ -132,21 +132,41 @@ async function disabled(t: Test, scene: Scene): Promise<void> {
   await t.test('docker plugin disable -f with containers running', async (t) => {
     const { member } = scene;
     await member.box('leaves', '--network', 'web', '-p', '8090:80');
+    const subnet = `10.70.${scene.number}.0/24`;
+    await member.createNetwork('idle', '--subnet', subnet);
     const { sent, lost } = await scene.traffic(async () => {
       t.equal((await member.plugin.disable()).code, 0);
       t.ok(await scene.served(), 'the published port is served without the plugin');
     });
     t.ok(sent > 50 && lost === 0, `${lost} of ${sent} packets were lost`);
     // The engine asks for 15 s in vain, for each of its calls.
-    if (scene.patient) await member.host.dockerMust(['rm', '-f', 'leaves'], { timeoutMs: 150_000 });
+    if (scene.patient) await whileDisabled(t, member);
     await member.plugin.enable();
     await untilBack(member);
-    if (!scene.patient) await member.remove('leaves');
+    // Nothing says that a network is gone for good, but that Docker gives its subnet out again.
+    if (scene.patient) await member.createNetwork('idle', '--subnet', subnet);
+    await member.must('network', 'rm', 'idle');
+    await member.remove(scene.patient ? 'never' : 'leaves');
     await scene.isWell(t, 'enabled again');
     await member.box('arrives', '--network', 'web', '-p', '8090:80');
     t.ok(await member.pings('other', await member.address('arrives')), 'a new container gets the port and is reached');
     await member.remove('arrives');
   });
+}
+
+/** What Docker does when there is no plugin to ask: containers and networks go untold, new containers are refused. */
+async function whileDisabled(t: Test, { host }: Member): Promise<void> {
+  const slowly = { timeoutMs: 150_000 };
+  const [rm, networkRm, run] = await Promise.all([
+    host.docker(['rm', '-f', 'leaves'], slowly),
+    host.docker(['network', 'rm', 'idle'], slowly),
+    host.docker(['run', '-d', '--name', 'never', '--network', 'web', IMAGE, 'sleep', 'infinity'], slowly),
+  ]);
+  t.equal(rm.code, 0, 'a container is removed without the plugin');
+  t.equal(networkRm.code, 0, 'and a network');
+  // The client makes 127 of the engine's words about a socket that is not there.
+  t.not(run.code, 0, 'a container is not started without the plugin');
+  t.match(run.stderr, /plugin/);
 }
 
 async function replaced(t: Test, scene: Scene): Promise<void> {
