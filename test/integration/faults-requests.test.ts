@@ -270,8 +270,10 @@ async function hangUps(t: Test, on: Member): Promise<void> {
   await t.test('who hangs up on RequestPool leaves no pool and no claim', async (t) => {
     const before = await withoutAddresses(on);
     const body = { AddressSpace: 'vpc', Pool: '', SubPool: '', Options: { pool: '10.80.0.0/16' }, V6: false };
-    for (let i = 0; i < 5; i += 1) await hangUp(plugin, 'IpamDriver.RequestPool', body, 0);
     await unread(plugin, () => hangUp(plugin, 'IpamDriver.RequestPool', body, 0));
+    // One that waits for its answer comes after them all.
+    const { body: own } = await plugin.call('IpamDriver.RequestPool', body);
+    await plugin.call('IpamDriver.ReleasePool', own);
     const pools = () => stateOf(on.host).get('pools')?.size;
     await until('the end of what nobody waits for', () => pools() === 1, { timeoutMs: 15_000 });
     t.same(await withoutAddresses(on), before);
@@ -282,9 +284,13 @@ async function hangUps(t: Test, on: Member): Promise<void> {
     const addresses = () => [...(stateOf(on.host).get('addresses')?.values() ?? [])] as { readonly phase: string }[];
     const held = () => addresses().filter(({ phase }) => phase === 'held').length;
     const before = held();
-    const ask = () => hangUp(plugin, 'IpamDriver.RequestAddress', { PoolID, Address: '', Options: {} }, 0);
-    for (let i = 0; i < 5; i += 1) await ask();
-    await unread(plugin, ask);
+    const body = { PoolID, Address: '', Options: {} };
+    await unread(plugin, () => hangUp(plugin, 'IpamDriver.RequestAddress', body, 0));
+    const { body: own } = await plugin.call('IpamDriver.RequestAddress', body);
+    await plugin.call('IpamDriver.ReleaseAddress', {
+      PoolID,
+      Address: (own as { Address: string }).Address.split('/')[0],
+    });
     await until('the end of what nobody waits for', () => held() === before, { timeoutMs: 15_000 });
     t.equal(held(), before);
   });
@@ -306,15 +312,21 @@ async function hangUps(t: Test, on: Member): Promise<void> {
   });
 }
 
-/** Runs `work` while the plugin stands still, so that it finds what was sent when the sender has gone. */
+/**
+ * Runs `work` five times while the plugin stands still, so that it finds what was sent when the sender has gone: an
+ * answer that was quicker than the hang-up would count as received.
+ */
 async function unread(plugin: InstalledPlugin, work: () => Promise<void>): Promise<void> {
   const pid = plugin.pid() ?? 0;
+  const noticed = () => plugin.log().filter((line) => line.includes('the caller hung up before the answer')).length;
+  const before = noticed();
   signal(pid, 'SIGSTOP');
   try {
-    await work();
+    for (let i = 0; i < 5; i += 1) await work();
   } finally {
     signal(pid, 'SIGCONT');
   }
+  await until('the plugin noticing', () => noticed() === before + 5);
 }
 
 /** Addresses that rest after their release are not left over. */
