@@ -15,12 +15,13 @@ export interface Sibling {
 }
 
 /**
- * What a sandbox on networks of several pools must be told when it joins one more: the default route leads into one
- * network only, and a container must speak to each pool with its address in it. None while all are of one pool.
+ * What a sandbox must be told where this host has networks of several pools: the default route leads into one network
+ * only, and a container must speak to each pool with its address in it. At the start of a container each network is
+ * told of by itself, so each brings the way into its own pool; and those that were connected before are made up for.
  *
  * Left out are pools that an earlier endpoint of the sandbox was told, and this host's own prefixes: the engine refuses
  * a network whose subnet any route of the sandbox covers (so a network made later asks for a restart of the container).
- * Ways through a sibling that is not settled are left out too: when a container starts, engines before 26 set up its
+ * Ways through a sibling that is not settled are left out too: when a container starts, engines before 28 set up its
  * links after all joins, in an order of their own, and fail at a next hop that is not there yet.
  */
 export function waysOf(
@@ -36,18 +37,24 @@ export function waysOf(
     return pools.filter((pool) => pool.family === family);
   };
   return ([4, 6] as const).flatMap((family) => {
+    const known = [...networks.values()].flatMap((network) =>
+      network.pools.filter((pool) => parseCidr(pool).family === family),
+    );
+    if (new Set(known).size < 2) return [];
     const all = [...siblings, { endpoint: joining, settled: true }];
     const pools = new Map(all.flatMap(({ endpoint }) => poolsOf(endpoint, family)).map((pool) => [pool.text, pool]));
-    if (pools.size < 2) return [];
     return [...pools.values()].flatMap((pool) => {
       const through = all.find(
         ({ endpoint, settled }) => settled && poolsOf(endpoint, family).some(({ text }) => text === pool.text),
       );
       if (through === undefined || told.has(pool.text)) return [];
-      const within = [...pools.values()].filter((other) => other.text !== pool.text && contains(pool, other));
+      const within = [...new Set(known)]
+        .filter((other) => other !== pool.text)
+        .map((other) => parseCidr(other))
+        .filter((other) => contains(pool, other));
       const rest = [...own, ...within].reduce((parts, hole) => parts.flatMap((part) => subtract(part, hole)), [pool]);
       const destinations = rest.map((part) => part.text);
-      return [{ pool: pool.text, slot: through.endpoint.slot ?? 0, destinations }];
+      return destinations.length === 0 ? [] : [{ pool: pool.text, slot: through.endpoint.slot ?? 0, destinations }];
     });
   });
 }

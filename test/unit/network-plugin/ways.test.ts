@@ -29,9 +29,16 @@ const beside = (name: string, slot: number, more: Partial<EndpointRecord> = {}, 
   settled,
 });
 
-t.test('networks of one pool need no routes but the default one', async (t) => {
-  t.same(waysOf(on('web', 0), [], networks), []);
-  t.same(waysOf(on('more', 1), [beside('web', 0)], networks), []);
+t.test('where all networks are of one pool, no routes but the default one are needed', async (t) => {
+  const one = new Map([...networks].filter(([, { pools }]) => pools.includes('10.64.0.0/12')));
+  t.same(waysOf(on('web', 0), [], one), []);
+  t.same(waysOf(on('more', 1), [beside('web', 0)], one), []);
+});
+
+t.test('otherwise the first network brings the way into its pool, as others may follow', async (t) => {
+  t.match(waysOf(on('web', 0), [], networks), [{ pool: '10.64.0.0/12', slot: 0 }]);
+  const others = [beside('web', 0, { told: ['10.64.0.0/12'] }, false)];
+  t.match(waysOf(on('db', 1), others, networks), [{ pool: '10.80.0.0/12', slot: 1 }]);
 });
 
 t.test('with a second pool both are led to their own networks, less what this host’s networks have', async (t) => {
@@ -58,7 +65,7 @@ t.test('with a second pool both are led to their own networks, less what this ho
 t.test('what an earlier endpoint has told the sandbox is not told again', async (t) => {
   const others = [beside('web', 0), beside('db', 1, { told: ['10.64.0.0/12', '10.80.0.0/12'] })];
   t.same(waysOf(on('more', 2), others, networks), []);
-  t.same(waysOf(on('plain', 2), others, networks), [{ pool: '172.18.0.0/16', slot: 2, destinations: [] }]);
+  t.same(waysOf(on('plain', 2), others, networks), [], 'nor one that has nothing beyond this host');
 });
 
 t.test('nothing leads through an endpoint that is not in the sandbox yet', async (t) => {
