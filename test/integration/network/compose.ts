@@ -29,7 +29,7 @@ export async function compose(t: Test, cluster: Cluster): Promise<void> {
     t.equal(await two.whoami('demo-worker-1', await one.address('demo-web-1')), distant, 'and hosts by address');
     t.equal(await two.whoamiFromHost(`${one.host.v4}:8080`), two.host.v4, 'the published port serves');
     await everywhere('down', '-t', '0');
-    t.same(await cluster.leftovers(), []);
+    t.same(await cluster.leftoversInTheEnd(), []);
   });
 
   await t.test('Compose passes driver_opts, subnet, ip_range, addresses and aliases', async (t) => {

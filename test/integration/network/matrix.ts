@@ -49,7 +49,7 @@ export function matrix(engine: EngineVersion, iptables: Iptables, themes = Objec
         });
         await t.test('nothing is left over', async (t) => {
           await cluster.clear();
-          t.same(await cluster.leftovers(), []);
+          t.same(await cluster.leftoversInTheEnd(), []);
         });
       });
     }

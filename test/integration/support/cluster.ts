@@ -307,6 +307,15 @@ export class Cluster {
     return found.flatMap((lines, index) => lines.map((line) => `${this.members[index]?.name}: ${line}`));
   }
 
+  /** The same, after it has had a moment to become none: other hosts hear of a prefix given back a little later. */
+  async leftoversInTheEnd(timeoutMs = 5_000): Promise<string[]> {
+    const end = performance.now() + timeoutMs;
+    for (;;) {
+      const found = await this.leftovers();
+      if (found.length === 0 || performance.now() > end) return found;
+    }
+  }
+
   /** What is written anywhere while every host compares twice: drift, and changes of links, routes, firewall and etcd. */
   async writesAtRest(): Promise<string[]> {
     const revision = await this.#revision();
