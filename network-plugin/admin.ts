@@ -1,6 +1,6 @@
 import type { Context } from '../shared/context.ts';
 import type { Handler } from '../shared/plugin/server.ts';
-import { flag, optionalRecord } from '../shared/plugin/wire.ts';
+import { flag, optionalRecord, record, text } from '../shared/plugin/wire.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import type { Drift } from './datapath/datapath.ts';
 import type { NetworkState } from './state.ts';
@@ -17,6 +17,8 @@ export interface RouteRow {
 
 export interface AdminDeps {
   readonly store: StateStore<NetworkState>;
+  /** Answers the whole id of the network that is gone now. */
+  forget(network: string, c: Context): Promise<string>;
   routes(): readonly RouteRow[];
   /** Settings (redacted), provider and version, in words. */
   status(): Readonly<Record<string, unknown>>;
@@ -65,6 +67,9 @@ export function adminMethods(deps: AdminDeps): Record<string, Handler> {
       })),
     }),
     '/Drayage.Status': async () => deps.status(),
+    '/Drayage.Forget': async (body, c) => ({
+      Network: await deps.forget(text(record(body, 'the request'), 'Network'), c),
+    }),
     '/Drayage.Reconcile': async (body, c) => {
       const dryRun = flag(optionalRecord({ body }, 'body'), 'DryRun');
       const drift = await deps.reconcile(!dryRun, c);

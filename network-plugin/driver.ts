@@ -135,6 +135,25 @@ export class Driver {
     c.log.info('network deleted', { network: id });
   }
 
+  /**
+   * For a network that Docker removed while the plugin could not be told: takes it away here, with its pools. `name` is
+   * the id or the beginning of it. Errors: NETWORK_UNKNOWN, NETWORK_IN_USE, and those of releasing.
+   */
+  async forgetNetwork(name: string, c: Context): Promise<string> {
+    const { store, path, ipam } = this.#deps;
+    const found = [...store.all('networks').keys()].filter((id) => id.startsWith(name));
+    const [id] = found;
+    if (id === undefined || found.length > 1) throw new PluginError('NETWORK_UNKNOWN', { network: name });
+    const members = [...store.all('endpoints').values()].filter(({ network }) => network === id);
+    const places = await Promise.all(members.map((member) => path.present(member.id)));
+    const count = places.filter((place) => place === 'sandbox').length;
+    if (count > 0) throw new PluginError('NETWORK_IN_USE', { network: id.slice(0, 12), count });
+    const pools = [...store.all('pools').values()].filter(({ network }) => network === id);
+    await this.deleteNetwork(id, c);
+    for (const pool of pools) await ipam.dropPool(pool.id, c);
+    return id;
+  }
+
   /** The provider's view has changed: other hosts' pools and local prefixes are in the rules. */
   async refreshFirewall(c: Context): Promise<void> {
     if (!this.#deps.dryRun) await this.#gate.apply(c);

@@ -127,6 +127,7 @@ async function assemble(
           state,
           ours,
         })),
+      forget: (network, inner) => driver.forgetNetwork(network, inner),
       status: () => ({ Settings: redact(SETTINGS, settings), Provider: routes.status() }),
       reconcile,
     }),

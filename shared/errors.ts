@@ -105,6 +105,11 @@ export const ERRORS = {
     fix: 'Repeat the command in a few seconds; if that does not help, remove the network and create it again.',
     retry: 'backoff',
   },
+  NETWORK_IN_USE: {
+    text: 'Network {network} still has {count} running container(s).',
+    fix: 'Stop them or disconnect them first; docker network rm then removes it in the usual way.',
+    retry: 'after',
+  },
   NETWORK_UNKNOWN: {
     text: 'Network {network} is not known to this plugin.',
     fix: 'Remove the network with docker network rm and create it again.',

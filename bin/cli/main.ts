@@ -14,6 +14,8 @@ interface Command {
   readonly help: string;
   /** Milliseconds. */
   readonly timeout: number;
+  /** What must stand behind the command, as the usage names it. */
+  readonly operand?: string;
   show(answer: Readonly<Record<string, unknown>>): string;
   /** True when the answer itself means failure. */
   failed?(answer: Readonly<Record<string, unknown>>): boolean;
@@ -45,6 +47,13 @@ const commands: Readonly<Record<string, Command>> = {
     timeout: 10_000,
     show: (answer) => listing(answer),
   },
+  forget: {
+    method: '/Drayage.Forget',
+    help: 'give up a network that Docker removed while the plugin could not be told',
+    timeout: 60_000,
+    operand: 'NETWORK-ID',
+    show: ({ Network }) => `Network ${String(Network)} is forgotten, and its prefix is free.`,
+  },
   reconcile: {
     method: '/Drayage.Reconcile',
     help: 'compare state, kernel and provider now, and repair; --dry-run only compares',
@@ -73,6 +82,7 @@ Examples:
   drayage ports
   drayage routes --json
   drayage reconcile --dry-run
+  drayage forget 8a99ec086875
   drayage status --state /srv/drayage`;
 
 /**
@@ -93,7 +103,10 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
     }
     const command = find(name, rest, values['dry-run']);
     const socket = join(values.state ?? env.DRAYAGE_STATE ?? '/var/lib/drayage', 'network', 'admin.sock');
-    const body = name === 'reconcile' ? { DryRun: values['dry-run'] } : {};
+    const body = {
+      ...(name === 'reconcile' && { DryRun: values['dry-run'] }),
+      ...(name === 'forget' && { Network: rest[0] }),
+    };
     const answer = await ask(socket, command.method, body, command.timeout);
     output.out(values.json ? JSON.stringify(answer, null, 2) : command.show(answer));
     return !values['dry-run'] && command.failed?.(answer) === true ? exit.failed : exit.fine;
@@ -129,8 +142,11 @@ function find(name: string, rest: readonly string[], dryRun: boolean): Command {
   if (command === undefined) {
     throw new CommandError(`There is no command "${name}"; there are ${Object.keys(commands).join(', ')}.`, exit.usage);
   }
-  if (rest.length > 0)
-    throw new CommandError(`"${rest[0]}" is not expected after ${name}. See drayage --help.`, exit.usage);
+  const expected = command.operand === undefined ? 0 : 1;
+  if (rest.length < expected) throw new CommandError(`${name} needs a ${command.operand}.`, exit.usage);
+  if (rest.length > expected) {
+    throw new CommandError(`"${rest[expected]}" is not expected after ${name}. See drayage --help.`, exit.usage);
+  }
   if (dryRun && name !== 'reconcile') throw new CommandError('--dry-run only goes with reconcile.', exit.usage);
   return command;
 }

@@ -57,6 +57,14 @@ async function drayage(state: string, ...args: readonly string[]) {
   return { code, out: lines.join('\n'), error: errors.join('\n') };
 }
 
+t.test('forget takes exactly one network', async (t) => {
+  const { state, asked } = await fakePlugin(t, { '/Drayage.Forget': { body: { Network: 'abcdef' } } });
+  t.match(await drayage(state, 'forget', 'abc'), { code: 0, out: /abcdef is forgotten/ });
+  t.same(asked, [{ path: '/Drayage.Forget', body: '{"Network":"abc"}' }]);
+  t.match(await drayage(state, 'forget'), { code: 2, error: /forget needs a NETWORK-ID/ });
+  t.match(await drayage(state, 'forget', 'abc', 'def'), { code: 2, error: /"def" is not expected/ });
+});
+
 const port = {
   Network: 'web',
   Endpoint: '5f3a'.repeat(16),

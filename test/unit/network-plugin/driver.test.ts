@@ -223,6 +223,30 @@ t.test('addresses outside of the prefix, unknown ids and lost prefixes are refus
   await t.rejects(driver.endpoints.create(endpoint(), context()), { code: 'PREFIX_OWNED', message: /host-b/ });
 });
 
+t.test('a network that Docker removed unseen is forgotten by its id, but not while containers run on it', async (t) => {
+  const { driver, ipam, store, path, routes } = bench();
+  const pool = await ipam.requestPool(
+    { addressSpace: 'vpc', pool: undefined, range: undefined, options: {}, v6: false },
+    context(),
+  );
+  const gateway = await ipam.requestAddress({ pool: pool.id, address: undefined, gateway: true }, context());
+  await driver.createNetwork(
+    network({ pools: [{ addressSpace: 'vpc', pool: pool.pool, gateway, auxiliary: [] }] }),
+    context(),
+  );
+  await driver.endpoints.create(endpoint(END, '10.64.0.2'), context());
+  await driver.endpoints.join(NET, END, undefined, context());
+  await t.rejects(driver.forgetNetwork(NET.slice(0, 12), context()), { code: 'NETWORK_IN_USE', message: /1 running/ });
+  await t.rejects(driver.forgetNetwork('ffff', context()), { code: 'NETWORK_UNKNOWN' });
+  path.attached.clear();
+  t.equal(await driver.forgetNetwork(NET.slice(0, 12), context()), NET);
+  const left = [store.all('networks'), store.all('pools'), store.all('addresses'), store.all('endpoints'), routes.held];
+  t.same(
+    left.map(({ size }) => size),
+    [0, 0, 0, 0, 0],
+  );
+});
+
 t.test('deleting a network collects endpoints that Docker never told of', async (t) => {
   const { driver, store, path, routes, filter } = bench();
   await driver.createNetwork(network(), context());
