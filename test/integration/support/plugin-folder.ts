@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stop } from 'esbuild';
 import { buildPlugin } from '../../../plugin-configs/build.ts';
 
 let built: Promise<string> | undefined;
@@ -16,5 +17,7 @@ async function build(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'drayage-plugin-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   await buildPlugin('network', folder);
+  // Its service process would outlive this one for a moment.
+  await stop();
   return folder;
 }
