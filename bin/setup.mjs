@@ -15,7 +15,17 @@ const root = dirname(dirname(here));
  * Debian packages that tests, demo and rig use from the machine itself. Docker engines, etcd and the image's programs
  * are not among them: the rig unpacks those into folders of its own, so that no service is installed.
  */
-const tools = ['ca-certificates', 'iproute2', 'iptables', 'nftables', 'openssl', 'procps', 'tar', 'util-linux'];
+const tools = [
+  'ca-certificates',
+  'iproute2',
+  'iptables',
+  'iputils-ping',
+  'nftables',
+  'openssl',
+  'procps',
+  'tar',
+  'util-linux',
+];
 
 /** Command → what to run on the pinned Node (one after the other), the Debian packages it needs, and whether as root. */
 const commands = {

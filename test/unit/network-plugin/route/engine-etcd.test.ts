@@ -125,10 +125,11 @@ t.test('a host that was gone for longer than its lease', async (t) => {
     t.match(await after.reconcile(true, context()), [{ what: /10\.64\.4\.0\/24 is lost.*host-1/, repaired: false }]);
   });
 
-  t.test('and comes back when the other gives it up', async () => {
+  t.test('and comes back when the other gives it up', async (t) => {
     await peer.release('10.64.4.0/22', context());
     await until('it is ours', () => after.lost().length === 0);
     await until('the peer knows', () => peer.ownerOf('10.64.4.1')?.host === 'host-0');
+    t.equal(after.ownerOf('10.64.4.1')?.ours, true);
   });
 });
 

@@ -224,6 +224,7 @@ t.test('after a crash', async (t) => {
       world.provider.routes.set(prefix, { prefix, nextHop: { host: 'me' }, state: 'active', ours: true }),
     );
     await until('it is gone', () => world.provider.routes.size === 0);
+    t.same(await world.engine.reconcile(true, context()), [], 'and that was all');
   });
 
   t.test('without repair drift is only told', async (t) => {
@@ -276,6 +277,7 @@ t.test('a claim of ours that vanishes at the provider is made again at once', as
   await world.engine.claim('10.64.3.0/24', POOL, context());
   world.provider.vanish('10.64.3.0/24');
   await until('it is back', () => world.provider.routes.has('10.64.3.0/24'));
+  t.same(world.engine.lost(), [], 'nothing is lost by it');
 });
 
 t.test('starting', async (t) => {
@@ -344,4 +346,8 @@ t.test('those who listen are told of changes', async (t) => {
   world.provider.other('host-2', '10.80.0.0/16');
   await until('it is told', () => told > 0);
   stop();
+  const before = told;
+  world.provider.other('host-2', '10.81.0.0/16');
+  await until('the engine knows', () => world.engine.ownerOf('10.81.0.1')?.host === 'host-2');
+  t.equal(told, before, 'and not after they stopped');
 });

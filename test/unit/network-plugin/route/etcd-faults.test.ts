@@ -111,6 +111,7 @@ t.test('etcd frozen until that is noticed, then thawed: the host takes its place
   server.thaw();
   await until('all is well', () => one.events.at(-1)?.kind === 'reachable');
   await one.provider.create('main', request('10.64.0.0/24'), context());
+  t.match(await one.provider.list('main', undefined, context()), [{ prefix: '10.64.0.0/24', ours: true }]);
 });
 
 t.test('a watch that is cut misses nothing', async (t) => {
