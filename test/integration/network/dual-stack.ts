@@ -1,6 +1,9 @@
 import type { Test } from 'tap';
 import type { Cluster } from '../support/cluster.ts';
 
+/** Engines as their users name them. */
+const FULL = { 20: '20.10', 26: '26.1', 28: '28.5' } as const;
+
 const POOL6 = 'fd64:6472:7961::/48';
 
 /** IPv6 beside IPv4, and alone where the engine can. */
@@ -52,7 +55,7 @@ export async function dualStack(t: Test, cluster: Cluster): Promise<void> {
 
   await t.test(
     'a network of IPv6 alone',
-    { skip: cluster.engine !== '28' && 'engines before 28 have none' },
+    { skip: cluster.engine !== '28' && `Docker ${FULL[cluster.engine]} cannot make a network without IPv4` },
     async (t) => {
       await cluster.createNetwork('only6', '--ipam-driver', 'vpc', '--ipv6', '--ipv4=false');
       await one.serve('only', '--network', 'only6');
