@@ -48,7 +48,10 @@ t.test('proxies are set again without harm, listed apart from neighbours, and ca
     setProxy({ address: '10.0.0.8', link: index }),
   );
   t.same(listProxies(rt, { family: 10 }), [{ family: 10, address: 'fd00::9', protocol: 68, link: index }]);
-  const four = listProxies(rt, { family: 2 }).sort((a, b) => a.address.localeCompare(b.address));
+  // The kernel keeps entries for all links of a namespace that has died, and shows them in one that gets its place in
+  // memory: only those of this test count.
+  const mine = () => listProxies(rt, { family: 2 }).filter(({ address }) => address.startsWith('10.0.0.'));
+  const four = mine().sort((a, b) => a.address.localeCompare(b.address));
   t.same(four, [
     { family: 2, address: '10.0.0.8', protocol: 68, link: index },
     { family: 2, address: '10.0.0.9', protocol: 68 },
@@ -60,7 +63,7 @@ t.test('proxies are set again without harm, listed apart from neighbours, and ca
   t.match(ip('-6', 'neigh', 'show', 'proxy'), [{ dst: 'fd00::9', dev: 'va', proxy: null }]);
   rt.run(deleteProxy({ address: 'fd00::9', link: index }), deleteProxy({ address: '10.0.0.9' }));
   t.throws(() => rt.run(deleteProxy({ address: '10.0.0.9' })), { code: 'KERNEL', errnoName: 'ENOENT' });
-  t.equal(listProxies(rt, { family: 2 }).length, 1);
+  t.equal(mine().length, 1);
 });
 
 t.test('IPv6 knows no proxy for all links', async (t) => {
