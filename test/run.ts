@@ -10,7 +10,7 @@ import { type FileResult, runFile, stopAll } from './runner/run-file.ts';
 
 const usage = `npm test -- [options] [path or part of a path …]
   --jobs N         unit and conformance files at a time (2); integration and chaos files always run alone
-  --again          run a file that needs the machine alone once more when it fails; both runs are shown
+  --again          run a file once more when it fails; both runs are shown
   --deadline MIN   stop everything after this many minutes (80)
   --json FILE      write every test case with its time
   --list           print the files that would run`;
@@ -34,14 +34,14 @@ let interrupted = false;
 const report = new Report((line) => process.stdout.write(`${line}\n`), process.env.CI === 'true');
 
 /**
- * Real engines on a machine that is busy with other things do not always answer in time: with `--again` such a file
- * may have a second try, and the report says so.
+ * Real engines and kernels on a machine that is busy with other things do not always answer in time: with `--again` a
+ * file may have a second try, and the report says so.
  */
 async function attempt(file: TestFile, left: number): Promise<FileResult> {
   const limit = Math.min(file.timeout, left);
   const first = await runFile(root, file, limit);
   const failed = first.cases.some(({ status }) => status === 'failed');
-  if (!failed || !values.again || !file.exclusive || interrupted) return first;
+  if (!failed || !values.again || interrupted) return first;
   report.unsteady(first);
   return runFile(root, file, Math.min(limit, Math.max(1, end - performance.now())));
 }
