@@ -6,12 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { findTestFiles, type TestFile } from './runner/files.ts';
 import { Report } from './runner/report.ts';
-import { type FileResult, runFile, stopAll } from './runner/run-file.ts';
+import { runFile, stopAll } from './runner/run-file.ts';
 
 const usage = `npm test -- [options] [path or part of a path …]
   --jobs N         unit and conformance files at a time (2); integration and chaos files always run alone
-  --again          run a file once more when it fails; both runs are shown
-  --deadline MIN   stop everything after this many minutes (80)
+  --deadline MIN   stop everything after this many minutes (24)
   --json FILE      write every test case with its time
   --list           print the files that would run`;
 
@@ -20,8 +19,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     jobs: { type: 'string', default: '2' },
-    again: { type: 'boolean', default: false },
-    deadline: { type: 'string', default: '80' },
+    deadline: { type: 'string', default: '24' },
     json: { type: 'string' },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -33,25 +31,12 @@ const files = findTestFiles(root, positionals);
 let interrupted = false;
 const report = new Report((line) => process.stdout.write(`${line}\n`), process.env.CI === 'true');
 
-/**
- * Real engines and kernels on a machine that is busy with other things do not always answer in time: with `--again` a
- * file may have a second try, and the report says so.
- */
-async function attempt(file: TestFile, left: number): Promise<FileResult> {
-  const limit = Math.min(file.timeout, left);
-  const first = await runFile(root, file, limit);
-  const failed = first.cases.some(({ status }) => status === 'failed');
-  if (!failed || !values.again || interrupted) return first;
-  report.unsteady(first);
-  return runFile(root, file, Math.min(limit, Math.max(1, end - performance.now())));
-}
-
 /** Takes files from `queue` until it is empty or the deadline has come. */
 async function work(queue: TestFile[]): Promise<void> {
   for (let file = queue.shift(); file !== undefined && !interrupted; file = queue.shift()) {
     const left = end - performance.now();
     if (left <= 0) report.notRun(file.path, `the deadline of ${values.deadline} min had come`);
-    else report.add(await attempt(file, left));
+    else report.add(await runFile(root, file, Math.min(file.timeout, left)));
   }
 }
 

@@ -8,7 +8,6 @@ export class Report {
   readonly #strictSkips: boolean;
   readonly #files: FileResult[] = [];
   readonly #skips: string[] = [];
-  readonly #unsteady: string[] = [];
   readonly #started = new Date();
   #passed = 0;
   #failed = 0;
@@ -24,31 +23,19 @@ export class Report {
   /** One line for the file, then each failure in full. */
   add(result: FileResult): void {
     if (this.#interrupted) return;
-    const { cases, failures, skips, passed } = this.#show(result, 'FAIL');
-    this.#files.push({ ...result, cases });
-    this.#passed += passed;
-    this.#failed += failures.length;
-    this.#skipped += skips.length;
-    for (const { path, detail } of skips) this.#skips.push(`${result.file} › ${path.join(' › ')}: ${detail}`);
-  }
-
-  /** A failure that does not count yet, because the file is run once more: shown in full, and named at the end. */
-  unsteady(result: FileResult): void {
-    if (this.#interrupted) return;
-    this.#show(result, 'AGAIN');
-    this.#unsteady.push(result.file);
-  }
-
-  #show(result: FileResult, bad: string) {
     const cases = result.cases.map((found) => this.#judge(found));
     const failures = cases.filter(({ status }) => status === 'failed');
     const skips = cases.filter(({ status }) => status === 'skipped');
     const passed = cases.length - failures.length - skips.length;
+    this.#files.push({ ...result, cases });
+    this.#passed += passed;
+    this.#failed += failures.length;
+    this.#skipped += skips.length;
     const counts = [`${passed} passed`];
     if (failures.length > 0) counts.push(`${failures.length} failed`);
     if (skips.length > 0) counts.push(`${skips.length} skipped`);
-    const mark = (failures.length > 0 ? bad : 'ok').padEnd(5);
-    this.#print(`${mark}${seconds(result.milliseconds).padStart(7)}  ${result.file}  (${counts.join(', ')})`);
+    const mark = failures.length > 0 ? 'FAIL' : 'ok  ';
+    this.#print(`${mark} ${seconds(result.milliseconds).padStart(7)}  ${result.file}  (${counts.join(', ')})`);
     for (const { path, detail } of failures) {
       this.#print(`  ✗ ${path.join(' › ')}`);
       if (detail !== undefined) this.#print(indent(indent(detail)));
@@ -56,7 +43,7 @@ export class Report {
     if (failures.length > 0 && result.output !== '')
       this.#print(`  its last output:\n${indent(indent(result.output))}`);
     if (result.leftProcesses) this.#print('  note: it left processes behind');
-    return { cases, failures, skips, passed };
+    for (const { path, detail } of skips) this.#skips.push(`${result.file} › ${path.join(' › ')}: ${detail}`);
   }
 
   /** A file that was not started counts as a failure. */
@@ -79,8 +66,6 @@ export class Report {
       const lines = slow.map(({ file, milliseconds }) => `${seconds(milliseconds).padStart(8)}  ${file}`);
       this.#print(`\nSlowest files:\n${lines.join('\n')}`);
     }
-    if (this.#unsteady.length > 0)
-      this.#print(`\nFailed at the first attempt, and run again:\n${indent(this.#unsteady.join('\n'))}`);
     const failing = this.#files.filter(({ cases }) => cases.some(({ status }) => status === 'failed'));
     if (failing.length > 0) this.#print(`\nFailed:\n${indent(failing.map(({ file }) => file).join('\n'))}`);
     if (this.#files.length === 0 && !this.#interrupted) this.#print('no test file matches');
@@ -96,7 +81,6 @@ export class Report {
       passed: this.#passed,
       failed: this.#failed,
       skipped: this.#skipped,
-      unsteady: this.#unsteady,
       files: this.#files.map(({ file, milliseconds, cases }) => ({ file, milliseconds, cases })),
     };
   }

@@ -131,7 +131,7 @@ t.test('a subnet that Docker gives out again takes the place of a network that i
 });
 
 t.test('an endpoint lives from create to delete, and each call may come twice', async (t) => {
-  const { driver, store, path } = bench();
+  const { driver, store, path, filter } = bench();
   await driver.createNetwork(network(), context());
   for (let n = 0; n < 2; n += 1) {
     t.same(await driver.endpoints.create(endpoint(), context()), { mac: '02:42:0a:40:03:02' });
@@ -140,6 +140,7 @@ t.test('an endpoint lives from create to delete, and each call may come twice', 
     });
     t.equal(store.get('endpoints', END)?.phase, 'joined');
   }
+  t.equal(filter.looks, 2, 'iptables that came into use after the plugin is met by the first container');
   for (let n = 0; n < 2; n += 1) await driver.endpoints.leave(NET, END, context());
   t.equal(path.attached.size, 0);
   for (let n = 0; n < 2; n += 1) await driver.endpoints.delete(NET, END, context());

@@ -107,19 +107,6 @@ t.test('a header sets the time-out and asks for the machine', async (t) => {
   t.throws(() => readHeader('// @timeout long\n'), /write the header as/);
 });
 
-t.test('a failure that gets a second try is shown and named, and only the second try counts', async (t) => {
-  const lines: string[] = [];
-  const report = new Report((line) => lines.push(line), true);
-  const file = { file: 'engine', milliseconds: 1, output: '', leftProcesses: false };
-  report.unsteady({ ...file, cases: [{ path: ['x'], status: 'failed', detail: 'no answer' }] });
-  report.add({ ...file, cases: [{ path: ['x'], status: 'passed' }] });
-  t.equal(report.close(), true);
-  const text = lines.join('\n');
-  t.match(text, /^AGAIN +0\.0 s {2}engine {2}\(0 passed, 1 failed\)\n {2}✗ x\n {4}no answer/);
-  t.match(text, /Failed at the first attempt, and run again:\n {2}engine/);
-  t.match(text, /\n1 passed, 0 failed, 0 skipped$/);
-});
-
 t.test('the closing line counts, and decides the exit code', async (t) => {
   const lines: string[] = [];
   const report = new Report((line) => lines.push(line), true);
