@@ -19,9 +19,9 @@ const ofFamily = (family: Family) => ({
 
 /** Settings of the `vpc` plugin; each is an environment variable of its configuration. */
 export const SETTINGS = {
-  provider: option.enum(['host', 'etcd'], {
+  provider: option.enum(['host', 'etcd', 'aws', 'aliyun', 'auto'], {
     default: 'host',
-    help: 'Where routes are kept: `host` for this machine alone, `etcd` for private hosts that route to each other.',
+    help: "Where routes are kept: `host` for this machine alone, `etcd` for private hosts that route to each other, `aws` and `aliyun` for the VPC's route tables, `auto` for the cloud whose metadata service answers.",
   }),
   pool: option.cidr({
     default: parseCidr('10.64.0.0/12'),
@@ -103,6 +103,47 @@ export const SETTINGS = {
     ...within(2 * SECOND, 24 * 60 * MINUTE),
     help: 'How long a host may be silent before its prefixes are free for others.',
   }),
+  routeTables: option.textList({
+    pattern: /^[\w-]{1,64}$/,
+    allowed: 'the id of a route table',
+    example: 'rtb-0a1b2c3d,rtb-4e5f6a7b',
+    help: 'Route tables that routes go into, for a cloud; the same on every host. When empty: the main table of the VPC and every table that its subnets use.',
+  }),
+  peers: option.gatewayRoutes({
+    default: [],
+    example: '10.96.0.0/12 via vgw-0a1b2c3d',
+    help: 'Parts of the pool that live elsewhere (another cloud, private hosts) and the gateway, peering or VPN that leads there: `CIDR via TARGET`, separated by commas. They are kept in the route tables, or in the kernel where TARGET is an address.',
+  }),
+  region: option.text({
+    pattern: /^[a-z0-9-]{2,40}$/,
+    allowed: 'a region such as eu-central-1 or cn-hangzhou',
+    help: "The cloud's region; that of the metadata service when empty.",
+  }),
+  cloudEndpoint: option.url({
+    example: 'https://ec2.eu-central-1.api.aws',
+    help: "Where the cloud's API answers; the region's public endpoint when empty.",
+  }),
+  metadataEndpoint: option.url({
+    example: 'http://169.254.169.254',
+    help: "Where the cloud's metadata service answers; its well-known address when empty.",
+  }),
+  accessKeyId: option.text({
+    pattern: /^[\w./-]{8,128}$/,
+    allowed: 'an access key id',
+    help: "Access key for the cloud; when empty, the credentials file or the role of this host's instance is used.",
+  }),
+  accessKeySecret: option.text({ sensitive: true, help: 'The secret of ACCESS_KEY_ID.' }),
+  securityToken: option.text({ sensitive: true, help: 'Session token that goes with a temporary ACCESS_KEY_ID.' }),
+  credentialsFile: option.path({
+    example: '/var/lib/drayage/credentials',
+    help: 'Profile file with credentials for the cloud (AWS: `[profile]` sections; Aliyun: the JSON of its command). It must be below /var/lib/drayage.',
+  }),
+  credentialsProfile: option.text({
+    default: 'default',
+    pattern: /^[\w.-]{1,64}$/,
+    allowed: 'the name of a profile',
+    help: 'Which profile of CREDENTIALS_FILE is used.',
+  }),
 } as const;
 
 export type Settings = Parsed<typeof SETTINGS>;
@@ -125,6 +166,11 @@ export const NETWORK_OPTIONS = {
     default: [],
     example: '10.80.0.0/12,192.168.7.0/24',
     help: 'Prefixes beside the own pool (other pools, for instance) that may open connections to the containers.',
+  }),
+  roaming: option.cidrList({
+    default: [],
+    example: '10.64.200.0/24',
+    help: 'Parts of the pool that no host takes as its prefix: with `--ip` a container keeps such an address on whichever host it runs.',
   }),
 } as const;
 

@@ -25,6 +25,11 @@ export const ERRORS = {
     fix: 'Choose an address of this host[, from {own}], or start the container on {owner}.',
     retry: 'never',
   },
+  ADDRESS_HELD: {
+    text: '{address} is held by host {owner}[, {reason}].',
+    fix: 'Stop its container on {owner} and repeat the command: the address then follows. If {owner} is lost for good, terminate it.',
+    retry: 'after',
+  },
   ADDRESS_INVALID: {
     text: '"{input}" is not an IP address[: {reason}].',
     fix: 'Write it like 10.64.3.9 or fd64:6472:7961::9.',
@@ -175,14 +180,34 @@ export const ERRORS = {
     fix: "Correct the plugin's credentials with docker plugin set, then enable it again.",
     retry: 'after',
   },
+  PROVIDER_PERMISSION: {
+    text: 'The route provider {provider} lacks the permission {permission}[ ({reason})].',
+    fix: "Attach the policy that `drayage policy {provider}` prints to this host's role[, {role}], then repeat the command.",
+    retry: 'after',
+  },
+  PROVIDER_THROTTLED: {
+    text: 'The route provider {provider} limits the rate of calls[: {reason}].',
+    fix: 'Repeat the command in a minute: other users of the same account may be using up the limit.',
+    retry: 'backoff',
+  },
   PROVIDER_UNREACHABLE: {
     text: 'The route provider {provider} cannot be reached[: {reason}].',
     fix: 'Check that it runs and that this host can reach it; running containers are not touched meanwhile.',
     retry: 'backoff',
   },
+  QUOTA_EXCEEDED: {
+    text: 'Route table {table} is full: it has {used} of at most {limit} routes.',
+    fix: 'Remove routes that nothing needs, use larger prefixes (POOL, PREFIX), or have the quota raised[: {quota}].',
+    retry: 'after',
+  },
   ROUTE_CONFLICT: {
     text: '{prefix} in {table} already points to {target}, not this host.',
     fix: 'Delete that route or choose another --subnet.',
+    retry: 'after',
+  },
+  ROUTE_TABLE_MISSING: {
+    text: 'There is no route table {table}[ in {place}].',
+    fix: 'Correct ROUTE_TABLES and REGION with docker plugin set, or leave ROUTE_TABLES empty to have the tables found.',
     retry: 'after',
   },
   SETTING_INVALID: {
@@ -213,6 +238,11 @@ export const ERRORS = {
   STATE_WRITE: {
     text: 'The state could not be written to {file}[: {reason}].',
     fix: 'Make room and check the permissions in that folder; nothing was changed.',
+    retry: 'backoff',
+  },
+  STILL_WORKING: {
+    text: 'Still working: {what} takes longer than {seconds} s[, because {reason}], and goes on in the background.',
+    fix: 'Repeat the command to join it.',
     retry: 'backoff',
   },
   UPLINK_MISSING: {

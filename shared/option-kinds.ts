@@ -151,6 +151,31 @@ const listOf = <T>(item: Kind<T>): Kind<readonly T[]> => ({
   format: (items) => items.map(item.format).join(','),
 });
 
+/** A prefix and the gateway that leads to it. */
+export interface GatewayRoute {
+  readonly prefix: Cidr;
+  /** An IP address, or a cloud's name of a gateway, a peering, a VPN. */
+  readonly via: string;
+}
+
+const gatewayRouteKind: Kind<GatewayRoute> = {
+  kind: 'route',
+  allowed: 'a prefix and what leads there, such as 10.96.0.0/12 via vgw-0a1b2c3d',
+  parse: (text) => {
+    const [, prefix, via] = /^(\S+)\s+via\s+([\w.:-]{2,64})$/.exec(text) ?? refuse('it is not written CIDR via TARGET');
+    return { prefix: cidrKind.parse(prefix ?? ''), via: via ?? '' };
+  },
+  format: ({ prefix, via }) => `${prefix.text} via ${via}`,
+};
+
+const textKind = (limits: { readonly pattern?: RegExp; readonly allowed?: string }): Kind<string> => ({
+  kind: 'text',
+  allowed: limits.allowed ?? 'text',
+  parse: (text) =>
+    limits.pattern === undefined || limits.pattern.test(text) ? text : refuse('it is written in another way'),
+  format: (text) => text,
+});
+
 const plainInteger = (text: string): number | undefined => {
   const value = /^-?(0|[1-9]\d*)$/.test(text) ? Number(text) : undefined;
   return Number.isSafeInteger(value) ? value : undefined;
@@ -205,6 +230,11 @@ export const option = {
   size: builder<number, Range>(measure('size', 'a size such as 64k or 1g', parseSize, formatSize)),
   cidr: builder<Cidr>(() => cidrKind),
   cidrList: builder<readonly Cidr[]>(() => listOf(cidrKind)),
+  gatewayRoutes: builder<readonly GatewayRoute[]>(() => listOf(gatewayRouteKind)),
+  /** `allowed` says what one entry is. */
+  textList: builder<readonly string[], { readonly pattern?: RegExp; readonly allowed?: string }>((limits) =>
+    listOf(textKind(limits)),
+  ),
   address: builder<Address>(() => ({
     kind: 'address',
     allowed: 'an IP address',

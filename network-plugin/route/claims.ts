@@ -252,14 +252,14 @@ export class Claims {
 
   async #create(prefix: string, pool: string, c: Context): Promise<void> {
     const { provider, view, now } = this.#deps;
-    for (const { id } of await provider.tables(c)) await provider.create(id, { prefix, pool }, c);
+    for (const id of await provider.tables(c)) await provider.create(id, { prefix, pool }, c);
     const route = { prefix, pool, nextHop: await provider.self(c), state: 'active', ours: true } as const;
     view.apply({ kind: 'put', route }, now());
   }
 
   async #withdraw(prefix: string, c: Context): Promise<void> {
     const { provider, view, store, now } = this.#deps;
-    for (const { id } of await provider.tables(c)) await provider.remove(id, prefix, c);
+    for (const id of await provider.tables(c)) await provider.remove(id, { prefix }, c);
     if (view.get(prefix)?.ours === true) view.apply({ kind: 'remove', prefix }, now());
     this.#lost.delete(prefix);
     if (this.#record(prefix) !== undefined) await store.update((tx) => tx.delete('claims', prefix));

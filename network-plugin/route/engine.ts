@@ -235,9 +235,7 @@ export class RouteEngine {
   async #refresh(c: Context): Promise<void> {
     const { provider } = this.#deps;
     const found = new Map<string, Route>();
-    for (const { id } of await provider.tables(c)) {
-      for (const route of await provider.list(id, undefined, c)) found.set(route.prefix, route);
-    }
+    for (const { routes } of await provider.read(c)) for (const route of routes) found.set(route.prefix, route);
     if (provider.watch !== undefined && this.#view.confirmed !== undefined) return;
     this.#view.apply({ kind: 'sync', routes: [...found.values()] }, this.#now());
   }

@@ -8,7 +8,7 @@ import type { Logger } from '../../shared/log.ts';
 import { type ClaimEntry, EtcdKeys, readClaim, routeOf, writeClaim } from './etcd-keys.ts';
 import { EtcdSession, translate } from './etcd-session.ts';
 import type { EtcdView } from './etcd-view.ts';
-import type { NextHop, Route, RouteEvent, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
+import type { NextHop, RouteEvent, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
 
 export interface EtcdProviderOptions {
   readonly etcd: EtcdOptions;
@@ -68,16 +68,13 @@ export class EtcdProvider implements RouteProvider {
     return this.#options.self;
   }
 
-  async tables(): Promise<readonly RouteTable[]> {
-    return [{ id: TABLE, used: this.#view.claims.size }];
+  async tables(): Promise<readonly string[]> {
+    return [TABLE];
   }
 
-  async list(_table: string, within: string | undefined, c: Context): Promise<readonly Route[]> {
+  async read(c: Context): Promise<readonly RouteTable[]> {
     this.#view.merge(await this.#guard(() => this.#client.rangePrefix(this.#keys.routes, c)));
-    const area = within === undefined ? undefined : parseCidr(within);
-    return [...this.#view.claims.values()]
-      .filter((claim) => area === undefined || overlaps(area, parseCidr(claim.prefix)))
-      .map((claim) => routeOf(claim, this.#options.id));
+    return [{ id: TABLE, routes: [...this.#view.claims.values()].map((claim) => routeOf(claim, this.#options.id)) }];
   }
 
   async create(_table: string, request: RouteRequest, c: Context): Promise<void> {
@@ -104,7 +101,7 @@ export class EtcdProvider implements RouteProvider {
     this.#view.put(written(key, value, lease, result.revision));
   }
 
-  async remove(_table: string, prefix: string, c: Context): Promise<void> {
+  async remove(_table: string, { prefix }: Pick<RouteRequest, 'prefix'>, c: Context): Promise<void> {
     const key = this.#keys.route(prefix);
     for (;;) {
       const claim = await this.#read(prefix, c);

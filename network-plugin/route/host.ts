@@ -3,7 +3,7 @@ import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { type RouteKernel, refuseLocal } from './kernel.ts';
-import type { NextHop, Route, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
+import type { NextHop, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
 
 const TABLE = 'main';
 
@@ -33,15 +33,15 @@ export class HostProvider implements RouteProvider {
     return this.#self;
   }
 
-  async tables(c: Context): Promise<readonly RouteTable[]> {
-    return [{ id: TABLE, used: (await this.#kernel.held(c)).length }];
+  async tables(): Promise<readonly string[]> {
+    return [TABLE];
   }
 
-  async list(_table: string, within: string | undefined, c: Context): Promise<readonly Route[]> {
-    const area = within === undefined ? undefined : parseCidr(within);
-    return (await this.#kernel.held(c))
-      .filter((prefix) => area === undefined || overlaps(area, parseCidr(prefix)))
-      .map((prefix) => ({ prefix, nextHop: this.#self, state: 'active', ours: true }));
+  async read(c: Context): Promise<readonly RouteTable[]> {
+    const held = await this.#kernel.held(c);
+    return [
+      { id: TABLE, routes: held.map((prefix) => ({ prefix, nextHop: this.#self, state: 'active', ours: true })) },
+    ];
   }
 
   create(table: string, { prefix }: RouteRequest, c: Context): Promise<void> {
@@ -54,7 +54,7 @@ export class HostProvider implements RouteProvider {
     throw new PluginError('ROUTE_CONFLICT', { prefix, table: 'this host', target: 'nothing of ours' });
   }
 
-  remove(table: string, prefix: string, c: Context): Promise<void> {
+  remove(table: string, { prefix }: Pick<RouteRequest, 'prefix'>, c: Context): Promise<void> {
     return this.#locks.run(table, () => this.#kernel.unhold(prefix, c), c);
   }
 

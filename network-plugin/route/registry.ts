@@ -32,7 +32,20 @@ const selfOf = (settings: Settings, uplink: ProviderDeps['uplink']): NextHop => 
 
 type Factory = (settings: Settings, deps: ProviderDeps) => Promise<RouteProvider>;
 
+const unavailable =
+  (provider: string): Factory =>
+  async () => {
+    throw new PluginError('SETTING_INVALID', {
+      ...{ option: 'PROVIDER', value: provider, reason: 'this build does not have it' },
+      ...{ allowed: 'host, etcd', example: 'etcd' },
+    });
+  };
+
 const factories: Record<Settings['provider'], Factory> = {
+  aws: unavailable('aws'),
+  aliyun: unavailable('aliyun'),
+  auto: unavailable('auto'),
+
   host: async (settings, { kernel, uplink }) => new HostProvider({ kernel, self: selfOf(settings, uplink) }),
 
   etcd: async (settings, { store, uplink, log }) => {

@@ -173,6 +173,7 @@ const BAD_NETWORK_OPTIONS: Record<keyof typeof NETWORK_OPTIONS, readonly string[
   masquerade: ['maybe'],
   ingress: ['all'],
   allow: ['banana', '10.80.0.0/33', '10.80.0.0/12,x'],
+  roaming: ['banana', '10.64.200.7/24'],
 };
 
 const BAD_IPAM_OPTIONS: Record<keyof typeof IPAM_OPTIONS, readonly string[]> = {

@@ -37,6 +37,16 @@ const BAD: Record<keyof typeof SETTINGS, string | undefined> = {
   etcdCert: 'client.pem',
   etcdKey: 'key.pem',
   etcdLease: '1s',
+  routeTables: 'rtb 1',
+  peers: '10.96.0.0/12 through vgw-1',
+  region: 'Frankfurt',
+  cloudEndpoint: 'ec2.example',
+  metadataEndpoint: '169.254.169.254',
+  accessKeyId: 'a b',
+  accessKeySecret: undefined,
+  securityToken: undefined,
+  credentialsFile: 'credentials',
+  credentialsProfile: 'a b',
 };
 
 const environmentName = (setting: string): string =>

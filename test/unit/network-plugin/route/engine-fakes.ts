@@ -43,13 +43,13 @@ export class FakeProvider implements RouteProvider {
     return { host: 'me', address: '192.0.2.1' };
   }
 
-  async tables(): Promise<readonly RouteTable[]> {
-    return [{ id: 'main' }];
+  async tables(): Promise<readonly string[]> {
+    return ['main'];
   }
 
-  async list(): Promise<readonly Route[]> {
+  async read(): Promise<readonly RouteTable[]> {
     this.#check('list');
-    return [...this.routes.values()];
+    return [{ id: 'main', routes: [...this.routes.values()] }];
   }
 
   async create(_table: string, { prefix, pool }: RouteRequest): Promise<void> {
@@ -67,7 +67,7 @@ export class FakeProvider implements RouteProvider {
     throw new Error('not used by the engine');
   }
 
-  async remove(_table: string, prefix: string): Promise<void> {
+  async remove(_table: string, { prefix }: Pick<RouteRequest, 'prefix'>): Promise<void> {
     this.#check(`remove ${prefix}`);
     if (this.routes.get(prefix)?.ours !== true) return;
     this.routes.delete(prefix);

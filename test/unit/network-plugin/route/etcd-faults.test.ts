@@ -3,7 +3,7 @@ import t from 'tap';
 import type { EtcdProvider } from '../../../../network-plugin/route/etcd.ts';
 import type { RouteEvent } from '../../../../network-plugin/route/provider.ts';
 import { type EtcdServer, startEtcd } from '../../../conformance/etcd-server.ts';
-import { codeOf, context } from '../../../conformance/route-provider.ts';
+import { codeOf, context, routesOf } from '../../../conformance/route-provider.ts';
 import { etcdHost, newCluster, until } from './etcd-world.ts';
 import { startRelay, type TcpRelay } from './tcp-relay.ts';
 
@@ -78,7 +78,7 @@ t.test('claims under fire: etcd is killed in the middle, and no prefix is held t
   const got = await claims;
   t.equal(new Set(got).size, hosts.length, got.join(' '));
   for (const [n, { provider }] of hosts.entries()) {
-    const ours = (await provider.list('main', undefined, context())).filter((route) => route.ours);
+    const ours = (await routesOf(provider)).filter((route) => route.ours);
     t.same(
       ours.map((route) => route.prefix),
       [got[n]],
@@ -94,8 +94,8 @@ t.test('a frozen etcd: every call ends with an error at its deadline', async (t)
   t.teardown(() => server.thaw());
   for (const call of [
     () => provider.create('main', request('10.64.0.0/24'), context(400)),
-    () => provider.remove('main', '10.64.0.0/24', context(400)),
-    () => provider.list('main', undefined, context(400)),
+    () => provider.remove('main', { prefix: '10.64.0.0/24' }, context(400)),
+    () => provider.read(context(400)),
   ]) {
     const begun = Date.now();
     t.match(await codeOf(call()), /^(PROVIDER_UNREACHABLE|DEADLINE)$/);
@@ -111,7 +111,7 @@ t.test('etcd frozen until that is noticed, then thawed: the host takes its place
   server.thaw();
   await until('all is well', () => one.events.at(-1)?.kind === 'reachable');
   await one.provider.create('main', request('10.64.0.0/24'), context());
-  t.match(await one.provider.list('main', undefined, context()), [{ prefix: '10.64.0.0/24', ours: true }]);
+  t.match(await routesOf(one.provider), [{ prefix: '10.64.0.0/24', ours: true }]);
 });
 
 t.test('a watch that is cut misses nothing', async (t) => {
@@ -139,7 +139,7 @@ t.test('a compaction while the watch is cut off: everything is read again', asyn
   await one.provider.create('main', request('10.64.0.0/24'), context());
   await until('heard of', () => has(two.events, '10.64.0.0/24'));
   way.block();
-  await one.provider.remove('main', '10.64.0.0/24', context());
+  await one.provider.remove('main', { prefix: '10.64.0.0/24' }, context());
   await one.provider.create('main', request('10.64.7.0/24'), context());
   await server.ctl('compact', (await server.ctl('get', 'x', '-w', 'fields')).match(/"Revision" : (\d+)/)?.[1] ?? '');
   way.unblock();
@@ -158,17 +158,14 @@ t.test(
     await one.provider.create('main', request('10.64.0.0/24'), context());
     await one.provider.create('main', request('10.64.1.0/24'), context());
     way.block();
-    await until(
-      'the lease has ended',
-      async () => (await two.provider.list('main', undefined, context())).length === 0,
-    );
+    await until('the lease has ended', async () => (await routesOf(two.provider)).length === 0);
     t.ok(has(one.events, '10.64.0.0/24'));
     t.notOk(
       one.events.some((event) => event.kind === 'remove'),
       'the cut-off host concludes nothing',
     );
     await two.provider.create('main', request('10.64.0.0/16'), context());
-    await two.provider.remove('main', '10.64.0.0/16', context());
+    await two.provider.remove('main', { prefix: '10.64.0.0/16' }, context());
     await two.provider.create('main', request('10.64.0.0/24'), context());
     way.unblock();
     await until('all is well', () => one.events.at(-1)?.kind === 'reachable');

@@ -3,7 +3,7 @@ import t from 'tap';
 import type { EtcdProvider } from '../../../../network-plugin/route/etcd.ts';
 import type { RouteEvent } from '../../../../network-plugin/route/provider.ts';
 import { startEtcd } from '../../../conformance/etcd-server.ts';
-import { codeOf, context, routeProviderConformance } from '../../../conformance/route-provider.ts';
+import { codeOf, context, routeProviderConformance, routesOf } from '../../../conformance/route-provider.ts';
 import { etcdHost, LEASE_SECONDS, newCluster, until } from './etcd-world.ts';
 
 t.setTimeout(120_000);
@@ -14,7 +14,7 @@ t.teardown(() => server.stop());
 
 const request = (prefix: string) => ({ prefix, pool: POOL });
 const prefixes = async (provider: EtcdProvider): Promise<string[]> =>
-  (await provider.list('main', undefined, context())).map((route) => route.prefix).sort();
+  (await routesOf(provider)).map((route) => route.prefix).sort();
 const following = (provider: EtcdProvider): RouteEvent[] => {
   const events: RouteEvent[] = [];
   provider.watch((event) => events.push(event));
@@ -71,7 +71,7 @@ t.test('peers hear of claims and releases at once, and know the way to each host
     events.find((event) => event.kind === 'put'),
     { route: { prefix: '10.64.0.0/24', pool: POOL, ours: false, nextHop: { host: 'host-1', address: '192.0.2.2' } } },
   );
-  await one.remove('main', '10.64.0.0/24', context());
+  await one.remove('main', { prefix: '10.64.0.0/24' }, context());
   await until('the release is heard of', () => events.some((event) => event.kind === 'remove'));
   t.same([...two.local()].sort(), ['192.0.2.2/32', '192.0.2.3/32', '2001:db8::2/128', '2001:db8::3/128']);
 });
@@ -104,7 +104,7 @@ t.test('a host with a new address says so to its peers, with its claims', async 
   await before.create('main', request('10.64.0.0/24'), context());
   await before.close();
   await started(t, etcdHost(server, cluster, 1, { self: { host: 'host-1', address: '192.0.2.99' } }));
-  t.match(await peer.list('main', undefined, context()), [{ nextHop: { host: 'host-1', address: '192.0.2.99' } }]);
+  t.match(await routesOf(peer), [{ nextHop: { host: 'host-1', address: '192.0.2.99' } }]);
   await until('the address is local', () => peer.local().includes('192.0.2.99/32'));
 });
 
@@ -112,7 +112,7 @@ t.test('a host that holds nothing leaves nothing behind when it stops', async (t
   const cluster = newCluster();
   const host = await started(t, etcdHost(server, cluster, 1));
   await host.create('main', request('10.64.0.0/24'), context());
-  await host.remove('main', '10.64.0.0/24', context());
+  await host.remove('main', { prefix: '10.64.0.0/24' }, context());
   await host.close();
   t.equal((await server.ctl('get', '--prefix', '--keys-only', `/drayage/${cluster}/`)).trim(), '');
 });
@@ -130,7 +130,7 @@ t.test(
     await until('a new lease', () => !['none', lease].includes(String(host.status().lease)));
     t.ok(events.some((event) => event.kind === 'remove' && event.prefix === '10.64.0.0/24'));
     await host.create('main', request('10.64.0.0/24'), context());
-    t.match(await host.list('main', undefined, context()), [{ prefix: '10.64.0.0/24', ours: true }]);
+    t.match(await routesOf(host), [{ prefix: '10.64.0.0/24', ours: true }]);
   },
 );
 
@@ -154,7 +154,7 @@ t.test('foreign and broken keys among ours harm nobody, and a broken value still
   await server.ctl('put', `${base}10.64.9.0%2F24`, 'not json');
   await server.ctl('put', `/drayage/${cluster}/hosts/odd`, '{"nextHop":"no address"}');
   const host = await started(t, etcdHost(server, cluster, 1));
-  t.match(await host.list('main', undefined, context()), [{ prefix: '10.64.9.0/24', nextHop: { host: 'unknown' } }]);
+  t.match(await routesOf(host), [{ prefix: '10.64.9.0/24', nextHop: { host: 'unknown' } }]);
   t.equal(await codeOf(host.create('main', request('10.64.9.0/25'), context())), 'PREFIX_OWNED');
   await host.create('main', request('10.64.8.0/24'), context());
 });
