@@ -11,8 +11,9 @@ export interface Following {
 }
 
 const queryOf = (filter: object): string => {
-  const pairs = Object.entries(filter).map(([key, value]) => [key, String(value)]);
-  return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs)}`;
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(filter)) query.set(key, String(value));
+  return query.size === 0 ? '' : `?${query}`;
 };
 
 export class SimControl {
