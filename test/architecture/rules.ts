@@ -40,7 +40,7 @@ export const ranks: Readonly<Record<string, number>> = {
 
 /** Files behind a contract: only composers choose among them; a family may import its own parts. */
 export const implementations: readonly RegExp[] = [
-  /^network-plugin\/route\/(host|etcd|aws|aliyun)(-[a-z-]+)?\.ts$/,
+  /^network-plugin\/route\/(host|etcd|aws|aliyun|auto)(-[a-z-]+)?\.ts$/,
   /^network-plugin\/datapath\/(ptp|bpf|bridge)(-[a-z-]+)?\.ts$/,
   /^volume-plugin\/backends\/(block|nfs|object)(-[a-z-]+)?\.ts$/,
 ];
