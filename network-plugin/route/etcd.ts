@@ -97,8 +97,14 @@ export class EtcdProvider implements RouteProvider {
     const result = await this.#guard(() =>
       this.#client.txn([{ key, modRevision: claim.modRevision }], [{ put: key, value, lease }], [], c),
     );
-    if (!result.succeeded) throw conflict('another host by now');
-    this.#view.put(written(key, value, lease, result.revision));
+    if (result.succeeded) {
+      this.#view.put(written(key, value, lease, result.revision));
+      return;
+    }
+    // A request whose answer is lost on the way is sent again, and then finds its own effect.
+    this.#view.merge(await this.#guard(() => this.#client.rangePrefix(this.#keys.routes, c)));
+    const holder = this.#view.claims.get(request.prefix);
+    if (holder?.id !== this.#options.id || holder.lease !== lease) throw conflict(holder?.host ?? 'nothing by now');
   }
 
   async remove(_table: string, { prefix }: Pick<RouteRequest, 'prefix'>, c: Context): Promise<void> {

@@ -16,10 +16,15 @@ export interface EtcdOptions {
   readonly key?: string;
   /** Longest wait for one endpoint before the next is tried, in milliseconds. */
   readonly attemptMs?: number;
+  /** How long a connection is kept that nobody uses, in milliseconds: a longer cut leaves none to be used after it. */
+  readonly idleMs?: number;
 }
 
 /** Far above any answer that this client asks for. */
 const LARGEST_ANSWER = 64 * 1024 * 1024;
+
+/** No answer came over a connection that was kept from earlier requests: a new one may work. */
+class KeptConnectionError extends EtcdError {}
 
 interface Answer {
   readonly status: number;
@@ -34,6 +39,8 @@ export class EtcdTransport {
   #current = 0;
   /** By endpoint. */
   readonly #agents = new Map<URL, http.Agent>();
+  /** What ends each open stream, and where it leads. */
+  readonly #streams = new Map<(cause: unknown) => void, URL>();
   #token: string | undefined;
   #login: Promise<void> | undefined;
 
@@ -66,12 +73,13 @@ export class EtcdTransport {
     throw new EtcdError('unreachable', failures.join('; '));
   }
 
-  /** Leaves this endpoint for the next one, unless that was done already; certificates are read anew. */
+  /**
+   * Leaves this endpoint for the next one, unless that was done already. Nothing that was connected or read before is
+   * used for it again: connections may be dead, certificates may be new.
+   */
   giveUp(origin: string): void {
-    const endpoint = this.#at(this.#current);
-    if (endpoint.origin !== origin) return;
-    this.#current = (this.#current + 1) % this.#endpoints.length;
-    this.#drop(endpoint);
+    for (const endpoint of this.#endpoints) if (endpoint.origin === origin) this.#drop(endpoint);
+    if (this.endpoint === origin) this.#current = (this.#current + 1) % this.#endpoints.length;
   }
 
   close(): void {
@@ -112,6 +120,8 @@ export class EtcdTransport {
       handlers.onEnd(error);
     };
     const fail = (cause: unknown): void => end(connectionError(endpoint, cause));
+    this.#streams.set(fail, endpoint);
+    request.on('close', () => this.#streams.delete(fail));
     request.setTimeout(this.#attemptMs, () => fail('no answer to the watch'));
     request.on('error', fail);
     request.on('response', (response) => {
@@ -192,14 +202,35 @@ export class EtcdTransport {
     await this.#login;
   }
 
+  /**
+   * A kept connection may lead nowhere: a cut, or something on the way that forgot it. Whatever else was connected then
+   * is not trusted either once a new connection has shown that the endpoint itself is well.
+   */
   async #send(endpoint: URL, path: string, body: object, c: Context): Promise<Answer> {
+    const streams = [...this.#streams.keys()];
+    try {
+      return await this.#ask(endpoint, path, body, c);
+    } catch (error) {
+      if (!(error instanceof KeptConnectionError) || remaining(c) === 0) throw error;
+      const answer = await this.#ask(endpoint, path, body, c);
+      for (const end of streams) if (this.#streams.get(end) === endpoint) end('a connection of the same age is dead');
+      return answer;
+    }
+  }
+
+  async #ask(endpoint: URL, path: string, body: object, c: Context): Promise<Answer> {
     if (remaining(c) === 0) throw new EtcdError('unreachable', `${endpoint.origin}: no time was left to ask`);
-    const agent = this.#agents.get(endpoint) ?? this.#newAgent(endpoint, { keepAlive: true, maxSockets: 8 });
+    const agent =
+      this.#agents.get(endpoint) ??
+      this.#newAgent(endpoint, { keepAlive: true, maxSockets: 8, timeout: this.#options.idleMs ?? 5_000 });
     this.#agents.set(endpoint, agent);
     return new Promise<Answer>((resolve, reject) => {
       const request = this.#request(endpoint, path, body, agent, {});
-      const wait = Math.min(this.#attemptMs, remaining(c));
+      // On a kept connection time is left for a new one.
+      const share = request.reusedSocket ? 0.5 : 1;
+      const wait = Math.min(this.#attemptMs, remaining(c)) * share;
       const timer = setTimeout(() => request.destroy(new Error(`no answer within ${Math.round(wait)} ms`)), wait);
+      let answered = false;
       const onAbort = (): void => void request.destroy(new Error('no answer before the call was given up'));
       const settle = (done: () => void): void => {
         clearTimeout(timer);
@@ -207,8 +238,14 @@ export class EtcdTransport {
         done();
       };
       c.signal.addEventListener('abort', onAbort, { once: true });
-      request.on('error', (cause) => settle(() => reject(connectionError(endpoint, cause))));
+      request.on('error', (cause) => {
+        const error = connectionError(endpoint, cause);
+        const kept = request.reusedSocket && !answered;
+        if (kept && this.#agents.get(endpoint) === agent) this.#drop(endpoint);
+        settle(() => reject(kept ? new KeptConnectionError('unreachable', error.message, cause) : error));
+      });
       request.on('response', (response) => {
+        answered = true;
         const chunks: Buffer[] = [];
         let length = 0;
         response.on('data', (chunk: Buffer) => {

@@ -8,6 +8,10 @@ export interface TcpRelay {
   /** From now on nothing passes, in either direction, and nobody is told: a partition. */
   block(): void;
   unblock(): void;
+  /** What is connected now silently goes nowhere for ever; new connections go through: a firewall that forgot them. */
+  forget(): void;
+  /** The next request with these words in it arrives, and from then on no answer comes over its connection. */
+  loseAnswerTo(words: string): void;
   close(): Promise<void>;
 }
 
@@ -15,6 +19,7 @@ export async function startRelay(target: string): Promise<TcpRelay> {
   const { hostname, port } = new URL(target);
   const pairs = new Set<readonly [Socket, Socket]>();
   let blocked = false;
+  let fated: string | undefined;
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
     const pair = [near, far] as const;
@@ -28,7 +33,13 @@ export async function startRelay(target: string): Promise<TcpRelay> {
       from.on('error', end);
       from.on('close', end);
       if (blocked) from.pause();
-      from.on('data', (chunk) => to.write(chunk));
+      from.on('data', (chunk: Buffer) => {
+        if (from === near && fated !== undefined && chunk.includes(fated)) {
+          fated = undefined;
+          far.pause();
+        }
+        to.write(chunk);
+      });
       if (blocked) from.pause();
     }
   });
@@ -52,6 +63,12 @@ export async function startRelay(target: string): Promise<TcpRelay> {
       blocked = false;
       // What was on the way during a partition is lost with its connections.
       cut();
+    },
+    forget: () => {
+      for (const pair of pairs) for (const socket of pair) socket.pause();
+    },
+    loseAnswerTo: (words) => {
+      fated = words;
     },
     close: async () => {
       cut();

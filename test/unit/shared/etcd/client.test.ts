@@ -5,6 +5,7 @@ import { EtcdClient, type WatchEvent } from '../../../../shared/etcd/client.ts';
 import { EtcdError, prefixEnd } from '../../../../shared/etcd/wire.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import { startEtcd } from '../../../conformance/etcd-server.ts';
+import { startRelay } from '../../network-plugin/route/tcp-relay.ts';
 
 t.setTimeout(60_000);
 
@@ -126,6 +127,77 @@ t.test('against a real etcd', async (t) => {
     t.equal(await kindOf(client.get('/r/a', context())), 'unreachable');
     await server.start();
     t.equal((await client.get('/r/a', context()))?.value, 'one');
+  });
+
+  t.test('kept connections that lead nowhere cost half an attempt, and are not used again', async (t) => {
+    const way = await startRelay(server.endpoint);
+    t.teardown(() => way.close());
+    const through = new EtcdClient({ endpoints: [way.endpoint], attemptMs: 600 });
+    t.teardown(() => through.close());
+    const ask = () => through.get('/r/a', context());
+    await Promise.all([ask(), ask(), ask()]);
+    way.forget();
+    const begun = Date.now();
+    t.equal((await ask())?.value, 'one');
+    const took = Date.now() - begun;
+    t.ok(took >= 250 && took < 550, `answered after ${took} ms`);
+    const again = Date.now();
+    t.equal((await ask())?.value, 'one');
+    t.ok(Date.now() - again < 200, `the next one after ${Date.now() - again} ms`);
+  });
+
+  t.test('several requests on kept connections that lead nowhere are all answered', async (t) => {
+    const way = await startRelay(server.endpoint);
+    t.teardown(() => way.close());
+    const through = new EtcdClient({ endpoints: [way.endpoint], attemptMs: 600 });
+    t.teardown(() => through.close());
+    const three = () => Promise.all([1, 2, 3].map(() => through.get('/r/a', context())));
+    await three();
+    way.forget();
+    t.same(
+      (await three()).map((kv) => kv?.value),
+      ['one', 'one', 'one'],
+    );
+  });
+
+  t.test('a watch of the same age as a dead connection ends, so that it is begun again', async (t) => {
+    const way = await startRelay(server.endpoint);
+    t.teardown(() => way.close());
+    const through = new EtcdClient({ endpoints: [way.endpoint], attemptMs: 600 });
+    t.teardown(() => through.close());
+    const { revision } = await through.rangePrefix('/r/', context());
+    const ended: EtcdError[] = [];
+    const handlers = { onEvents: () => undefined, onEnd: (error: EtcdError) => void ended.push(error) };
+    await through.watchPrefix('/r/', revision + 1, handlers, context());
+    await through.get('/r/a', context());
+    t.equal(ended.length, 0);
+    way.forget();
+    await through.get('/r/a', context());
+    t.match(ended, [{ kind: 'unreachable', message: /of the same age/ }]);
+  });
+
+  t.test('a connection that nobody used for a while is not used again', async (t) => {
+    let connections = 0;
+    const counter = createServer((socket) => {
+      connections += 1;
+      const answer = '{}';
+      socket.on('data', () => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${answer.length}\r\n\r\n${answer}`));
+      socket.on('error', () => undefined);
+    });
+    await new Promise<void>((resolve) => counter.listen(0, '127.0.0.1', resolve));
+    const address = counter.address();
+    const port = typeof address === 'object' ? address?.port : 0;
+    const idle = new EtcdClient({ endpoints: [`http://127.0.0.1:${port}`], attemptMs: 300, idleMs: 300 });
+    t.teardown(() => {
+      idle.close();
+      counter.close();
+    });
+    await idle.get('/x', context());
+    await idle.get('/x', context());
+    t.equal(connections, 1, 'kept');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await idle.get('/x', context());
+    t.equal(connections, 2, 'and given up');
   });
 
   t.test('a dead endpoint is passed over, and the answer names all that failed when none is left', async (t) => {
