@@ -3,6 +3,7 @@ import type { Handler } from '../shared/plugin/server.ts';
 import { flag, optionalRecord, record, text } from '../shared/plugin/wire.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import type { Drift } from './datapath/datapath.ts';
+import type { Finding } from './route/provider.ts';
 import type { NetworkState } from './state.ts';
 
 /** One route of the cluster's pools, as a table shows it. */
@@ -23,6 +24,7 @@ export interface AdminDeps {
   /** Settings (redacted), provider and version, in words. */
   status(): Readonly<Record<string, unknown>>;
   reconcile(repair: boolean, c: Context): Promise<readonly Drift[]>;
+  doctor(c: Context): Promise<readonly Finding[]>;
 }
 
 const PROTOCOLS: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
@@ -64,6 +66,12 @@ export function adminMethods(deps: AdminDeps): Record<string, Handler> {
         Host: route.host,
         State: route.state,
         Ours: route.ours,
+      })),
+    }),
+    '/Drayage.Doctor': async (_body, c) => ({
+      Findings: (await deps.doctor(c)).map(({ check, state, found, remedy }) => ({
+        ...{ Check: check, State: state, Found: found },
+        ...(remedy === undefined ? {} : { Remedy: remedy }),
       })),
     }),
     '/Drayage.Status': async () => deps.status(),

@@ -13,6 +13,7 @@ import { FileStore } from '../shared/state/file-store.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import { adminMethods } from './admin.ts';
 import { PtpPath } from './datapath/ptp.ts';
+import { examine } from './doctor.ts';
 import { Driver } from './driver.ts';
 import { openFirewall } from './firewall/firewall.ts';
 import { Ipam } from './ipam.ts';
@@ -81,10 +82,11 @@ async function assemble(
   const rt = Rtnetlink.open();
   const kernel = new LinuxRouteKernel(rt);
   const remover = new LinkRemover();
+  const sysctl = new Sysctl();
   const uplink = () => findUplink(rt, settings);
   const provider = await openProvider(settings, { store, kernel, uplink: uplink(), log });
   const routes = new RouteEngine({ provider, store, kernel, log, dryRun });
-  const path = new PtpPath({ rt, remover, sysctl: new Sysctl(), uplink });
+  const path = new PtpPath({ rt, remover, sysctl, uplink });
   const ports = new PortPublisher({ log, range: await ephemeralRange() });
   const ipam = new Ipam(store, routes, settings);
   const filter = openFirewall();
@@ -128,6 +130,16 @@ async function assemble(
           ours,
         })),
       forget: (network, inner) => driver.forgetNetwork(network, inner),
+      doctor: (inner) =>
+        examine(
+          {
+            ...{ settings, sysctl, uplink },
+            uses: () => kernel.uses(),
+            foreignDrops: async () => [],
+            routes: async (each) => (await provider.findings?.(each)) ?? [],
+          },
+          inner,
+        ),
       status: () => ({ Settings: redact(SETTINGS, settings), Provider: routes.status() }),
       reconcile,
     }),

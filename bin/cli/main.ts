@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ask, CommandError, exit } from './client.ts';
+import { ask, CommandError, exit, isRecord } from './client.ts';
+import { findings } from './findings.ts';
 import { listing, table } from './table.ts';
 
 /** Where the command prints: one call a line or block, without the line end. */
@@ -10,12 +11,14 @@ export interface Output {
 }
 
 interface Command {
-  readonly method: string;
   readonly help: string;
-  /** Milliseconds. */
-  readonly timeout: number;
   /** What must stand behind the command, as the usage names it. */
   readonly operand?: string;
+  /** Asked of the plugin; without it the command knows the answer itself. */
+  readonly method?: string;
+  /** Milliseconds. */
+  readonly timeout?: number;
+  answer?(operand: string): Readonly<Record<string, unknown>>;
   show(answer: Readonly<Record<string, unknown>>): string;
   /** True when the answer itself means failure. */
   failed?(answer: Readonly<Record<string, unknown>>): boolean;
@@ -37,9 +40,21 @@ const commands: Readonly<Record<string, Command>> = {
   },
   routes: {
     method: '/Drayage.Routes',
-    help: 'routes to the prefixes of every host',
+    help: 'every route of the pools: prefix, table, next hop, host, state, whose it is, drift',
     timeout: 30_000,
-    show: ({ Routes }) => table(list(Routes), ['Prefix', 'NextHop', 'Host', 'State', 'Ours'], 'There are no routes.'),
+    show: ({ Routes }) =>
+      table(
+        list(Routes),
+        ['Prefix', 'Table', 'NextHop', 'Host', 'Kind', 'State', 'Owner', 'Drift'],
+        'There are no routes.',
+      ),
+  },
+  doctor: {
+    method: '/Drayage.Doctor',
+    help: 'what is missing on this host and at its provider, each with its remedy',
+    timeout: 60_000,
+    show: ({ Findings }) => findings(list(Findings)),
+    failed: ({ Findings }) => list(Findings).some((one) => isRecord(one) && one.State === 'bad'),
   },
   status: {
     method: '/Drayage.Status',
@@ -59,8 +74,7 @@ const commands: Readonly<Record<string, Command>> = {
     help: 'compare state, kernel and provider now, and repair; --dry-run only compares',
     timeout: 120_000,
     show: ({ Drift }) => table(list(Drift), ['What', 'Repaired'], 'Everything is as it should be.'),
-    failed: ({ Drift }) =>
-      list(Drift).some((one) => typeof one === 'object' && one !== null && 'Repaired' in one && one.Repaired === false),
+    failed: ({ Drift }) => list(Drift).some((one) => isRecord(one) && one.Repaired === false),
   },
 };
 
@@ -76,11 +90,12 @@ Options:
   --state FOLDER  the plugin's state folder (DRAYAGE_STATE, else /var/lib/drayage)
   --help          this text
 
-Exit codes: 0 fine, 1 the plugin refused or could not repair something, 2 wrong usage, 3 the plugin cannot be reached.
+Exit codes: 0 fine, 1 the plugin refused, could not repair something or found something bad, 2 wrong usage, 3 the plugin cannot be reached.
 
 Examples:
   drayage ports
   drayage routes --json
+  drayage doctor
   drayage reconcile --dry-run
   drayage forget 8a99ec086875
   drayage status --state /srv/drayage`;
@@ -107,7 +122,8 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
       ...(name === 'reconcile' && { DryRun: values['dry-run'] }),
       ...(name === 'forget' && { Network: rest[0] }),
     };
-    const answer = await ask(socket, command.method, body, command.timeout);
+    const answer =
+      command.answer?.(rest[0] ?? '') ?? (await ask(socket, command.method ?? '', body, command.timeout ?? 10_000));
     output.out(values.json ? JSON.stringify(answer, null, 2) : command.show(answer));
     return !values['dry-run'] && command.failed?.(answer) === true ? exit.failed : exit.fine;
   } catch (error) {

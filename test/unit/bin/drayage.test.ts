@@ -91,20 +91,42 @@ t.test('ports are shown as a table, and as they came with --json', async (t) => 
 t.test('routes, networks and status are shown; nothing to show is said in words', async (t) => {
   const { state } = await fakePlugin(t, {
     '/Drayage.Routes': {
-      body: { Routes: [{ Prefix: '10.64.3.0/24', NextHop: '192.0.2.7', Host: 'b', State: 'active', Ours: false }] },
+      body: {
+        Routes: [
+          {
+            ...{ Prefix: '10.64.3.0/24', Table: 'rtb-1', NextHop: 'eni-7', Host: 'b', Kind: 'prefix' },
+            ...{ State: 'blackhole', Owner: 'foreign', Drift: 'blackhole of a terminated host' },
+          },
+        ],
+      },
     },
     '/Drayage.Networks': { body: { Networks: null } },
     '/Drayage.Status': { body: { Version: '0.1.0', Provider: { Name: 'etcd', Reachable: true }, Warnings: [] } },
   });
   t.match(
     (await drayage(state, 'routes')).out,
-    /PREFIX +NEXT HOP +HOST +STATE +OURS\n10\.64\.3\.0\/24 +192\.0\.2\.7 +b +active +no/,
+    /PREFIX +TABLE +NEXT HOP +HOST +KIND +STATE +OWNER +DRIFT\n10\.64\.3\.0\/24 +rtb-1 +eni-7 +b +prefix +blackhole +foreign +blackhole of a t/,
   );
   t.equal((await drayage(state, 'networks')).out, 'This host has no vpc network.');
   t.equal(
     (await drayage(state, 'status')).out,
     'Version:  0.1.0\nProvider:\n  Name:      etcd\n  Reachable: yes\nWarnings: -',
   );
+});
+
+t.test('doctor shows the worst first with its remedy, and fails when something is bad', async (t) => {
+  const good = { Check: 'uplink', State: 'good', Found: 'eth0 with 10.0.1.7.' };
+  const bad = { Check: 'quota', State: 'bad', Found: 'rtb-1 is full.', Remedy: 'Have it raised.' };
+  const ill = await fakePlugin(t, { '/Drayage.Doctor': { body: { Findings: [good, bad] } } });
+  const { code, out } = await drayage(ill.state, 'doctor');
+  t.equal(code, 1);
+  t.equal(
+    out,
+    'bad      quota   rtb-1 is full.\n                 → Have it raised.\ngood     uplink  eth0 with 10.0.1.7.\n\n1 bad, 1 good',
+  );
+  const well = await fakePlugin(t, { '/Drayage.Doctor': { body: { Findings: [good] } } });
+  t.match(await drayage(well.state, 'doctor'), { code: 0, out: /1 good$/ });
+  t.same(JSON.parse((await drayage(well.state, 'doctor', '--json')).out), { Findings: [good] });
 });
 
 t.test('a record in a list is shown in words', async (t) => {
