@@ -1,4 +1,4 @@
-import { type Cidr, contains, overlaps, parseCidr, subnetCount } from '../../shared/cidr.ts';
+import { type Cidr, contains, overlaps, parseCidr, subnetCount, width } from '../../shared/cidr.ts';
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { asPluginError, type ErrorCode, PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
@@ -8,7 +8,7 @@ import type { Drift } from '../datapath/datapath.ts';
 import type { ClaimRecord, NetworkState } from '../state.ts';
 import { type FreePrefix, findFree } from './free-prefix.ts';
 import { type LocalUse, type RouteKernel, refuseLocal } from './kernel.ts';
-import type { RouteProvider } from './provider.ts';
+import type { NextHop, RouteProvider } from './provider.ts';
 import type { RouteView } from './route-view.ts';
 
 /** A prefix that this host's records say it holds, and that is somebody else's now. */
@@ -28,6 +28,8 @@ export interface ClaimDeps {
   readonly log: Logger;
   readonly dryRun: boolean;
   readonly now: () => number;
+  /** CIDRs that no prefix may be claimed in. */
+  readonly reserved: () => readonly string[];
   /** Brings the provider to work, or throws why not. */
   readonly ready: (c: Context) => Promise<void>;
   /** Reads the whole view from the provider. */
@@ -72,6 +74,12 @@ export class Claims {
   claimFree(wanted: FreePrefix, c: Context): Promise<string> {
     const pool = parseCidr(wanted.pool);
     return this.#locks.run(`pool ${pool.text}`, () => this.#claimFree(pool, wanted, c), c);
+  }
+
+  /** Claims a prefix, in one step out of the hands of `former` where that is given. Errors: those of `claim`. */
+  take(prefix: string, pool: string, former: NextHop | undefined, c: Context): Promise<void> {
+    const cidr = parseCidr(prefix);
+    return this.#locks.run(cidr.text, () => this.#claim(cidr, pool, c, former), c);
   }
 
   release(prefix: string, c: Context): Promise<void> {
@@ -167,7 +175,7 @@ export class Claims {
     }
   }
 
-  async #claim(cidr: Cidr, pool: string, c: Context): Promise<void> {
+  async #claim(cidr: Cidr, pool: string, c: Context, holder?: NextHop): Promise<void> {
     const { provider, store, dryRun } = this.#deps;
     const prefix = cidr.text;
     const former = this.#record(prefix);
@@ -178,12 +186,16 @@ export class Claims {
     }
     const other = this.own.find((one) => one !== prefix && overlaps(parseCidr(one), cidr));
     if (other !== undefined) throw new PluginError('PREFIX_OVERLAP', { prefix, other, owner: 'this host' });
+    const reserved = isAddress(cidr) ? undefined : this.#deps.reserved().find((one) => overlaps(parseCidr(one), cidr));
+    if (reserved !== undefined)
+      throw new PluginError('PREFIX_OVERLAP', { prefix, other: reserved, owner: 'roaming addresses' });
     refuseLocal(prefix, await this.#uses(c), provider.allowsNarrower);
     if (dryRun) throw new PluginError('DRY_RUN', { what: `claim ${prefix} at ${provider.name}` });
     await this.#deps.ready(c);
     await this.#save({ prefix, pool: parseCidr(pool).text, phase: 'claiming' });
     try {
-      await this.#create(prefix, pool, c);
+      if (holder === undefined) await this.#create(prefix, pool, c);
+      else await this.#replace(prefix, pool, holder, c);
     } catch (error) {
       if (isOneOf(REFUSED, error) && former === undefined) {
         await store.update((tx) => tx.delete('claims', prefix));
@@ -214,7 +226,7 @@ export class Claims {
     for (;;) {
       throwIfDone(c);
       const uses = (await this.#uses(c)).filter((use) => !(this.#deps.provider.allowsNarrower && covers(use, area)));
-      const claimed = [...this.#deps.view.routes.map((route) => route.prefix), ...this.own];
+      const claimed = [...this.#deps.view.routes.map((route) => route.prefix), ...this.own, ...this.#deps.reserved()];
       const taken = [...claimed, ...tried, ...uses.map((use) => use.prefix)].map((text) => parseCidr(text));
       const candidate = findFree(area, length, taken);
       if (candidate === undefined) throw this.#exhausted(area, length, room, claimed, uses);
@@ -257,6 +269,13 @@ export class Claims {
     view.apply({ kind: 'put', route }, now());
   }
 
+  async #replace(prefix: string, pool: string, holder: NextHop, c: Context): Promise<void> {
+    const { provider, view, now } = this.#deps;
+    for (const id of await provider.tables(c)) await provider.replace(id, { prefix, pool }, holder, c);
+    const route = { prefix, pool, nextHop: await provider.self(c), state: 'active', ours: true } as const;
+    view.apply({ kind: 'put', route }, now());
+  }
+
   async #withdraw(prefix: string, c: Context): Promise<void> {
     const { provider, view, store, now } = this.#deps;
     for (const id of await provider.tables(c)) await provider.remove(id, { prefix }, c);
@@ -274,6 +293,9 @@ export class Claims {
     return this.#deps.store.update((tx) => tx.put('claims', record.prefix, { ...record, since }));
   }
 }
+
+/** A claim of a single address, not of a host's prefix. */
+export const isAddress = (cidr: Cidr): boolean => cidr.length === width(cidr.family);
 
 /** A route to a gateway that the whole pool lies in, and that prefixes are cut out of. */
 const covers = (use: LocalUse, pool: Cidr): boolean => use.gateway && contains(parseCidr(use.prefix), pool);

@@ -7,7 +7,8 @@ import { pauseMs } from '../../shared/retry.ts';
 import type { StateStore } from '../../shared/state/store.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import type { NetworkState } from '../state.ts';
-import { Claims, type Lost } from './claims.ts';
+import { Addresses } from './addresses.ts';
+import { Claims, isAddress, type Lost } from './claims.ts';
 import type { FreePrefix } from './free-prefix.ts';
 import type { RouteKernel } from './kernel.ts';
 import { reconcilePeers } from './peer-routes.ts';
@@ -43,7 +44,16 @@ export interface EngineDeps {
   readonly log: Logger;
   /** Refuse, or only report, every effect. */
   readonly dryRun?: boolean;
+  /** CIDRs that no host may claim a prefix in: the roaming ranges of this host's networks. Asked at each claim. */
+  readonly reserved?: () => readonly string[];
   readonly now?: () => number;
+}
+
+/** What a route is for: a host's prefix, a single roaming address, or a way out of the cluster. */
+export type RouteKind = 'prefix' | 'address' | 'gateway';
+
+export interface KnownRoute extends Route {
+  readonly kind: RouteKind;
 }
 
 /** Longest time for one attempt to bring the provider to work, and for one round of repairs, in milliseconds. */
@@ -60,6 +70,7 @@ export class RouteEngine {
   readonly #now: () => number;
   readonly #view = new RouteView();
   readonly #claims: Claims;
+  readonly #addresses: Addresses;
   readonly #rounds = new KeyedMutex();
   readonly #listeners = new Set<() => void>();
   readonly #end = new AbortController();
@@ -73,16 +84,23 @@ export class RouteEngine {
   #why: string | undefined = STILL_STARTING;
 
   constructor(deps: EngineDeps) {
-    const { provider, store, kernel, log, dryRun = false, now = Date.now } = deps;
+    const { provider, store, kernel, log, dryRun = false, reserved = () => [], now = Date.now } = deps;
     this.#deps = deps;
     this.#now = now;
     this.#since = now();
     this.#claims = new Claims({
-      ...{ provider, store, kernel, log, dryRun, now, view: this.#view },
+      ...{ provider, store, kernel, log, dryRun, reserved, now, view: this.#view },
       ready: (c) => this.#ready(c),
       refresh: (c) => this.#refresh(c),
       reachable: () => this.#reachable,
       leave: () => this.#nudge(),
+    });
+    const { provider: at } = deps;
+    this.#addresses = new Addresses({
+      provider: at,
+      claims: this.#claims,
+      view: this.#view,
+      refresh: (c) => this.#refresh(c),
     });
   }
 
@@ -119,6 +137,21 @@ export class RouteEngine {
     return this.#claims.release(prefix, c);
   }
 
+  /**
+   * Claims a single (roaming) address of the pool for this host: free ones, those of hosts that are stopped or gone,
+   * and, after a short wait, one that another host is just giving up. Succeeds when this host holds it, or a prefix
+   * that it lies in. Errors: ADDRESS_HELD (a live host has it), ADDRESS_ELSEWHERE (it lies in another host's prefix),
+   * and those of `claim`.
+   */
+  claimAddress(address: string, pool: string, c: Context): Promise<void> {
+    return this.#addresses.claim(address, pool, c);
+  }
+
+  /** Idempotent, like `release`; an address that another host has taken meanwhile stays that host's. Errors: DRY_RUN. */
+  releaseAddress(address: string, c: Context): Promise<void> {
+    return this.#addresses.release(address, c);
+  }
+
   /** From the cached view: no I/O. */
   ownerOf(address: string): Owner | undefined {
     const parsed = parseAddress(address);
@@ -128,8 +161,8 @@ export class RouteEngine {
     return own === undefined ? undefined : { host: 'this host', prefix: own, ours: true };
   }
 
-  routes(): readonly Route[] {
-    return this.#view.routes;
+  routes(): readonly KnownRoute[] {
+    return this.#view.routes.map((route) => ({ ...route, kind: kindOf(route) }));
   }
 
   /** Pools that some host has drawn from, as far as the provider keeps them, sorted. */
@@ -171,7 +204,7 @@ export class RouteEngine {
     } else {
       drift.push({ what: `route provider ${provider.name} is not at work: ${this.#why}`, repaired: false });
     }
-    return [...drift, ...(await this.#settle(repair, c))];
+    return [...drift, ...(await this.settle(repair, c))];
   }
 
   status(): RouteStatus {
@@ -274,7 +307,7 @@ export class RouteEngine {
       if (this.#end.signal.aborted) return;
       for (const listener of this.#listeners) listener();
       try {
-        for (const { what, repaired } of await this.#settle(!dryRun, c)) log.info('routes', { what, repaired });
+        for (const { what, repaired } of await this.settle(!dryRun, c)) log.info('routes', { what, repaired });
       } catch (error) {
         if (!this.#end.signal.aborted) log.warn('routes could not be brought up to date', { error });
       }
@@ -285,8 +318,8 @@ export class RouteEngine {
     });
   }
 
-  /** Nothing is concluded from a view that was never confirmed. */
-  async #settle(repair: boolean, c: Context): Promise<Drift[]> {
+  /** The same from what is known, without asking. Nothing is concluded from a view that was never confirmed. */
+  async settle(repair: boolean, c: Context): Promise<Drift[]> {
     if (this.#view.confirmed === undefined) return [];
     const { provider, kernel, dryRun = false } = this.#deps;
     const effective = repair && !dryRun;
@@ -307,3 +340,6 @@ export class RouteEngine {
     return newContext(log, ms, { requestId: 'routes', signal: this.#end.signal, deadline, log });
   }
 }
+
+const kindOf = (route: Route): RouteKind =>
+  route.gateway === true ? 'gateway' : isAddress(parseCidr(route.prefix)) ? 'address' : 'prefix';
