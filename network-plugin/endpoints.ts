@@ -122,7 +122,8 @@ export class Endpoints {
         });
         await this.#gate.ensureAccepts(c);
         const attachment = await path.attach({ ...pathEndpoint(joining, this.#usableNetwork(network)), ways }, c);
-        await store.update((tx) => tx.put('endpoints', id, { ...joining, phase: 'joined' }));
+        // A crash may forget it: a link in the sandbox says that the engine had the answer (see `settle`).
+        store.soon((tx) => tx.put('endpoints', id, { ...joining, phase: 'joined' }));
         return attachment;
       },
       c,
@@ -226,6 +227,20 @@ export class Endpoints {
       `endpoint ${id}`,
       async () => {
         if (this.#deps.store.get('endpoints', id)?.network === network) await this.#drop(id, c);
+      },
+      c,
+    );
+  }
+
+  /** For reconcile: the engine has moved the link into the sandbox, so that its Join came to its end before a crash. */
+  async settle(id: string, c: Context): Promise<void> {
+    await this.#locks.run(
+      `endpoint ${id}`,
+      async () => {
+        const { store, path } = this.#deps;
+        const endpoint = store.get('endpoints', id);
+        if (endpoint?.phase !== 'joining' || (await path.present(id)) !== 'sandbox') return;
+        await store.update((tx) => tx.put('endpoints', id, { ...endpoint, phase: 'joined' }));
       },
       c,
     );

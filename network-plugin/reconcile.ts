@@ -149,7 +149,10 @@ export class Reconciler {
     for (const endpoint of [...store.all('endpoints').values()]) {
       const orphaned = store.get('networks', endpoint.network) === undefined;
       const place = await path.present(endpoint.id);
-      if (!orphaned && place === 'sandbox') continue;
+      if (!orphaned && place === 'sandbox') {
+        if (endpoint.phase === 'joining' && repair) await driver.endpoints.settle(endpoint.id, c);
+        continue;
+      }
       const young = this.#now() - endpoint.since < this.#windows.retryMs;
       // A link that is gone was lost with the container or the host; one on the host may be about to be moved.
       const lost = atStart && endpoint.phase === 'joined' && place === 'absent';

@@ -1,10 +1,12 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PluginError } from '../errors.ts';
-import { makeFolder, reasonOf, replaceFile, writeAll } from './files.ts';
+import { makeFolder, reasonOf, replaceFile, writeAll, writeAllNow } from './files.ts';
 import { FolderLock } from './folder-lock.ts';
 import { encodeSnapshot, encodeWrite } from './format.ts';
 import { type FileStoreOptions, JOURNAL, type Loaded, load, SNAPSHOT } from './loading.ts';
+import { Pace } from './pace.ts';
 import type { AppliedChange, Records, StateStore, Transaction } from './store.ts';
 
 export type { FileStoreOptions } from './loading.ts';
@@ -15,10 +17,20 @@ interface Pending {
   reject(error: unknown): void;
 }
 
+/** A write to the journal returns when it is durable: with its data, not with its times (`O_DSYNC`). */
+const JOURNAL_FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_DSYNC;
+/** How long everybody may have to wait for one write, and how many must have been quicker in a row. */
+const QUICK_MS = 2;
+const QUICK_ONES = 4;
+/** What was changed `soon` is written after so many milliseconds, unless an update takes it along. */
+const SOON_MS = 100;
+
+const nobody = (): void => undefined;
+
 /**
  * A store in a folder of its own: `snapshot.json`, and `journal.jsonl` with what has changed since. An update is one
- * line appended and fdatasync'ed; updates made meanwhile share the next line. A full disk rejects updates with
- * STATE_WRITE and does no other harm.
+ * line appended by one write that is durable when it returns; updates made meanwhile share the next line. A full disk
+ * rejects updates with STATE_WRITE and does no other harm.
  */
 export class FileStore<S> implements StateStore<S> {
   /** The damage that was set aside, when the store started empty because of it. */
@@ -30,6 +42,9 @@ export class FileStore<S> implements StateStore<S> {
   readonly #records: Records<S>;
   #pending: Pending[] = [];
   #writing: Promise<void> | undefined;
+  readonly #pace: Pace;
+  /** Runs while there are changes that nobody waits for. */
+  #later: NodeJS.Timeout | undefined;
   #closed = false;
   /** Number of the last durable write. */
   #n: number;
@@ -50,6 +65,7 @@ export class FileStore<S> implements StateStore<S> {
   ) {
     this.#folder = folder;
     this.#options = options;
+    this.#pace = new Pace(options.quickMs ?? QUICK_MS, QUICK_ONES);
     this.#lock = lock;
     this.#journal = journal;
     this.#records = loaded.records;
@@ -70,7 +86,7 @@ export class FileStore<S> implements StateStore<S> {
       await makeFolder(folder);
       lock = await FolderLock.take(folder);
       const loaded = await load(folder, options);
-      journal = await open(join(folder, JOURNAL), 'a+', 0o600);
+      journal = await open(join(folder, JOURNAL), JOURNAL_FLAGS, 0o600);
       const store = new FileStore(folder, options, lock, journal, loaded);
       if (loaded.torn > 0) {
         options.log.warn('the last write was cut short by a crash and is dropped; nobody was told that it was done', {
@@ -97,7 +113,7 @@ export class FileStore<S> implements StateStore<S> {
   }
 
   async update<R>(change: (tx: Transaction<S>) => R): Promise<R> {
-    if (this.#closed) throw new PluginError('STATE_WRITE', { file: this.#folder, reason: 'the store is closed' });
+    this.#refuseWhenClosed();
     const { result, changes } = this.#records.transact(change);
     if (changes.length > 0) await this.#durable(changes);
     // What was only read may have been read from changes that are not durable yet.
@@ -105,10 +121,27 @@ export class FileStore<S> implements StateStore<S> {
     return result;
   }
 
-  /** Waits for what is being written, and gives the folder free. */
+  soon(change: (tx: Transaction<S>) => void): void {
+    this.#refuseWhenClosed();
+    const { changes } = this.#records.transact(change);
+    if (changes.length === 0) return;
+    // A failure is logged when it happens.
+    this.#pending.push({ changes, resolve: nobody, reject: nobody });
+    if (this.#writing !== undefined) return;
+    this.#later ??= setTimeout(() => {
+      this.#writing ??= this.#drain();
+    }, SOON_MS).unref();
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closed) throw new PluginError('STATE_WRITE', { file: this.#folder, reason: 'the store is closed' });
+  }
+
+  /** Writes what is pending, and gives the folder free. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    if (this.#pending.length > 0) this.#writing ??= this.#drain();
     while (this.#writing !== undefined) await this.#writing;
     await this.#journal.close();
     await this.#lock.release();
@@ -123,6 +156,8 @@ export class FileStore<S> implements StateStore<S> {
 
   /** Writes what is pending, one batch after the other. Never rejects: each update is told by itself. */
   async #drain(): Promise<void> {
+    clearTimeout(this.#later);
+    this.#later = undefined;
     // Not before the field that holds this promise is set.
     await undefined;
     for (let batch = this.#take(); batch.length > 0; batch = this.#take()) {
@@ -152,10 +187,16 @@ export class FileStore<S> implements StateStore<S> {
     const whole = this.#suspect || this.#length + line.length > limit ? this.#snapshot(n) : undefined;
     if (this.#broken) await this.#takeBack();
     if (whole !== undefined && (await this.#tryCompact(n, whole))) return;
-    await writeAll(this.#journal, line);
-    await this.#journal.datasync();
+    await this.#append(line);
     this.#length += line.length;
     this.#n = n;
+  }
+
+  async #append(line: Buffer): Promise<void> {
+    const started = performance.now();
+    if (this.#pace.onTheSpot) writeAllNow(this.#journal.fd, line);
+    else await writeAll(this.#journal, line);
+    this.#pace.took(performance.now() - started);
   }
 
   /** Rejects a batch and everything that was built on it, and puts memory and journal back to what is durable. */

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { chmod, type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -48,6 +49,11 @@ const syncFolder = async (folder: string): Promise<void> => {
 /** Writes fewer bytes than asked (a full disk) are carried on until all are written or an error says why not. */
 export const writeAll = async (file: FileHandle, bytes: Buffer): Promise<void> => {
   for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
+};
+
+/** The same, and everybody waits for it. */
+export const writeAllNow = (fd: number, bytes: Buffer): void => {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
 };
 
 /** Write beside it, fsync, rename, fsync the folder. `renamed` is called when the old content may be gone. */

@@ -19,6 +19,8 @@ export interface FileStoreOptions<S> {
   readonly recovery?: string;
   /** Bytes of journal after which the snapshot is written anew. */
   readonly compactAfter?: number;
+  /** Milliseconds within which a disk is quick: everybody may have to wait for a write so long. See `Pace`. */
+  readonly quickMs?: number;
 }
 
 export const SNAPSHOT = 'snapshot.json';

@@ -22,6 +22,12 @@ export interface StateStore<S> {
    * rejects with STATE_WRITE, and this change and those made after it are taken back.
    */
   update<R>(change: (tx: Transaction<S>) => R): Promise<R>;
+  /**
+   * The same for what a crash may forget, because it can be found out again: readers see the result at once, the next
+   * update takes it along to the disk or else it gets there within a moment. When it cannot be written it is taken back
+   * with a line in the log. Throws what `change` throws, and STATE_WRITE when the store is closed.
+   */
+  soon(change: (tx: Transaction<S>) => void): void;
   close(): Promise<void>;
 }
 
@@ -120,6 +126,10 @@ export class MemoryStore<S> implements StateStore<S> {
 
   async update<R>(change: (tx: Transaction<S>) => R): Promise<R> {
     return this.#records.transact(change).result;
+  }
+
+  soon(change: (tx: Transaction<S>) => void): void {
+    this.#records.transact(change);
   }
 
   async close(): Promise<void> {

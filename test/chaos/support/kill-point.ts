@@ -54,6 +54,8 @@ export function watchedStore(folder: string, store: StateStore<NetworkState>): S
       end('after');
       return result;
     },
+    // Not a step of its own: a death before the next one loses it.
+    soon: (change) => store.soon(change),
     close: () => store.close(),
   };
 }

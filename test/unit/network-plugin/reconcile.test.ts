@@ -84,6 +84,24 @@ t.test(
   },
 );
 
+t.test('a Join whose end a crash forgot has ended when its link is in the container', async (t) => {
+  const all = withReconciler();
+  await populate(all);
+  const phase = () => all.store.get('endpoints', END)?.phase;
+  t.equal(phase(), 'joined');
+  await all.store.update((tx) => {
+    const record = tx.get('endpoints', END);
+    if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joining' });
+  });
+  const present = all.path.present.bind(all.path);
+  Object.assign(all.path, { present: async () => 'host' });
+  t.same(await all.reconciler.run(true, context(), true), []);
+  t.equal(phase(), 'joining', 'while it is on the host the engine may repeat the call');
+  Object.assign(all.path, { present });
+  t.same(await all.reconciler.run(true, context(), true), []);
+  t.equal(phase(), 'joined');
+});
+
 t.test('at start a link that the engine has not moved to its container yet is left alone', async (t) => {
   const all = withReconciler();
   await populate(all);
