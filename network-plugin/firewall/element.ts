@@ -1,9 +1,9 @@
 import { parseAddress } from '../../shared/cidr.ts';
 import { PluginError } from '../../shared/errors.ts';
-import type { PublishedPort } from './policy.ts';
+import { type FirewallModel, type PublishedPort, type RoamingAddress, verdictsOf } from './policy.ts';
 
-/** Maps and sets whose elements come and go with published ports, while every rule stays as it is. */
-export const PORT_SETS = {
+/** Maps and sets whose elements come and go with ports and addresses, while every rule stays as it is. */
+export const ELEMENT_SETS = {
   /** (protocol, port) on every address of the host → (address, port) of the container. */
   any4: 'map',
   any6: 'map',
@@ -13,13 +13,23 @@ export const PORT_SETS = {
   /** (address, address) of containers that may reach themselves through a published port. */
   self4: 'set',
   self6: 'set',
+  /** Roaming address → the chain of its network, for what it receives, sends, and sends out of the host. */
+  roam_to4: 'map',
+  roam_to6: 'map',
+  roam_from4: 'map',
+  roam_from6: 'map',
+  roam_leave4: 'map',
+  roam_leave6: 'map',
+  /** Roaming addresses of internal networks. */
+  roam_internal4: 'set',
+  roam_internal6: 'set',
 } as const;
 
-export type PortSet = keyof typeof PORT_SETS;
+export type ElementSet = keyof typeof ELEMENT_SETS;
 
 /** One element as nft reads and writes it; `value` is absent in a set. */
 export interface Element {
-  readonly set: PortSet;
+  readonly set: ElementSet;
   readonly key: string;
   readonly value?: string;
 }
@@ -47,6 +57,44 @@ export const elementsOf = (port: PublishedPort): readonly Element[] => {
   if (host.family !== family) throw refuse(`${host.text} and ${target.text} are not of one family`);
   return [{ set: `one${family}`, key: `${host.text} . ${service}`, value }, self];
 };
+
+/**
+ * The elements of one roaming address: what its network's prefixes are in the rules, it is in these. Errors:
+ * ADDRESS_INVALID, FIREWALL.
+ */
+export const roamingElementsOf = ({ address, network }: RoamingAddress): readonly Element[] => {
+  const { family, text: key } = parseAddress(address);
+  const { receive, send, leave } = verdictsOf(network);
+  return [
+    { set: `roam_to${family}`, key, value: receive },
+    ...(send === undefined ? [] : [{ set: `roam_from${family}`, key, value: send } as const]),
+    ...(leave === undefined ? [] : [{ set: `roam_leave${family}`, key, value: leave } as const]),
+    ...(network.internal ? [{ set: `roam_internal${family}`, key } as const] : []),
+  ];
+};
+
+/** The elements of many roaming addresses, by place. Errors: FIREWALL when two networks want one address. */
+export const roamingElements = (addresses: readonly RoamingAddress[]): Map<string, Element> => {
+  const elements = new Map<string, Element>();
+  for (const roaming of addresses) {
+    for (const element of roamingElementsOf(roaming)) {
+      const place = placeOf(element);
+      if ((elements.get(place)?.value ?? element.value) !== element.value) {
+        const reason = 'two networks of this host have it';
+        throw new PluginError('FIREWALL', { what: `address ${roaming.address}`, reason });
+      }
+      elements.set(place, element);
+    }
+  }
+  return elements;
+};
+
+/** All elements of a model, by place. Errors: FIREWALL, ADDRESS_INVALID. */
+export const elementsOfModel = ({ ports, roaming = [] }: FirewallModel): Map<string, Element> =>
+  new Map([...elementsOfAll(ports), ...roamingElements(roaming)]);
+
+/** What an element is about, in words. */
+export const subjectOf = ({ set }: Element): 'port' | 'address' => (set.startsWith('roam_') ? 'address' : 'port');
 
 /** `key : value`, or the key alone. */
 export const elementText = (element: Element): string =>

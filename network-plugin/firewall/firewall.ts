@@ -5,9 +5,19 @@ import { nftTable } from '../../shared/kernel/iptables-nft.ts';
 import { type Nftables, openNftables } from '../../shared/kernel/nftables.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import { type Connections, trackedConnections } from './connections.ts';
-import { type Element, elementsOf, elementsOfAll, elementText, type PortSet, placeOf } from './element.ts';
+import {
+  type Element,
+  type ElementSet,
+  elementsOf,
+  elementsOfAll,
+  elementsOfModel,
+  elementText,
+  placeOf,
+  roamingElements,
+  subjectOf,
+} from './element.ts';
 import { type Listing, parseListing } from './listing.ts';
-import type { FirewallModel, PublishedPort } from './policy.ts';
+import type { FirewallModel, PublishedPort, RoamingAddress } from './policy.ts';
 import { renderTable, replacement, TABLE } from './ruleset.ts';
 
 export interface FirewallDeps {
@@ -19,12 +29,12 @@ export interface FirewallDeps {
 
 /**
  * The host's packet filter for containers: one nftables table of our own, made whole from the model, in which published
- * ports come and go as elements. It is compared by its listing, so that what is as it should be is never written.
+ * ports and roaming addresses come and go as elements. It is compared by its listing, so that what is as it should be is never written.
  * One call at a time: the driver sees to that.
  */
 export class Firewall {
   readonly #deps: FirewallDeps;
-  /** Elements of the port sets as last written or read; undefined when not known. */
+  /** Elements of the element sets as last written or read; undefined when not known. */
   #elements: Map<string, Element> | undefined;
   /** Of the table as last written: how it was rendered, and how nft listed it (other versions use other words). */
   #written: { readonly rendered: string; readonly listed: string } | undefined;
@@ -80,6 +90,31 @@ export class Firewall {
     this.#deps.connections.forgetOwn(ports);
   }
 
+  /** Lets addresses that containers have brought along count as their networks': elements only. Errors: FIREWALL. */
+  async admit(addresses: readonly RoamingAddress[], _c: Context): Promise<void> {
+    const want = roamingElements(addresses);
+    this.#change(
+      (have) => {
+        const wrong = [...want].filter(([place, { value }]) => !have.has(place) || have.get(place)?.value !== value);
+        return { remove: wrong.flatMap(([place]) => have.get(place) ?? []), add: wrong.map(([, element]) => element) };
+      },
+      `to let ${addresses.map(({ address }) => address).join(', ')} through`,
+    );
+  }
+
+  /** Takes such addresses out again; what is gone is left alone. Errors: FIREWALL. */
+  async dismiss(addresses: readonly RoamingAddress[], _c: Context): Promise<void> {
+    const gone = [...roamingElements(addresses)];
+    const remove = (have: ReadonlyMap<string, Element>): Element[] =>
+      gone.flatMap(([place, { value }]) => {
+        const found = have.get(place);
+        return found === undefined || found.value !== value ? [] : [found];
+      });
+    const what = `to take ${addresses.map(({ address }) => address).join(', ')} out`;
+    if (this.#present()) this.#change((have) => ({ remove: remove(have), add: [] }), what);
+    else this.#elements = undefined;
+  }
+
   /** Makes sure that iptables' tables that have come into use since the last check let containers' packets through. */
   async ensureAccepts(c: Context): Promise<void> {
     this.#report(await this.#deps.accepts.ensure(c), c);
@@ -120,13 +155,13 @@ export class Firewall {
     const found = rules ? [] : [`the rules in the nftables table ${TABLE} are not what the networks need`];
     for (const [place, element] of want.elements) {
       const actual = have.elements.get(place);
-      if (actual === undefined) found.push(`the firewall lacks the port ${elementText(element)}`);
+      if (actual === undefined) found.push(`the firewall lacks the ${subjectOf(element)} ${elementText(element)}`);
       else if (actual.value !== element.value)
         found.push(`the firewall leads ${elementText(actual)}, not to ${element.value}`);
     }
     for (const [place, element] of have.elements) {
       if (!want.elements.has(place))
-        found.push(`the firewall has a port that nobody publishes: ${elementText(element)}`);
+        found.push(`the firewall has ${STRAY[subjectOf(element)]}: ${elementText(element)}`);
     }
     return found;
   }
@@ -182,8 +217,10 @@ export const openFirewall = (): Firewall => {
   return new Firewall({ nft, accepts, connections: trackedConnections() });
 };
 
+const STRAY = { port: 'a port that nobody publishes', address: 'an address that no container has' } as const;
+
 const render = (model: FirewallModel): { readonly table: string; readonly want: Listing } => {
-  const table = renderTable(model, elementsOfAll(model.ports).values());
+  const table = renderTable(model, elementsOfModel(model).values());
   return { table, want: parseListing(table) };
 };
 
@@ -205,7 +242,7 @@ const isShared = (
   return [...have.values()].some((other) => other.value?.startsWith(`${target} . `) && !gone.has(placeOf(other)));
 };
 
-const grouped = (elements: readonly Element[]): [PortSet, Element[]][] => [
+const grouped = (elements: readonly Element[]): [ElementSet, Element[]][] => [
   ...Map.groupBy(elements, ({ set }) => set).entries(),
 ];
 

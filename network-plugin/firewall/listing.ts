@@ -1,14 +1,14 @@
-import { type Element, PORT_SETS, type PortSet, placeOf } from './element.ts';
+import { ELEMENT_SETS, type Element, type ElementSet, placeOf } from './element.ts';
 
 /** A listing of the table, taken apart for comparing. */
 export interface Listing {
-  /** Everything but the elements of the port sets, one line a rule, blocks and elements sorted. */
+  /** Everything but the elements of the element sets, one line a rule, blocks and elements sorted. */
   readonly rules: string;
-  /** The elements of the port sets, by place. */
+  /** The elements of those, by place. */
   readonly elements: ReadonlyMap<string, Element>;
 }
 
-const isPortSet = (name: string): name is PortSet => Object.hasOwn(PORT_SETS, name);
+const isElementSet = (name: string): name is ElementSet => Object.hasOwn(ELEMENT_SETS, name);
 
 const BLOCK = /^\t(set|map|chain) (\S+) \{\n(.*?)^\t\}$/gms;
 const ELEMENTS = /elements = \{([^}]*)\}/;
@@ -27,7 +27,7 @@ export const parseListing = (text: string): Listing => {
     const lines = body.replace(ELEMENTS, '').split('\n');
     const rules = lines.map((line) => line.trim()).filter((line) => line !== '');
     const members = kind === 'chain' ? [] : parseElements(body).sort();
-    if (isPortSet(name)) {
+    if (isElementSet(name)) {
       for (const member of members) {
         const [key = '', value] = member.split(' : ');
         const element: Element = { set: name, key, ...(value === undefined ? {} : { value }) };

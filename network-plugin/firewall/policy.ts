@@ -20,6 +20,12 @@ export interface NetworkPolicy {
 /** A port in the firewall, with who published it. */
 export type PublishedPort = PortRecord & { readonly endpoint: string; readonly network: string };
 
+/** An address of a network outside of this host's prefixes, which its container has brought along. */
+export interface RoamingAddress {
+  readonly address: string;
+  readonly network: Pick<NetworkPolicy, 'id' | 'internal' | 'masquerade'>;
+}
+
 /** All that the firewall is made from. Equal models give equal rules, byte for byte. */
 export interface FirewallModel {
   readonly networks: readonly NetworkPolicy[];
@@ -28,6 +34,8 @@ export interface FirewallModel {
   /** Every pool that the cluster is known to use; pools of `networks` may be left out. */
   readonly otherPools: readonly string[];
   readonly ports: readonly PublishedPort[];
+  /** None when absent. */
+  readonly roaming?: readonly RoamingAddress[];
 }
 
 /** Prefixes of both families: sorted, and without those that lie in another one. */
@@ -52,6 +60,7 @@ export const prefixSet = (texts: readonly string[]): PrefixSet => {
 export interface NetworkRules {
   /** Names its chains; letters and digits only. */
   readonly tag: string;
+  readonly verdicts: ReturnType<typeof verdictsOf>;
   readonly prefixes: PrefixSet;
   /** Pools and `allow`: who may come in, and where an internal network may go. */
   readonly peers: PrefixSet;
@@ -86,15 +95,34 @@ export const compilePolicy = (model: FirewallModel): Policy => {
   };
 };
 
-const rulesOf = (network: NetworkPolicy): NetworkRules => {
-  if (!/^[A-Za-z0-9]+$/.test(network.id)) {
-    throw new PluginError('FIREWALL', {
-      what: `network ${network.id}`,
-      reason: 'its id has other than letters and digits',
-    });
+/** The part of a network's id that names its chains. Errors: FIREWALL. */
+const tagOf = (id: string): string => {
+  if (!/^[A-Za-z0-9]+$/.test(id)) {
+    throw new PluginError('FIREWALL', { what: `network ${id}`, reason: 'its id has other than letters and digits' });
   }
+  return id.slice(0, TAG_LENGTH);
+};
+
+/** Where packets of a network's addresses go, by direction; undefined where they need no rule. Errors: FIREWALL. */
+export const verdictsOf = ({
+  id,
+  internal,
+  masquerade,
+}: RoamingAddress['network']): { readonly receive: string; readonly send?: string; readonly leave?: string } => {
+  const tag = tagOf(id);
+  // An internal network is never masqueraded.
+  const leave = internal || masquerade === 'off' ? undefined : masquerade === 'auto' ? 'leave_auto' : `leave_${tag}`;
   return {
-    tag: network.id.slice(0, TAG_LENGTH),
+    receive: `goto to_${tag}`,
+    ...(internal && { send: `jump from_${tag}` }),
+    ...(leave !== undefined && { leave: `goto ${leave}` }),
+  };
+};
+
+const rulesOf = (network: NetworkPolicy): NetworkRules => {
+  return {
+    tag: tagOf(network.id),
+    verdicts: verdictsOf(network),
     prefixes: prefixSet(network.prefixes),
     peers: prefixSet([...network.pools, ...network.allow]),
     pools: prefixSet(network.pools),

@@ -1,4 +1,4 @@
-import { type Element, elementText, PORT_SETS, type PortSet } from './element.ts';
+import { ELEMENT_SETS, type Element, type ElementSet, elementText } from './element.ts';
 import { compilePolicy, type FirewallModel, type NetworkRules, type Policy, type PrefixSet } from './policy.ts';
 
 /** The one table that Drayage writes rules in. */
@@ -47,20 +47,28 @@ const verdictMap = (
     ]);
   });
 
-const PORT_TYPES: Readonly<Record<PortSet, string>> = {
+const ELEMENT_TYPES: Readonly<Record<ElementSet, string>> = {
   any4: 'inet_proto . inet_service : ipv4_addr . inet_service',
   any6: 'inet_proto . inet_service : ipv6_addr . inet_service',
   one4: 'ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service',
   one6: 'ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service',
   self4: 'ipv4_addr . ipv4_addr',
   self6: 'ipv6_addr . ipv6_addr',
+  roam_to4: 'ipv4_addr : verdict',
+  roam_to6: 'ipv6_addr : verdict',
+  roam_from4: 'ipv4_addr : verdict',
+  roam_from6: 'ipv6_addr : verdict',
+  roam_leave4: 'ipv4_addr : verdict',
+  roam_leave6: 'ipv6_addr : verdict',
+  roam_internal4: 'ipv4_addr',
+  roam_internal6: 'ipv6_addr',
 };
 
-const portSets = (elements: Iterable<Element>): Lines => {
+const elementSets = (elements: Iterable<Element>): Lines => {
   const all = [...elements];
-  return (Object.keys(PORT_SETS) as PortSet[]).map((name) =>
-    block(`${PORT_SETS[name]} ${name}`, [
-      `type ${PORT_TYPES[name]}`,
+  return (Object.keys(ELEMENT_SETS) as ElementSet[]).map((name) =>
+    block(`${ELEMENT_SETS[name]} ${name}`, [
+      `type ${ELEMENT_TYPES[name]}`,
       ...elementsLine(all.filter(({ set }) => set === name).map(elementText)),
     ]),
   );
@@ -107,12 +115,14 @@ const forwarding = [
   block('chain receive', [
     'ct status dnat accept',
     ...both((field, family) => [`${field} daddr vmap @receive${family}`]),
+    ...both((field, family) => [`${field} daddr vmap @roam_to${family}`]),
     'drop',
   ]),
   block('chain forward', [
     'type filter hook forward priority filter; policy accept;',
     'ct state established,related accept',
     ...both((field, family) => [`iifname "dry*" ${field} saddr vmap @send${family}`]),
+    ...both((field, family) => [`iifname "dry*" ${field} saddr vmap @roam_from${family}`]),
     'oifname "dry*" goto receive',
   ]),
   block('chain input', [
@@ -120,7 +130,10 @@ const forwarding = [
     'iifname != "dry*" return',
     'ct state established,related accept',
     'meta l4proto { 1, 58 } accept',
-    ...both((field, family) => [`${field} saddr @internal${family} reject with icmpx admin-prohibited`]),
+    ...both((field, family) => [
+      `${field} saddr @internal${family} reject with icmpx admin-prohibited`,
+      `${field} saddr @roam_internal${family} reject with icmpx admin-prohibited`,
+    ]),
   ]),
 ];
 
@@ -138,11 +151,9 @@ const leaving = [
     'type nat hook postrouting priority srcnat; policy accept;',
     'oifname "dry*" goto deliver',
     ...both((field, family) => [`${field} saddr vmap @leave${family}`]),
+    ...both((field, family) => [`${field} saddr vmap @roam_leave${family}`]),
   ]),
 ];
-
-const leaveVerdict = ({ masquerade, tag }: NetworkRules): string | undefined =>
-  ({ auto: 'goto leave_auto', on: `goto leave_${tag}`, off: undefined })[masquerade];
 
 /** Isolation is decided by the receiver, in this order: peers, then strangers of another pool, then the rest. */
 const receiveChain = (network: NetworkRules): string => {
@@ -190,10 +201,10 @@ const tableOf = (policy: Policy, elements: Iterable<Element>): string => {
     ...prefixSetBlocks('local', local),
     ...prefixSetBlocks('internal', internal),
     ...networks.flatMap(networkSets),
-    ...portSets(elements),
-    ...verdictMap('receive', networks, ({ tag }) => `goto to_${tag}`),
-    ...verdictMap('send', networks, ({ tag, internal: closed }) => (closed ? `jump from_${tag}` : undefined)),
-    ...verdictMap('leave', networks, leaveVerdict),
+    ...elementSets(elements),
+    ...verdictMap('receive', networks, ({ verdicts }) => verdicts.receive),
+    ...verdictMap('send', networks, ({ verdicts }) => verdicts.send),
+    ...verdictMap('leave', networks, ({ verdicts }) => verdicts.leave),
     ...networks.flatMap(networkChains),
     guard,
     ...publishing,
