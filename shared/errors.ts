@@ -185,6 +185,11 @@ export const ERRORS = {
     fix: "Attach the policy that `drayage policy {provider}` prints to this host's role[, {role}], then repeat the command.",
     retry: 'after',
   },
+  PROVIDER_REFUSED: {
+    text: 'The route provider {provider} refused {what}[: {reason}].',
+    fix: 'Correct what it names, then repeat the command; `drayage doctor` looks at what the provider needs.',
+    retry: 'after',
+  },
   PROVIDER_THROTTLED: {
     text: 'The route provider {provider} limits the rate of calls[: {reason}].',
     fix: 'Repeat the command in a minute: other users of the same account may be using up the limit.',
