@@ -17,6 +17,7 @@ import { examine } from './doctor.ts';
 import { Driver } from './driver.ts';
 import { openFirewall } from './firewall/firewall.ts';
 import { Ipam } from './ipam.ts';
+import { KernelWatch } from './kernel-watch.ts';
 import type { Measures } from './measures.ts';
 import { SETTINGS, type Settings } from './options.ts';
 import { ephemeralRange } from './ports/ephemeral-range.ts';
@@ -100,8 +101,11 @@ async function assemble(
     ports,
     log,
     dryRun,
+    onPass: (drift) => measures.reconciled(drift),
     ...(windows && { windows }),
   });
+  const touchUp = () => reconciler.touchUp();
+  const watch = new KernelWatch({ rt, store, routes: () => routes.routes(), uplink, touchUp, log });
 
   await routes.start(c);
   const forget = routes.onChange(() => {
@@ -111,11 +115,8 @@ async function assemble(
   });
   measures.watch(store, routes);
   const metrics = settings.metrics === undefined ? undefined : await listenMetrics(measures.registry, settings.metrics);
-  const reconcile = async (repair: boolean, inner: Context, atStart = false) => {
-    const drift = await reconciler.run(repair && !dryRun, inner, atStart);
-    measures.reconciled(drift);
-    return drift;
-  };
+  const reconcile = (repair: boolean, inner: Context, atStart = false) =>
+    reconciler.run(repair && !dryRun, inner, atStart);
   const admin = new PluginServer({ log });
   admin.install(
     adminMethods({
@@ -152,8 +153,10 @@ async function assemble(
     reconcile: async (inner) => {
       await reconcile(true, inner, true);
       reconciler.start(settings.reconcileInterval);
+      watch.start();
     },
     stop: async (inner) => {
+      watch.close();
       reconciler.stop();
       forget();
       await admin.close(1_000);

@@ -1,5 +1,6 @@
 import { type Context, newContext } from '../shared/context.ts';
 import { asPluginError } from '../shared/errors.ts';
+import { KeyedMutex } from '../shared/keyed-mutex.ts';
 import type { Logger } from '../shared/log.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import type { DataPath, Drift } from './datapath/datapath.ts';
@@ -11,6 +12,8 @@ import type { EndpointRecord, NetworkState } from './state.ts';
 /** What reconcile needs of the route engine. */
 export interface RouteRepair {
   reconcile(repair: boolean, c: Context): Promise<readonly Drift[]>;
+  /** The same from what is known, without a question to the provider. */
+  settle(repair: boolean, c: Context): Promise<readonly Drift[]>;
   release(prefix: string, c: Context): Promise<void>;
 }
 
@@ -28,6 +31,8 @@ export interface ReconcilerDeps {
   readonly ports: PortRepair;
   readonly log: Logger;
   readonly dryRun: boolean;
+  /** Told of each pass that came to its end. */
+  readonly onPass?: (drift: readonly Drift[]) => void;
   readonly now?: () => number;
   readonly windows?: Windows;
 }
@@ -43,6 +48,8 @@ export interface Windows {
 const WINDOWS: Windows = { retryMs: 60_000, orphanMs: 5 * 60_000 };
 const PASS_DEADLINE_MS = 60_000;
 
+type Step = readonly [what: string, work: () => Promise<readonly Drift[]>];
+
 /**
  * Holds the kernel, the route provider and the records against each other: after a crash it finishes or undoes what
  * was begun, later it repairs drift. It touches only what is ours, and writes nothing when all is well.
@@ -51,7 +58,9 @@ export class Reconciler {
   readonly #deps: ReconcilerDeps;
   readonly #now: () => number;
   readonly #windows: Windows;
-  #pass: Promise<readonly Drift[]> | undefined;
+  readonly #turn = new KeyedMutex();
+  /** Passes that have not begun yet, by what they will do. */
+  readonly #waiting = new Map<string, Promise<readonly Drift[]>>();
   #timer: NodeJS.Timeout | undefined;
   #suspects = new Set<string>();
 
@@ -80,17 +89,13 @@ export class Reconciler {
     clearTimeout(this.#timer);
   }
 
-  /** One pass; a second caller joins the pass under way. `atStart`: no call of the engine can be in flight. */
+  /**
+   * One whole pass, begun after the call: one that is under way may have missed what the caller knows of. Those who wait
+   * for the same share it. `atStart`: no call of the engine can be in flight.
+   */
   run(repair: boolean, c: Context, atStart = false): Promise<readonly Drift[]> {
-    this.#pass ??= this.#run(repair, c, atStart).finally(() => {
-      this.#pass = undefined;
-    });
-    return this.#pass;
-  }
-
-  async #run(repair: boolean, c: Context, atStart: boolean): Promise<readonly Drift[]> {
-    const { store, routes, path, ports, driver, log } = this.#deps;
-    const steps: readonly (readonly [string, () => Promise<readonly Drift[]>])[] = [
+    const { store, routes, path, ports, driver } = this.#deps;
+    return this.#pass(`whole, ${repair ? 'repairing' : 'looking'}`, atStart, c, [
       ['networks', () => this.#networks(repair, atStart, c)],
       ['endpoints', () => this.#endpoints(repair, atStart, c)],
       ['pools', () => this.#pools(repair, c)],
@@ -98,7 +103,44 @@ export class Reconciler {
       ['data path', () => path.check(this.#readyNetworks(), this.#knownEndpoints(), repair, c)],
       ['firewall', () => driver.checkFirewall(repair, c)],
       ['ports', async () => (repair ? ports.restore([...store.all('endpoints').values()], c) : [])],
-    ];
+    ]);
+  }
+
+  /**
+   * A pass over the kernel alone, for when something of ours was touched there. It judges no record (the engine may be
+   * between two calls of its own) and asks the provider nothing.
+   */
+  touchUp(): Promise<readonly Drift[]> {
+    const { routes, path, driver, log, dryRun } = this.#deps;
+    const c = newContext(log, PASS_DEADLINE_MS);
+    return this.#pass('kernel', false, c, [
+      ['routes', () => routes.settle(!dryRun, c)],
+      ['data path', () => path.check(this.#readyNetworks(), this.#knownEndpoints(), !dryRun, c)],
+      ['firewall', () => driver.checkFirewall(!dryRun, c)],
+    ]);
+  }
+
+  #pass(kind: string, atStart: boolean, c: Context, steps: readonly Step[]): Promise<readonly Drift[]> {
+    const waiting = this.#waiting.get(kind);
+    if (waiting !== undefined) return waiting;
+    const pass = this.#turn
+      .run(
+        'pass',
+        () => {
+          this.#waiting.delete(kind);
+          return this.#walk(steps, atStart);
+        },
+        c,
+      )
+      .finally(() => {
+        if (this.#waiting.get(kind) === pass) this.#waiting.delete(kind);
+      });
+    this.#waiting.set(kind, pass);
+    return pass;
+  }
+
+  async #walk(steps: readonly Step[], atStart: boolean): Promise<readonly Drift[]> {
+    const { log, onPass } = this.#deps;
     const drift: Drift[] = [];
     for (const [what, step] of steps) {
       try {
@@ -112,6 +154,7 @@ export class Reconciler {
     }
     // At start it is mostly a reboot or an upgrade, which is no news.
     for (const { what, repaired } of drift) log[atStart ? 'info' : 'warn']('drift', { what, repaired });
+    onPass?.(drift);
     return drift;
   }
 

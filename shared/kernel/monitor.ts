@@ -2,16 +2,13 @@ import { type FoundAddress, parseAddress, RTM_DELADDR, RTM_NEWADDR } from './add
 import { MalformedMessage, type Message } from './attribute.ts';
 import { AF_UNSPEC } from './inet.ts';
 import { type Link, parseLink, RTM_DELLINK, RTM_NEWLINK } from './link.ts';
-import { Netlink } from './netlink.ts';
-import { watchReadable } from './readable.ts';
+import { Multicast, type MulticastOptions } from './multicast.ts';
 import { type FoundRoute, parseRoute, RTM_DELROUTE, RTM_NEWROUTE } from './route.ts';
 
 /** What happens to links, addresses and routes. Kernel source: include/uapi/linux/rtnetlink.h (RTNLGRP_*). */
 
 const NETLINK_ROUTE = 0;
 const GROUPS = { link: [1], address: [5, 9], route: [7, 11] } as const;
-/** Events handled before others get their turn of the event loop. */
-const TURN = 256;
 
 export type Subject = keyof typeof GROUPS;
 type Action = 'new' | 'deleted';
@@ -23,61 +20,18 @@ export type KernelEvent =
   | { readonly kind: 'route'; readonly action: Action; readonly route: FoundRoute }
   | { readonly kind: 'resync' };
 
-export interface MonitorOptions {
-  /** Descriptor of a network namespace; the own one when absent. */
-  readonly netns?: number;
-  /** Bytes; 4 MiB when absent. */
-  readonly receiveBuffer?: number;
-}
-
 /**
  * Calls `listener` for each event, in the kernel's order, from the event loop; it must not throw. Does not keep the
  * process alive; `close` is immediate and no event comes after it. The constructor throws KernelError.
  */
-export class Monitor implements Disposable {
-  readonly #socket: Netlink;
-  readonly #listener: (event: KernelEvent) => void;
-  readonly #watch: { close(): void };
-  #open = true;
-  #behind = false;
-
-  constructor(subjects: readonly Subject[], listener: (event: KernelEvent) => void, options: MonitorOptions = {}) {
-    this.#listener = listener;
-    this.#socket = new Netlink(NETLINK_ROUTE, {
-      receiveBuffer: options.receiveBuffer ?? 4 << 20,
-      groups: subjects.flatMap((subject) => [...GROUPS[subject]]),
-      ...(options.netns === undefined ? {} : { netns: options.netns }),
-    });
-    this.#watch = watchReadable(this.#socket.fd, () => this.#take());
-  }
-
-  close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#watch.close();
-    this.#socket.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  #take(): void {
-    if (!this.#open || this.#behind) return;
-    const outcome = this.#socket.takeEvents((message) => this.#emit(message), TURN);
-    if (!this.#open || outcome === 'empty') return;
-    if (outcome === 'overflow') this.#listener({ kind: 'resync' });
-    this.#behind = true;
-    setImmediate(() => {
-      this.#behind = false;
-      this.#take();
-    });
-  }
-
-  #emit(message: Message): void {
-    if (!this.#open) return;
-    const event = parse(message);
-    if (event !== undefined) this.#listener(event);
+export class Monitor extends Multicast {
+  constructor(subjects: readonly Subject[], listener: (event: KernelEvent) => void, options: MulticastOptions = {}) {
+    const groups = subjects.flatMap((subject) => [...GROUPS[subject]]);
+    const onMessage = (message: Message): void => {
+      const event = parse(message);
+      if (event !== undefined) listener(event);
+    };
+    super(NETLINK_ROUTE, groups, { onMessage, onOverflow: () => listener({ kind: 'resync' }) }, options);
   }
 }
 

@@ -12,7 +12,7 @@ const withReconciler = (dryRun = false) => {
   const all = bench();
   const reconciler = new Reconciler({
     ...all,
-    routes: Object.assign(all.routes, { reconcile: async (): Promise<Drift[]> => [] }),
+    routes: Object.assign(all.routes, { reconcile: async (): Promise<Drift[]> => [], settle: async (): Promise<Drift[]> => [] }),
     ports: { restore: async () => [] },
     log: silentLogger,
     dryRun,
