@@ -29,7 +29,7 @@ export interface FirewallDeps {
 
 /**
  * The host's packet filter for containers: one nftables table of our own, made whole from the model, in which published
- * ports and roaming addresses come and go as elements. It is compared by its listing, so that what is as it should be is never written.
+ * ports and roaming addresses come and go as elements. It is compared by its listing: what is right is never written.
  * One call at a time: the driver sees to that.
  */
 export class Firewall {
@@ -57,7 +57,7 @@ export class Firewall {
 
   #replace(table: string, want: Listing, had: Listing | undefined, ports: readonly PublishedPort[]): void {
     const { nft, connections } = this.#deps;
-    nft.run(replacement(table), 'to load the rules');
+    nft.change(replacement(table), 'to load the rules');
     this.#elements = new Map(want.elements);
     this.#written = { rendered: want.rules, listed: this.#read()?.rules ?? want.rules };
     const isNew = (element: Element): boolean => had?.elements.get(placeOf(element))?.value !== element.value;
@@ -132,7 +132,7 @@ export class Firewall {
 
   /** Takes out everything that is ours, and nothing else. */
   async remove(c: Context): Promise<void> {
-    if (this.#present()) this.#deps.nft.run(`delete table ${TABLE}`, 'to remove the rules');
+    if (this.#present()) this.#deps.nft.change(`delete table ${TABLE}`, 'to remove the rules');
     this.#elements = undefined;
     this.#written = undefined;
     await this.#deps.accepts.remove(c);
@@ -187,9 +187,9 @@ export class Firewall {
       ...grouped(remove).map(
         ([set, members]) => `delete element ${TABLE} ${set} { ${members.map((m) => m.key).join(', ')} }`,
       ),
-      ...grouped(add).map(([set, members]) => `add element ${TABLE} ${set} { ${members.map(elementText).join(', ')} }`),
+      ...grouped(add).map(([set, members]) => `create element ${TABLE} ${set} { ${members.map(elementText).join(', ')} }`),
     ];
-    if (script.length > 0) this.#deps.nft.run(script.join('\n'), what);
+    if (script.length > 0) this.#deps.nft.change(script.join('\n'), what);
     for (const element of remove) have.delete(placeOf(element));
     for (const element of add) have.set(placeOf(element), element);
     this.#elements = have;

@@ -70,9 +70,16 @@ export const nftTable = (nft: Nftables, family: 4 | 6): FilterTable => {
     now.forward
       .filter(({ target, handle }) => target === CHAIN && handle !== undefined)
       .map(({ handle }) => `delete rule ${table} FORWARD handle ${handle}`);
+  const isLive = (): boolean => chains().some((chain) => chain.name === 'FORWARD' && chain.hook === 'forward');
+  let seen: { readonly at: number; readonly live: boolean } | undefined;
   return {
     name,
-    live: () => chains().some((chain) => chain.name === 'FORWARD' && chain.hook === 'forward'),
+    live: () => {
+      // Asked before looking: what changes meanwhile is looked at again.
+      const at = nft.foreignChanges();
+      if (seen?.at !== at) seen = { at, live: isLive() };
+      return seen.live;
+    },
     read: async () => ({
       forward: rules('FORWARD').map(forwardRule),
       own: chains().some((chain) => chain.name === CHAIN) ? isOwn(rules(CHAIN)) : undefined,

@@ -1,4 +1,6 @@
 import { PluginError } from '../errors.ts';
+import { demand, eachAttribute, type Message } from './attribute.ts';
+import { Netlink, type Request } from './netlink.ts';
 import { insideNetns } from './netns.ts';
 import { type Foreign, loadLibrary } from './syscalls.ts';
 
@@ -17,6 +19,16 @@ export interface Nftables extends Disposable {
   run(script: string, what: string): string;
   /** The same, with a listing as JSON that holds the handles of rules (see libnftables-json(5)). */
   json(script: string, what: string): string;
+  /**
+   * The same for commands that change something for certain (`create`, not `add`), and in tables of our own only:
+   * `foreignChanges` does not count them.
+   */
+  change(script: string, what: string): void;
+  /**
+   * A number that stays as it is until somebody else changes any table of the namespace; 20 µs. It may also become
+   * another one without that, never the other way round. Errors: FIREWALL.
+   */
+  foreignChanges(): number;
   close(): void;
 }
 
@@ -62,17 +74,45 @@ const library = (): Library => {
   return loaded;
 };
 
+const NETLINK_NETFILTER = 12;
+/** Kernel source: include/uapi/linux/netfilter/nf_tables.h; a generation is what one committed transaction makes. */
+const NFT_MSG_GETGEN = (10 << 8) | 16;
+const NFTA_GEN_ID = 1;
+const NFGENMSG_SIZE = 4;
+/** It is 32 bits wide, and never 0. */
+const GENERATIONS = 2 ** 32;
+const next = (generation: number): number => (generation + 1) % GENERATIONS || 1;
+
+const READ_GENERATION: Request = {
+  type: NFT_MSG_GETGEN,
+  flags: 0,
+  what: 'read the generation of nftables',
+  write: (writer) => writer.body(NFGENMSG_SIZE, () => undefined),
+};
+
+const parseGeneration = ({ body }: Message): number => {
+  let generation = 0;
+  eachAttribute(demand(body, NFGENMSG_SIZE), NFGENMSG_SIZE, (type, value) => {
+    if (type === NFTA_GEN_ID) generation = demand(value, 4).readUInt32BE(0);
+  });
+  return generation;
+};
+
 /** The first line of nft's message: the rest repeats the script. */
 const firstLine = (text: string): string =>
   (text.split('\n')[0] ?? '').replace(/^(?:\S+:\d+:\d+-\d+: )?Error: /, '').trim();
 
 class LibraryNftables implements Nftables {
   readonly #library: Library;
+  readonly #netfilter: Netlink;
   #context: bigint | undefined;
+  /** Transactions that were ours for certain. */
+  #own = 0;
 
-  constructor(found: Library, context: bigint) {
+  constructor(found: Library, context: bigint, netfilter: Netlink) {
     this.#library = found;
     this.#context = context;
+    this.#netfilter = netfilter;
     found.bufferOutput(context);
     found.bufferErrors(context);
   }
@@ -83,6 +123,26 @@ class LibraryNftables implements Nftables {
 
   json(script: string, what: string): string {
     return this.#run(script, what, JSON_OUTPUT | HANDLE | NUMERIC_PROTOCOL);
+  }
+
+  change(script: string, what: string): void {
+    const before = this.#generation();
+    this.run(script, what);
+    // A larger step: somebody else's transaction came between. Then ours is counted as well.
+    if (this.#generation() === next(before)) this.#own += 1;
+  }
+
+  foreignChanges(): number {
+    return this.#generation() - this.#own;
+  }
+
+  #generation(): number {
+    try {
+      return this.#netfilter.ask(READ_GENERATION, parseGeneration) ?? 0;
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message.replace(/^KERNEL: /, '') : String(cause);
+      throw new PluginError('FIREWALL', { what: 'to see whether tables were changed', reason }, { cause });
+    }
   }
 
   #run(script: string, what: string, flags: number): string {
@@ -101,6 +161,7 @@ class LibraryNftables implements Nftables {
   close(): void {
     if (this.#context !== undefined) this.#library.free(this.#context);
     this.#context = undefined;
+    this.#netfilter.close();
   }
 
   [Symbol.dispose](): void {
@@ -119,7 +180,7 @@ export const openNftables = (netns?: number): Nftables => {
     if (typeof context !== 'bigint' || context === 0n) {
       throw new PluginError('FIREWALL', { what: 'to start', reason: `${SONAME} gave no context` });
     }
-    return new LibraryNftables(found, context);
+    return new LibraryNftables(found, context, new Netlink(NETLINK_NETFILTER));
   };
   return netns === undefined ? open() : insideNetns(netns, open);
 };

@@ -144,12 +144,28 @@ for (const kind of KINDS) {
   });
 }
 
-t.test('a table that comes into use later is noticed when a port is published', async (t) => {
-  const firewall = openFirewall();
-  await firewall.apply(MODEL, c);
-  run('iptables-nft', '-P', 'FORWARD', 'DROP');
-  t.match(await lab.outside.ask('tcp', A.address, 80), 'TIMEOUT');
-  await firewall.publish([], c);
-  t.match(await lab.outside.ask('tcp', A.address, 80), /^a /);
-  await firewall.remove(c);
-});
+const PORT = {
+  protocol: 6,
+  hostIp: '',
+  hostPort: 8080,
+  targetIp: A.address,
+  targetPort: 80,
+  endpoint: 'e'.repeat(16),
+  network: 'a'.repeat(16),
+} as const;
+
+for (const look of ['a container joins', 'a port is published'] as const) {
+  t.test(`a table that comes into use later is noticed when ${look}`, async (t) => {
+    const firewall = openFirewall();
+    await firewall.apply(MODEL, c);
+    await firewall.ensureAccepts(c);
+    // Our own changes are not mistaken for others'.
+    await firewall.publish([{ ...PORT, hostPort: 8081 }], c);
+    run('iptables-nft', '-P', 'FORWARD', 'DROP');
+    t.match(await lab.outside.ask('tcp', A.address, 80), 'TIMEOUT');
+    await (look === 'a container joins' ? firewall.ensureAccepts(c) : firewall.publish([PORT], c));
+    t.match(await lab.outside.ask('tcp', A.address, 80), /^a /);
+    await firewall.remove(c);
+    run('nft', 'flush', 'ruleset');
+  });
+}

@@ -35,6 +35,28 @@ t.test('each handle stays in its namespace', (t) => {
   t.end();
 });
 
+t.test('changes that somebody else made are told from our own', (t) => {
+  const namespace = makeNamespace(t);
+  using nft = openNftables(namespace.fd);
+  using other = openNftables(namespace.fd);
+  const before = nft.foreignChanges();
+  nft.change('create table inet here\ncreate set inet here ports { type inet_service; }', 'to begin');
+  nft.change('create element inet here ports { 80, 81 }', 'to add');
+  nft.change('delete element inet here ports { 80 }', 'to delete');
+  t.throws(() => nft.change('create element inet here ports { 81 }', 'to add'), { message: /exists/ });
+  nft.json('list ruleset', 'to list');
+  t.equal(nft.foreignChanges(), before);
+  const seen = [before];
+  for (const script of ['add table ip filter', 'add chain ip filter FORWARD', 'delete table ip filter']) {
+    other.run(script, 'to be somebody else');
+    nft.change('create element inet here ports { 80 }', 'to add');
+    nft.change('delete element inet here ports { 80 }', 'to delete');
+    t.notOk(seen.includes(nft.foreignChanges()), script);
+    seen.push(nft.foreignChanges());
+  }
+  t.end();
+});
+
 t.test('a closed handle refuses to work', (t) => {
   const nft = openNftables(makeNamespace(t).fd);
   nft.close();
