@@ -1,0 +1,252 @@
+/**
+ * A simulated Alibaba Cloud account: VPC, ECS and Quota Center (RPC, signatures V1 and V3) on one address, the metadata
+ * service on another, and the control interface of the core.
+ *
+ *   const sim = await startAliyunSim();
+ *   const vpc = sim.vpc({ cidr: '10.250.0.0/16' });
+ *   const vswitch = sim.vswitch({ vpc: vpc.id, cidr: '10.250.0.0/24' });
+ *   const host = sim.instance({ vswitch: vswitch.id, role: sim.role({ name: 'drayage' }).name, source: '127.0.0.2' });
+ */
+import { apiHandler, type Core, type Service } from '../core/api.ts';
+import { type CoreConfig, makeCore } from '../core/config.ts';
+import { controlHandler } from '../core/control.ts';
+import type { Credential, KeyRequest } from '../core/credentials.ts';
+import { type HttpHandler, type HttpServer, listen } from '../core/http.ts';
+import { Quotas } from '../core/quotas.ts';
+import { type RateTable, Throttle } from '../core/rates.ts';
+import { Builder } from './builder.ts';
+import { ecsActions } from './ecs-actions.ts';
+import { Gate, type Json, rpcService } from './gateway.ts';
+import { MetadataService } from './metadata.ts';
+import { quotaActions } from './quota-actions.ts';
+import { routeActions } from './route-actions.ts';
+import { ROUTES_QUOTA, Routing, type Timing } from './routing.ts';
+import { readSigned } from './signature.ts';
+import { vpcActions } from './vpc-actions.ts';
+import { World } from './world.ts';
+
+export interface AliyunConfig extends CoreConfig {
+  readonly region?: string;
+  readonly account?: string;
+  readonly timing?: Partial<Timing>;
+  /** How long an instance's role credentials hold; six hours by default. */
+  readonly roleTtlMs?: number;
+}
+
+/** The vendor publishes no table of its limits per API; these are of the order that its users report. */
+export const ALIYUN_RATES: RateTable = {
+  'Describe*': { burst: 100, perSecond: 20 },
+  'List*': { burst: 50, perSecond: 10 },
+  'Get*': { burst: 50, perSecond: 10 },
+  '*': { burst: 20, perSecond: 5 },
+};
+
+export const ALIYUN_QUOTAS = {
+  [ROUTES_QUOTA]: 200,
+  vpc_quota_route_tables_num: 9,
+  vpc_quota_vswitches_num: 150,
+} as const;
+
+/** Long enough to be met, short enough to play with; real entries take one to a few seconds. */
+const TIMING: Timing = {
+  settleMs: 1_000,
+  conflictMs: 500,
+  conflict: 'TaskConflict',
+  duplicate: 'InvalidCIDRBlock.Duplicate',
+};
+
+const HOURS = 3_600_000;
+
+export class AliyunSim extends Builder {
+  readonly core: Core;
+  readonly world: World;
+  readonly quotas: Quotas;
+  readonly region: string;
+  readonly #metadata: MetadataService;
+  readonly #throttles: readonly Throttle[];
+  readonly #servers: HttpServer[] = [];
+  #lagMs: number;
+
+  private constructor(parts: {
+    core: Core;
+    world: World;
+    routing: Routing;
+    quotas: Quotas;
+    config: AliyunConfig;
+    throttles: readonly Throttle[];
+  }) {
+    super(parts.world, parts.routing);
+    this.core = parts.core;
+    this.world = parts.world;
+    this.quotas = parts.quotas;
+    this.region = parts.world.region;
+    this.#throttles = parts.throttles;
+    this.#lagMs = parts.config.lagMs ?? 0;
+    this.#metadata = new MetadataService(parts.core, parts.world, {
+      role: (name) => this.roleOf(name),
+      roleTtlMs: parts.config.roleTtlMs ?? 6 * HOURS,
+    });
+  }
+
+  static async start(config: AliyunConfig = {}): Promise<AliyunSim> {
+    const core = makeCore(config, { lasting: 'LTAI', temporary: 'STS.' });
+    const region = config.region ?? 'cn-hangzhou';
+    const account = config.account ?? '1234567890123456';
+    const quotas = new Quotas({ ...ALIYUN_QUOTAS, ...config.quotas });
+    let lag = (): number => 0;
+    const world = new World(core, region, () => lag());
+    const routing = new Routing(world, quotas, { ...TIMING, ...config.timing });
+    const gate = new Gate(core);
+    const product = (name: string, version: string, actions: Parameters<typeof rpcService>[0]['actions']) => {
+      const throttle = new Throttle(config.rates ?? ALIYUN_RATES, core.clock);
+      return { throttle, version, service: rpcService({ name, version, throttle, gate, actions, region, account }) };
+    };
+    const products = [
+      product('vpc', '2016-04-28', { ...vpcActions(world), ...routeActions(world, routing) }),
+      product('ecs', '2014-05-26', ecsActions(world)),
+      product('quotas', '2020-05-10', quotaActions(quotas, region)),
+    ];
+    const throttles = products.map(({ throttle }) => throttle);
+    const sim = new AliyunSim({ core, world, routing, quotas, config, throttles });
+    lag = () => sim.lagMs;
+    await sim.#listen(config, products);
+    return sim;
+  }
+
+  async #listen(
+    config: AliyunConfig,
+    products: readonly { readonly version: string; readonly service: Service<Json> }[],
+  ): Promise<void> {
+    const handlers = products.map(({ version, service }) => ({ version, handler: apiHandler(this.core, service) }));
+    // The real products have a host name each; here the version tells them apart.
+    const api: HttpHandler = (request) => {
+      const { version } = readSigned(request);
+      const { handler } = handlers.find((one) => one.version === version) ?? handlers[0] ?? {};
+      if (handler === undefined) throw new Error('no products');
+      return handler(request);
+    };
+    const control = controlHandler({
+      core: this.core,
+      verbs: this.#verbs(),
+      info: () => this.info(),
+      state: () => this.state(),
+    });
+    try {
+      this.#servers.push(await listen(api, config.api));
+      this.#servers.push(await listen(this.#metadata.handler(), config.metadata));
+      this.#servers.push(await listen(control, config.control));
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** Where the API of all products answers. */
+  get endpoint(): string {
+    return this.#servers[0]?.url ?? '';
+  }
+
+  get metadataEndpoint(): string {
+    return this.#servers[1]?.url ?? '';
+  }
+
+  get controlEndpoint(): string {
+    return this.#servers[2]?.url ?? '';
+  }
+
+  get calls(): Core['calls'] {
+    return this.core.calls;
+  }
+
+  get faults(): Core['faults'] {
+    return this.core.faults;
+  }
+
+  get clock(): Core['clock'] {
+    return this.core.clock;
+  }
+
+  /** Milliseconds until a write shows in lists of entries. */
+  get lagMs(): number {
+    return this.#lagMs;
+  }
+
+  set lagMs(ms: number) {
+    this.#lagMs = ms;
+  }
+
+  get roleTtlMs(): number {
+    return this.#metadata.roleTtlMs;
+  }
+
+  set roleTtlMs(ms: number) {
+    this.#metadata.roleTtlMs = ms;
+  }
+
+  /** A new user with one access key. */
+  key(request: KeyRequest = {}): Credential {
+    return this.core.credentials.key(request);
+  }
+
+  /** The credentials that an instance's role has now. */
+  roleCredentials(instance: string): Credential | undefined {
+    const found = this.world.instances.get(instance);
+    return found === undefined ? undefined : this.#metadata.session(found);
+  }
+
+  /** New limits from now on; `{}` for none. */
+  rates(table: RateTable): void {
+    for (const throttle of this.#throttles) throttle.configure(table);
+  }
+
+  info(): Readonly<Record<string, unknown>> {
+    const { endpoint, metadataEndpoint, controlEndpoint, region } = this;
+    // As settings of the plugin.
+    const settings = {
+      PROVIDER: 'aliyun',
+      REGION: region,
+      CLOUD_ENDPOINT: endpoint,
+      METADATA_ENDPOINT: metadataEndpoint,
+    };
+    return { cloud: 'aliyun', region, endpoint, metadataEndpoint, controlEndpoint, settings };
+  }
+
+  state(): Readonly<Record<string, unknown>> {
+    const { vpcs, vswitches, tables, instances, gateways } = this.world;
+    const all = { vpcs, vswitches, tables, instances, gateways };
+    const lists = Object.entries(all).map(([name, map]) => [name, [...map.values()]]);
+    return { ...Object.fromEntries(lists), routes: this.routes(), quotas: this.quotas.all() };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.close()));
+  }
+
+  #verbs() {
+    return {
+      vpc: (argument: Parameters<Builder['vpc']>[0]) => this.vpc(argument),
+      vswitch: (argument: Parameters<Builder['vswitch']>[0]) => this.vswitch(argument),
+      routeTable: (argument: Parameters<Builder['routeTable']>[0]) => this.routeTable(argument),
+      associate: (argument: Parameters<Builder['associate']>[0]) => this.associate(argument),
+      deleteTable: (id: string) => this.deleteTable(id),
+      instance: (argument: Parameters<Builder['instance']>[0]) => this.instance(argument),
+      gateway: (argument: Parameters<Builder['gateway']>[0]) => this.gateway(argument),
+      role: (argument: Parameters<Builder['role']>[0]) => this.role(argument),
+      stop: (id: string) => this.stop(id),
+      start: (id: string) => this.start(id),
+      release: (id: string) => this.release(id),
+      addRoute: (argument: Parameters<Builder['addRoute']>[0]) => this.addRoute(argument),
+      removeRoute: (argument: Parameters<Builder['removeRoute']>[0]) => this.removeRoute(argument),
+      routes: ({ table }: { table?: string }) => this.routes(table),
+      timing: (argument: Parameters<Builder['timing']>[0]) => this.timing(argument),
+      rates: (argument: RateTable) => this.rates(argument),
+      quota: ({ name, limit }: { name: string; limit: number }) => this.quotas.set(name, limit),
+      lag: ({ ms }: { ms: number }) => {
+        this.lagMs = ms;
+      },
+    };
+  }
+}
+
+/** Starts a simulator on 127.0.0.1 (or where the configuration says). It ends with `close`. */
+export const startAliyunSim = (config: AliyunConfig = {}): Promise<AliyunSim> => AliyunSim.start(config);
