@@ -119,7 +119,9 @@ export function apiHandler<R>(core: Core, service: Service<R>): HttpHandler {
     });
     const end = (code: string, reply: HttpReply | undefined): HttpReply | undefined => {
       core.calls.note(number, { code, status: reply?.status ?? 0, took: core.clock.now() - begun });
-      return reply;
+      // By the simulator's clock: SDKs learn from it how wrong their own is.
+      const dated = { Date: new Date(core.clock.now()).toUTCString(), ...reply?.headers };
+      return reply === undefined ? undefined : { ...reply, headers: dated };
     };
     try {
       call = { ...call, ...service.decode(request) };

@@ -1,0 +1,392 @@
+/** A simulated AWS account in one region, with an API to furnish it, disturb it and look at what it was asked. */
+import { apiHandler, type Core, type Service } from '../core/api.ts';
+import type { Call, CallFilter } from '../core/call-log.ts';
+import type { Clock } from '../core/clock.ts';
+import { type CoreConfig, makeCore } from '../core/config.ts';
+import { controlHandler, type Verbs } from '../core/control.ts';
+import type { Credential, KeyRequest, Principal } from '../core/credentials.ts';
+import type { Faults } from '../core/faults.ts';
+import { type HttpHandler, type HttpServer, listen } from '../core/http.ts';
+import { Quotas } from '../core/quotas.ts';
+import { type RateTable, Throttle } from '../core/rates.ts';
+import type { EffectiveRoute, RouteSink } from '../core/routes.ts';
+import { TokenMemory } from '../core/token-memory.ts';
+import type { Surroundings } from './action.ts';
+import { ec2Service } from './ec2.ts';
+import { Metadata } from './metadata.ts';
+import { quotasService, stsService } from './side-services.ts';
+import { readSignature } from './sigv4.ts';
+import {
+  type Gateway,
+  type GatewayKind,
+  type Instance,
+  type Interface,
+  type Subnet,
+  type Table,
+  type Vpc,
+  World,
+} from './world.ts';
+
+/** The real cloud's, by default: per account, region and API. */
+export const awsRates: RateTable = {
+  '*': { burst: 50, perSecond: 5 },
+  'Describe*': { burst: 100, perSecond: 20 },
+};
+
+export const awsQuotas = { 'routes-per-table': 500 };
+
+export interface AwsSimConfig extends CoreConfig {
+  /** `eu-central-1` by default; the partition follows from it. */
+  readonly region?: string;
+  readonly account?: string;
+  /** Entries on a page of a listing whose caller names no number; 1,000 by default. A small one finds out who ignores NextToken. */
+  readonly pageSize?: number;
+  /** How long an instance's role credentials last; 6 hours by default. */
+  readonly roleTtlMs?: number;
+  /** How far a request's date may be off; 5 minutes by default. */
+  readonly skewMs?: number;
+}
+
+export interface InstanceRequest {
+  /** The Name tag. */
+  readonly name: string;
+  readonly subnet: string;
+  /** Primary address; any free one of the subnet's by default. */
+  readonly address?: string;
+  readonly address6?: string;
+  /** More interfaces. */
+  readonly more?: readonly { readonly subnet: string; readonly address?: string }[];
+  /** What its role may do: everything by default; `false`: it has none. */
+  readonly role?: Partial<Principal> | false;
+}
+
+export class AwsSim {
+  readonly world: World;
+  readonly quotas: Quotas;
+  readonly throttle: Throttle;
+  readonly metadata: Metadata;
+  readonly #core: Core;
+  readonly #servers: HttpServer[] = [];
+  #lagMs: number;
+  #urls = { endpoint: '', metadata: '', control: '' };
+
+  constructor(config: AwsSimConfig) {
+    this.#core = makeCore(config, { lasting: 'AKIA', temporary: 'ASIA' });
+    const { clock, ids } = this.#core;
+    this.#lagMs = config.lagMs ?? 0;
+    this.quotas = new Quotas({ ...awsQuotas, ...config.quotas });
+    this.throttle = new Throttle(config.rates ?? awsRates, clock);
+    const { region = 'eu-central-1', account = '123456789012' } = config;
+    this.world = new World(region, account, clock, ids, () => this.#lagMs);
+    this.metadata = new Metadata(this.#core, this.world, config.roleTtlMs ?? 6 * 3600_000);
+  }
+
+  /** Starts the listeners. */
+  async start(config: AwsSimConfig): Promise<void> {
+    const [api, metadata, control] = [this.#api(config), this.metadataHandler(), controlHandler(this.#controlled())];
+    const open = async (handler: HttpHandler, at: CoreConfig['api']) => {
+      const server = await listen(handler, at);
+      this.#servers.push(server);
+      return server.url;
+    };
+    this.#urls = {
+      endpoint: await open(api, config.api),
+      metadata: await open(metadata, config.metadata),
+      control: await open(control, config.control),
+    };
+  }
+
+  /** EC2, STS and Service Quotas: one URL for all, as `AWS_ENDPOINT_URL` has it. */
+  get endpoint(): string {
+    return this.#urls.endpoint;
+  }
+
+  /** The metadata service's URL for callers who are told apart by their source address. */
+  get metadataEndpoint(): string {
+    return this.#urls.metadata;
+  }
+
+  /** Where `SimControl` goes. */
+  get control(): string {
+    return this.#urls.control;
+  }
+
+  get region(): string {
+    return this.world.region;
+  }
+
+  get clock(): Clock {
+    return this.#core.clock;
+  }
+
+  get faults(): Faults {
+    return this.#core.faults;
+  }
+
+  /** Milliseconds until a write shows in reads. */
+  get lagMs(): number {
+    return this.#lagMs;
+  }
+
+  set lagMs(ms: number) {
+    this.#lagMs = ms;
+  }
+
+  vpc(request: { name?: string; cidr?: string; more?: readonly string[]; cidr6?: string } = {}): Vpc {
+    const { name = '', cidr = '10.0.0.0/16', more = [], cidr6 } = request;
+    return this.world.addVpc(name, [cidr, ...more], cidr6 === undefined ? [] : [cidr6]);
+  }
+
+  /** With `table` the subnet is associated to it; without, the VPC's main table decides. */
+  subnet(request: { vpc: string; cidr: string; cidr6?: string; name?: string; zone?: string; table?: string }): Subnet {
+    const { vpc, cidr, cidr6, name = '', zone = `${this.region}a`, table } = request;
+    const subnet = this.world.addSubnet({ vpc, cidr, cidr6, name, zone });
+    if (table !== undefined) this.world.associate(table, subnet.id);
+    return subnet;
+  }
+
+  routeTable(request: { vpc: string; name?: string; main?: boolean; subnets?: readonly string[] }): Table {
+    const table = this.world.addTable(request.vpc, request.name ?? '');
+    if (request.main) this.world.makeMain(table.id);
+    for (const subnet of request.subnets ?? []) this.world.associate(table.id, subnet);
+    return table;
+  }
+
+  /** The table that decides for a subnet. */
+  tableOf(subnet: string): Table {
+    return this.world.tableOf(subnet);
+  }
+
+  /** The table is gone, whatever used it; its subnets fall back to the main one. */
+  deleteTable(id: string): void {
+    this.world.tables.delete(id);
+    this.#changed();
+  }
+
+  /** A running instance. The first one is whom the metadata service takes unknown callers for. */
+  instance(request: InstanceRequest): Instance & { readonly interfaces: readonly Interface[] } {
+    const { name, role = {}, more = [] } = request;
+    const principal = role === false ? undefined : { name: role.name ?? 'drayage', actions: role.actions ?? ['*'] };
+    const instance = this.world.addInstance(name, principal);
+    for (const each of [request, ...more]) {
+      const six = each === request ? request.address6 : undefined;
+      const address = each.address ?? this.world.freeAddress(each.subnet);
+      this.world.addInterface(each.subnet, [address], six === undefined ? [] : [six], instance.id);
+    }
+    this.metadata.fallback ??= instance.id;
+    this.#changed();
+    return Object.assign(instance, { interfaces: this.world.interfacesOf(instance.id) });
+  }
+
+  /** An interface of its own, attached to nothing or to an instance. */
+  networkInterface(request: { subnet: string; address?: string; instance?: string }): Interface {
+    const address = request.address ?? this.world.freeAddress(request.subnet);
+    return this.world.addInterface(request.subnet, [address], [], request.instance);
+  }
+
+  gateway(kind: GatewayKind, ...vpcs: readonly string[]): Gateway {
+    return this.world.addGateway(kind, vpcs);
+  }
+
+  /** A route that a VPN gateway propagates into the table. */
+  propagate(table: string, prefix: string, gateway: string): void {
+    const target = { kind: 'gateway', id: gateway } as const;
+    this.world.table(table).routes.set(`propagated ${prefix}`, { prefix, target, origin: 'EnableVgwRoutePropagation' });
+    this.#changed();
+  }
+
+  /** Its interfaces go; DescribeInstances still knows it, as `terminated`, until `forget`. */
+  terminate(id: string): void {
+    this.world.instance(id).state = 'terminated';
+    for (const each of this.world.interfacesOf(id)) this.world.interfaces.delete(each.id);
+    this.#changed();
+  }
+
+  /** What happens about an hour after the end of an instance: its id does not exist any more. */
+  forget(id: string): void {
+    this.terminate(id);
+    this.world.instances.delete(id);
+  }
+
+  stop(id: string): void {
+    this.world.instance(id).state = 'stopped';
+    this.#changed();
+  }
+
+  /** Starts it again. */
+  resume(id: string): void {
+    this.world.instance(id).state = 'running';
+    this.#changed();
+  }
+
+  /** Turns the source/dest check of an interface on or off, as somebody at the console would. */
+  setSourceDestCheck(networkInterface: string, on: boolean): void {
+    this.world.sourceDestCheck.set(networkInterface, { on });
+    this.#changed();
+  }
+
+  /** The truth, not what readers see yet. */
+  sourceDestCheck(networkInterface: string): boolean {
+    return this.world.sourceDestCheck.get(networkInterface)?.on ?? true;
+  }
+
+  /** The truth: prefix → target id, of one table's static and propagated routes. */
+  routes(table: string): Record<string, string> {
+    const entries = this.world.table(table).routes.entries();
+    return Object.fromEntries(entries.map(([, { prefix, target }]) => [prefix, target.id]));
+  }
+
+  /** What routers should carry: every table's routes but the local ones. */
+  effectiveRoutes(): readonly EffectiveRoute[] {
+    return this.#core.routes.current.routes;
+  }
+
+  /** Gives the sink the routes now and with each change; API calls are answered after it has applied them. */
+  attach(sink: RouteSink): Promise<void> {
+    return this.#core.routes.attach(sink);
+  }
+
+  key(request: KeyRequest = {}): Credential {
+    return this.#core.credentials.key(request);
+  }
+
+  /** The credential's time is over. */
+  expire(accessKeyId: string): void {
+    this.#core.credentials.expire(accessKeyId);
+  }
+
+  calls(filter: CallFilter = {}): Call[] {
+    return this.#core.calls.list(filter);
+  }
+
+  count(filter: CallFilter = {}): number {
+    return this.#core.calls.count(filter);
+  }
+
+  clearCalls(): void {
+    this.#core.calls.clear();
+  }
+
+  /** A metadata service of its own for one instance, whatever the caller's address: for many hosts in one process. */
+  async metadataOf(instance: string): Promise<string> {
+    const server = await listen(this.metadataHandler(this.world.instance(instance).id));
+    this.#servers.push(server);
+    return server.url;
+  }
+
+  /** What the official SDKs and the CLI need in their environment. Without a key: the metadata service's role. */
+  environment(key?: Credential): Record<string, string> {
+    const { id, secret, token } = key ?? {};
+    return {
+      AWS_REGION: this.region,
+      AWS_DEFAULT_REGION: this.region,
+      AWS_ENDPOINT_URL: this.endpoint,
+      AWS_EC2_METADATA_SERVICE_ENDPOINT: this.metadataEndpoint,
+      ...(id && { AWS_ACCESS_KEY_ID: id }),
+      ...(secret && { AWS_SECRET_ACCESS_KEY: secret }),
+      ...(token && { AWS_SESSION_TOKEN: token }),
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#servers.splice(0).map((server) => server.close()));
+  }
+
+  metadataHandler(instance?: string): HttpHandler {
+    return apiHandler(this.#core, this.metadata.service(instance));
+  }
+
+  /** Sends a request to the service that it was signed for. */
+  #api(config: AwsSimConfig): HttpHandler {
+    const { skewMs = 5 * 60_000, pageSize = 1000 } = config;
+    const { world, quotas } = this;
+    const around: Surroundings = { world, quotas, tokens: new TokenMemory(this.clock), pageSize };
+    const handler = <R>(service: Service<R>) => apiHandler(this.#core, service);
+    const ec2 = handler(ec2Service(this.#core, around, this.throttle, skewMs, () => this.#changed()));
+    const others: Readonly<Record<string, HttpHandler>> = {
+      sts: handler(stsService(this.#core, world, skewMs)),
+      servicequotas: handler(quotasService(this.#core, world, quotas, awsQuotas, skewMs)),
+    };
+    return (request) => (others[readSignature(request)?.service ?? ''] ?? ec2)(request);
+  }
+
+  #changed(): void {
+    const { world } = this;
+    const routes: EffectiveRoute[] = [];
+    for (const table of world.tables.values()) {
+      for (const [key, { prefix, target }] of table.routes.entries()) {
+        // A static route stands before a propagated one of the same prefix.
+        if (key !== prefix && table.routes.get(prefix) !== undefined) continue;
+        const state = world.stateOf(target);
+        const each = target.kind === 'interface' ? world.interfaces.get(target.id) : undefined;
+        const via = (prefix.includes(':') ? each?.addresses6 : each?.addresses)?.[0];
+        // An interface that checks source and destination takes no packets for others.
+        const carries = state === 'active' && via !== undefined && !this.sourceDestCheck(target.id);
+        routes.push({ table: table.id, prefix, target: target.id, state, ...(carries && { via }) });
+      }
+    }
+    this.#core.routes.publish(routes);
+  }
+
+  #controlled() {
+    const verbs = {
+      vpc: (argument: Parameters<AwsSim['vpc']>[0]) => this.vpc(argument),
+      subnet: (argument: Parameters<AwsSim['subnet']>[0]) => this.subnet(argument),
+      routeTable: (argument: Parameters<AwsSim['routeTable']>[0]) => plain(this.routeTable(argument)),
+      instance: (argument: InstanceRequest) => this.instance(argument),
+      networkInterface: (argument: Parameters<AwsSim['networkInterface']>[0]) => this.networkInterface(argument),
+      gateway: ({ kind, vpcs = [] }: { kind: GatewayKind; vpcs?: readonly string[] }) => this.gateway(kind, ...vpcs),
+      propagate: (a: { table: string; prefix: string; gateway: string }) =>
+        this.propagate(a.table, a.prefix, a.gateway),
+      deleteTable: ({ id }: { id: string }) => this.deleteTable(id),
+      terminate: ({ id }: { id: string }) => this.terminate(id),
+      forget: ({ id }: { id: string }) => this.forget(id),
+      stop: ({ id }: { id: string }) => this.stop(id),
+      resume: ({ id }: { id: string }) => this.resume(id),
+      sourceDestCheck: (a: { id: string; on: boolean }) => this.setSourceDestCheck(a.id, a.on),
+      metadataFrom: (a: { source: string; instance: string }) => this.metadata.from(a.source, a.instance),
+      expire: ({ id }: { id: string }) => this.expire(id),
+      quota: (a: { name: string; limit: number }) => this.quotas.set(a.name, a.limit),
+      rates: (table: RateTable) => this.throttle.configure(table),
+      lag: ({ ms }: { ms: number }) => {
+        this.#lagMs = ms;
+      },
+    } satisfies Verbs;
+    return { core: this.#core, verbs, info: () => this.info(), state: () => this.state() };
+  }
+
+  info() {
+    const { endpoint, metadataEndpoint, control, region } = this;
+    return { cloud: 'aws', endpoint, metadataEndpoint, control, region, environment: this.environment() };
+  }
+
+  /** Everything that exists, as plain data without secrets. */
+  state() {
+    const { vpcs, subnets, tables, instances, interfaces, gateways } = this.world;
+    return {
+      vpcs: [...vpcs.values()],
+      subnets: [...subnets.values()],
+      tables: [...tables.values()].map((table) => ({ ...plain(table), routes: this.routes(table.id) })),
+      instances: [...instances.values()],
+      interfaces: [...interfaces.values()].map((each) => ({ ...each, sourceDestCheck: this.sourceDestCheck(each.id) })),
+      gateways: [...gateways.values()],
+      quotas: this.quotas.all(),
+      lagMs: this.#lagMs,
+    };
+  }
+}
+
+const plain = ({ id, name, vpc, main, subnets }: Table) => ({
+  id,
+  name,
+  vpc,
+  main: main !== undefined,
+  subnets: [...subnets.values()],
+});
+
+/** Starts a simulator on free ports of 127.0.0.1, or where the configuration says. `close` it. */
+export async function startAwsSim(config: AwsSimConfig = {}): Promise<AwsSim> {
+  const sim = new AwsSim(config);
+  await sim.start(config);
+  return sim;
+}
