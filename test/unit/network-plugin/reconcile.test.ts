@@ -12,7 +12,10 @@ const withReconciler = (dryRun = false) => {
   const all = bench();
   const reconciler = new Reconciler({
     ...all,
-    routes: Object.assign(all.routes, { reconcile: async (): Promise<Drift[]> => [], settle: async (): Promise<Drift[]> => [] }),
+    routes: Object.assign(all.routes, {
+      reconcile: async (): Promise<Drift[]> => [],
+      settle: async (): Promise<Drift[]> => [],
+    }),
     ports: { restore: async () => [] },
     log: silentLogger,
     dryRun,
@@ -181,4 +184,28 @@ t.test('one part in trouble does not keep the others from being repaired', async
 t.test('two passes at once are one', async (t) => {
   const all = withReconciler();
   t.equal(all.reconciler.run(true, context()), all.reconciler.run(true, context()));
+});
+
+t.test('a pass that is under way is not taken for the answer: it may have missed what the caller knows', async (t) => {
+  const all = withReconciler();
+  const gate = Promise.withResolvers<Drift[]>();
+  const results: Promise<Drift[]>[] = [gate.promise, Promise.resolve([{ what: 'it is lost', repaired: false }])];
+  Object.assign(all.routes, { reconcile: () => results.shift() });
+  const first = all.reconciler.run(true, context());
+  await new Promise(setImmediate);
+  const [second, third] = [all.reconciler.run(true, context()), all.reconciler.run(true, context())];
+  gate.resolve([{ what: 'no answer', repaired: false }]);
+  t.same(whats(await first), ['no answer']);
+  t.same(whats(await second), ['it is lost']);
+  t.equal(second, third, 'those who wait share the next one');
+});
+
+t.test('a pass over the kernel alone judges no records, and says what it did', async (t) => {
+  const all = withReconciler();
+  await populate(all);
+  all.path.attached.clear();
+  all.clock.now += 3_600_000;
+  Object.assign(all.path, { check: async () => [{ what: 'a route was missing', repaired: true }] });
+  for (let pass = 0; pass < 3; pass += 1) t.same(whats(await all.reconciler.touchUp()), ['a route was missing']);
+  t.equal(all.store.all('endpoints').size, 1);
 });
