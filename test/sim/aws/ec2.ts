@@ -24,9 +24,9 @@ export const decodeQuery = (request: HttpRequest): { action: string; parameters:
   return { action, parameters };
 };
 
-export const xmlReply = (status: number, body: string): HttpReply => ({
+export const xmlReply = (status: number, requestId: string, body: string): HttpReply => ({
   status,
-  headers: { 'Content-Type': 'text/xml;charset=UTF-8', Server: 'AmazonEC2' },
+  headers: { 'Content-Type': 'text/xml;charset=UTF-8', Server: 'AmazonEC2', 'x-amzn-RequestId': requestId },
   body: `<?xml version="1.0" encoding="UTF-8"?>\n${body}`,
 });
 
@@ -104,11 +104,13 @@ export function ec2Service(
     encode: (result, call) =>
       xmlReply(
         200,
+        call.requestId,
         `<${call.action}Response xmlns="http://ec2.amazonaws.com/doc/${VERSION}/">${toXml({ requestId: call.requestId, ...result })}</${call.action}Response>`,
       ),
     encodeError: ({ code, message, status }, call) =>
       xmlReply(
         status,
+        call.requestId,
         `<Response><Errors><Error><Code>${escapeXml(code)}</Code><Message>${escapeXml(message)}</Message></Error></Errors><RequestID>${call.requestId}</RequestID></Response>`,
       ),
   };

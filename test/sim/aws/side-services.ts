@@ -34,12 +34,13 @@ export function stsService(core: Core, world: World, skewMs: number): Service<{ 
     encode: (result, { action, requestId }) => {
       const inner = `<${action}Result>${toXml(result)}</${action}Result>`;
       const metadata = `<ResponseMetadata><RequestId>${requestId}</RequestId></ResponseMetadata>`;
-      return xmlReply(200, `<${action}Response xmlns="${STS}">${inner}${metadata}</${action}Response>`);
+      return xmlReply(200, requestId, `<${action}Response xmlns="${STS}">${inner}${metadata}</${action}Response>`);
     },
     encodeError: ({ code, message, status }, { requestId }) => {
       const error = `<Error><Type>Sender</Type><Code>${code}</Code><Message>${escapeXml(message)}</Message></Error>`;
       return xmlReply(
         status,
+        requestId,
         `<ErrorResponse xmlns="${STS}">${error}<RequestId>${requestId}</RequestId></ErrorResponse>`,
       );
     },
@@ -62,9 +63,9 @@ export function quotasService(
   skewMs: number,
 ): Service<unknown> {
   const scope = { service: 'servicequotas', region: world.region, skewMs };
-  const body = (status: number, value: unknown) => ({
+  const body = (status: number, { requestId }: ApiCall, value: unknown) => ({
     status,
-    headers: { 'Content-Type': 'application/x-amz-json-1.1' },
+    headers: { 'Content-Type': 'application/x-amz-json-1.1', 'x-amzn-RequestId': requestId },
     body: JSON.stringify(value),
   });
   const quota = (call: ApiCall): unknown => {
@@ -109,7 +110,7 @@ export function quotasService(
       named,
     },
     perform: quota,
-    encode: (result) => body(200, result),
-    encodeError: ({ code, message, status }) => body(status, { __type: code, Message: message, message }),
+    encode: (result, call) => body(200, call, result),
+    encodeError: ({ code, message, status }, call) => body(status, call, { __type: code, Message: message, message }),
   };
 }

@@ -3,7 +3,7 @@ import { apiHandler, type Core, type Service } from '../core/api.ts';
 import type { Call, CallFilter } from '../core/call-log.ts';
 import type { Clock } from '../core/clock.ts';
 import { type CoreConfig, makeCore } from '../core/config.ts';
-import { controlHandler, type Verbs } from '../core/control.ts';
+import { controlHandler } from '../core/control.ts';
 import type { Credential, KeyRequest, Principal } from '../core/credentials.ts';
 import type { Faults } from '../core/faults.ts';
 import { type HttpHandler, type HttpServer, listen } from '../core/http.ts';
@@ -13,9 +13,11 @@ import type { EffectiveRoute, RouteSink } from '../core/routes.ts';
 import { TokenMemory } from '../core/token-memory.ts';
 import type { Surroundings } from './action.ts';
 import { ec2Service } from './ec2.ts';
+import { effectiveRoutes } from './effective-routes.ts';
 import { Metadata } from './metadata.ts';
 import { quotasService, stsService } from './side-services.ts';
 import { readSignature } from './sigv4.ts';
+import { awsState, awsVerbs } from './verbs.ts';
 import {
   type Gateway,
   type GatewayKind,
@@ -83,7 +85,16 @@ export class AwsSim {
 
   /** Starts the listeners. */
   async start(config: AwsSimConfig): Promise<void> {
-    const [api, metadata, control] = [this.#api(config), this.metadataHandler(), controlHandler(this.#controlled())];
+    const [api, metadata, control] = [
+      this.#api(config),
+      this.metadataHandler(),
+      controlHandler({
+        core: this.#core,
+        verbs: awsVerbs(this),
+        info: () => this.info(),
+        state: () => awsState(this),
+      }),
+    ];
     const open = async (handler: HttpHandler, at: CoreConfig['api']) => {
       const server = await listen(handler, at);
       this.#servers.push(server);
@@ -311,78 +322,15 @@ export class AwsSim {
   }
 
   #changed(): void {
-    const { world } = this;
-    const routes: EffectiveRoute[] = [];
-    for (const table of world.tables.values()) {
-      for (const [key, { prefix, target }] of table.routes.entries()) {
-        // A static route stands before a propagated one of the same prefix.
-        if (key !== prefix && table.routes.get(prefix) !== undefined) continue;
-        const state = world.stateOf(target);
-        const each = target.kind === 'interface' ? world.interfaces.get(target.id) : undefined;
-        const via = (prefix.includes(':') ? each?.addresses6 : each?.addresses)?.[0];
-        // An interface that checks source and destination takes no packets for others.
-        const carries = state === 'active' && via !== undefined && !this.sourceDestCheck(target.id);
-        routes.push({ table: table.id, prefix, target: target.id, state, ...(carries && { via }) });
-      }
-    }
-    this.#core.routes.publish(routes);
+    this.#core.routes.publish(effectiveRoutes(this.world));
   }
 
-  #controlled() {
-    const verbs = {
-      vpc: (argument: Parameters<AwsSim['vpc']>[0]) => this.vpc(argument),
-      subnet: (argument: Parameters<AwsSim['subnet']>[0]) => this.subnet(argument),
-      routeTable: (argument: Parameters<AwsSim['routeTable']>[0]) => plain(this.routeTable(argument)),
-      instance: (argument: InstanceRequest) => this.instance(argument),
-      networkInterface: (argument: Parameters<AwsSim['networkInterface']>[0]) => this.networkInterface(argument),
-      gateway: ({ kind, vpcs = [] }: { kind: GatewayKind; vpcs?: readonly string[] }) => this.gateway(kind, ...vpcs),
-      propagate: (a: { table: string; prefix: string; gateway: string }) =>
-        this.propagate(a.table, a.prefix, a.gateway),
-      deleteTable: ({ id }: { id: string }) => this.deleteTable(id),
-      terminate: ({ id }: { id: string }) => this.terminate(id),
-      forget: ({ id }: { id: string }) => this.forget(id),
-      stop: ({ id }: { id: string }) => this.stop(id),
-      resume: ({ id }: { id: string }) => this.resume(id),
-      sourceDestCheck: (a: { id: string; on: boolean }) => this.setSourceDestCheck(a.id, a.on),
-      metadataFrom: (a: { source: string; instance: string }) => this.metadata.from(a.source, a.instance),
-      expire: ({ id }: { id: string }) => this.expire(id),
-      quota: (a: { name: string; limit: number }) => this.quotas.set(a.name, a.limit),
-      rates: (table: RateTable) => this.throttle.configure(table),
-      lag: ({ ms }: { ms: number }) => {
-        this.#lagMs = ms;
-      },
-    } satisfies Verbs;
-    return { core: this.#core, verbs, info: () => this.info(), state: () => this.state() };
-  }
-
+  /** Where everything is. */
   info() {
     const { endpoint, metadataEndpoint, control, region } = this;
     return { cloud: 'aws', endpoint, metadataEndpoint, control, region, environment: this.environment() };
   }
-
-  /** Everything that exists, as plain data without secrets. */
-  state() {
-    const { vpcs, subnets, tables, instances, interfaces, gateways } = this.world;
-    return {
-      vpcs: [...vpcs.values()],
-      subnets: [...subnets.values()],
-      tables: [...tables.values()].map((table) => ({ ...plain(table), routes: this.routes(table.id) })),
-      instances: [...instances.values()],
-      interfaces: [...interfaces.values()].map((each) => ({ ...each, sourceDestCheck: this.sourceDestCheck(each.id) })),
-      gateways: [...gateways.values()],
-      quotas: this.quotas.all(),
-      lagMs: this.#lagMs,
-    };
-  }
 }
-
-const plain = ({ id, name, vpc, main, subnets }: Table) => ({
-  id,
-  name,
-  vpc,
-  main: main !== undefined,
-  subnets: [...subnets.values()],
-});
 
 /** Starts a simulator on free ports of 127.0.0.1, or where the configuration says. `close` it. */
 export async function startAwsSim(config: AwsSimConfig = {}): Promise<AwsSim> {

@@ -1,0 +1,58 @@
+/** What the control interface can do to a simulated AWS: one JSON argument each. */
+import type { Verbs } from '../core/control.ts';
+import type { RateTable } from '../core/rates.ts';
+import type { AwsSim, InstanceRequest } from './sim.ts';
+import type { GatewayKind, Table } from './world.ts';
+
+interface Named {
+  readonly id: string;
+}
+
+const plain = ({ id, name, vpc, main, subnets }: Table) => ({
+  id,
+  name,
+  vpc,
+  main: main !== undefined,
+  subnets: [...subnets.values()],
+});
+
+export const awsVerbs = (sim: AwsSim) =>
+  ({
+    vpc: (argument: Parameters<AwsSim['vpc']>[0]) => sim.vpc(argument),
+    subnet: (argument: Parameters<AwsSim['subnet']>[0]) => sim.subnet(argument),
+    routeTable: (argument: Parameters<AwsSim['routeTable']>[0]) => plain(sim.routeTable(argument)),
+    tableOf: ({ subnet }: { subnet: string }) => plain(sim.tableOf(subnet)),
+    instance: (argument: InstanceRequest) => sim.instance(argument),
+    networkInterface: (argument: Parameters<AwsSim['networkInterface']>[0]) => sim.networkInterface(argument),
+    gateway: ({ kind, vpcs = [] }: { kind: GatewayKind; vpcs?: readonly string[] }) => sim.gateway(kind, ...vpcs),
+    propagate: (a: { table: string; prefix: string; gateway: string }) => sim.propagate(a.table, a.prefix, a.gateway),
+    deleteTable: ({ id }: Named) => sim.deleteTable(id),
+    terminate: ({ id }: Named) => sim.terminate(id),
+    forget: ({ id }: Named) => sim.forget(id),
+    stop: ({ id }: Named) => sim.stop(id),
+    resume: ({ id }: Named) => sim.resume(id),
+    sourceDestCheck: (a: { id: string; on: boolean }) => sim.setSourceDestCheck(a.id, a.on),
+    metadataFrom: (a: { source: string; instance: string }) => sim.metadata.from(a.source, a.instance),
+    metadataOf: ({ id }: Named) => sim.metadataOf(id),
+    expire: ({ id }: Named) => sim.expire(id),
+    quota: (a: { name: string; limit: number }) => sim.quotas.set(a.name, a.limit),
+    rates: (table: RateTable) => sim.throttle.configure(table),
+    lag: ({ ms }: { ms: number }) => {
+      sim.lagMs = ms;
+    },
+  }) satisfies Verbs;
+
+/** Everything that exists, as plain data without secrets. */
+export const awsState = (sim: AwsSim) => {
+  const { vpcs, subnets, tables, instances, interfaces, gateways } = sim.world;
+  return {
+    vpcs: [...vpcs.values()],
+    subnets: [...subnets.values()],
+    tables: [...tables.values()].map((table) => ({ ...plain(table), routes: sim.routes(table.id) })),
+    instances: [...instances.values()],
+    interfaces: [...interfaces.values()].map((each) => ({ ...each, sourceDestCheck: sim.sourceDestCheck(each.id) })),
+    gateways: [...gateways.values()],
+    quotas: sim.quotas.all(),
+    lagMs: sim.lagMs,
+  };
+};
