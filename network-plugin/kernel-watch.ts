@@ -28,10 +28,9 @@ export interface KernelWatchDeps {
 
 /** Events come in crowds: one pass for all of a moment. */
 const SOON_MS = 100;
-/** Whoever keeps changing what is ours gets an answer less and less often, until it was quiet for a minute. */
-const FIRST_GAP_MS = 500;
-const WIDEST_GAP_MS = 30_000;
-const QUIET_MS = 60_000;
+/** So many passes may follow each other; whoever goes on changing what is ours is answered less often. */
+const PASSES = 8;
+const NEXT_PASS_MS = 5_000;
 
 /**
  * Hears what happens in the kernel, and has it looked over soon when something of ours was touched. What we do there
@@ -42,8 +41,9 @@ export class KernelWatch {
   readonly #monitors: Multicast[] = [];
   #timer: NodeJS.Timeout | undefined;
   #uplink = '';
-  #last = Number.NEGATIVE_INFINITY;
-  #gap = 0;
+  /** Passes that are allowed, as of `#counted`. */
+  #passes = PASSES;
+  #counted = performance.now();
 
   constructor(deps: KernelWatchDeps) {
     this.#deps = deps;
@@ -131,13 +131,12 @@ export class KernelWatch {
   #soon(): void {
     if (this.#timer !== undefined) return;
     const now = performance.now();
-    if (now - this.#last > QUIET_MS) this.#gap = 0;
+    this.#passes = Math.min(PASSES, this.#passes + (now - this.#counted) / NEXT_PASS_MS) - 1;
+    this.#counted = now;
     // Jittered: whatever touched this host may have touched all others too.
-    const wait = Math.max(SOON_MS * (0.5 + Math.random()), this.#last + this.#gap - now);
+    const wait = Math.max(0, -this.#passes) * NEXT_PASS_MS + SOON_MS * (0.5 + Math.random());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#last = performance.now();
-      this.#gap = this.#gap === 0 ? FIRST_GAP_MS : Math.min(WIDEST_GAP_MS, this.#gap * 2);
       this.#deps.touchUp().catch((error: unknown) => {
         this.#deps.log.error('the kernel could not be looked over', { error: asPluginError(error) });
       });
