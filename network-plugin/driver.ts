@@ -6,9 +6,10 @@ import { withRollback } from '../shared/rollback.ts';
 import type { Drift } from './datapath/datapath.ts';
 import { Endpoints } from './endpoints.ts';
 import { FilterGate } from './filter-gate.ts';
-import { type NetworkRequest, pathNetwork, planNetwork } from './network.ts';
+import { checkedEndpoints, type NetworkRequest, pathNetwork, planNetwork } from './network.ts';
 import { homePool } from './options.ts';
 import { type DriverDeps, UNDO_MS } from './parts.ts';
+import { lostAddresses, refuseReserved } from './roaming.ts';
 import type { NetworkRecord } from './state.ts';
 
 /**
@@ -22,6 +23,9 @@ export class Driver {
   readonly #locks = new KeyedMutex();
   readonly #gate: FilterGate;
   readonly endpoints: Endpoints;
+  /** Of the routes, what the firewall was last brought to; and the roaming addresses that were another host's then. */
+  #followed = '';
+  #gone: readonly string[] = [];
 
   constructor(deps: DriverDeps) {
     this.#deps = deps;
@@ -87,11 +91,16 @@ export class Driver {
     }
   }
 
-  /** Two networks of this host never share a prefix; where they share a pool, IPAM gave each its own. */
+  /**
+   * Two networks of this host never share a prefix; where they share a pool, IPAM gave each its own. Nor does a prefix
+   * lie where another network has its roaming addresses.
+   */
   #refuseOverlap(record: NetworkRecord): void {
     for (const other of this.#deps.store.all('networks').values()) {
       if (other.id === record.id) continue;
+      for (const prefix of other.prefixes) refuseReserved(prefix, [record]);
       for (const prefix of record.prefixes) {
+        refuseReserved(prefix, [other]);
         const clash = other.prefixes.find((theirs) => overlaps(parseCidr(prefix), parseCidr(theirs)));
         if (clash !== undefined) {
           const owner = `network ${other.id.slice(0, 12)} of this host`;
@@ -154,9 +163,26 @@ export class Driver {
     return id;
   }
 
-  /** The provider's view has changed: other hosts' pools and local prefixes are in the rules. */
-  async refreshFirewall(c: Context): Promise<void> {
-    if (!this.#deps.dryRun) await this.#gate.apply(c);
+  /**
+   * The provider's view has changed: other hosts' pools and local prefixes are in the rules, and a roaming address that
+   * another host has taken is not led to its container here any more.
+   */
+  async followRoutes(c: Context): Promise<void> {
+    const { store, routes, path, dryRun } = this.#deps;
+    if (dryRun) return;
+    const gone = [...lostAddresses(routes)].map(([address, host]) => `${address} is host ${host}'s now`).sort();
+    const view = JSON.stringify([routes.local(), routes.pools(), gone]);
+    if (view === this.#followed) return;
+    await this.#gate.apply(c);
+    if (gone.join() !== this.#gone.join()) {
+      const networks = [...store.all('networks').values()].filter(({ phase }) => phase !== 'deleting').map(pathNetwork);
+      await path.check(networks, checkedEndpoints(store, routes), true, c);
+      for (const what of gone.filter((one) => !this.#gone.includes(one))) {
+        c.log.error('ADDRESS LOST: its container here goes on, and is not reached any more', { what });
+      }
+    }
+    this.#followed = view;
+    this.#gone = gone;
   }
 
   /** Reconcile: compares the firewall with the records, and repairs it. */

@@ -1,13 +1,14 @@
-import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
 import { type Context, newContext } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
 import { withRollback } from '../shared/rollback.ts';
 import { type Attachment, hostLink } from './datapath/datapath.ts';
 import type { FilterGate } from './filter-gate.ts';
+import { roamingAddresses } from './model.ts';
 import { pathEndpoint } from './network.ts';
 import { type DriverDeps, UNDO_MS } from './parts.ts';
 import type { PortRequest } from './ports/port-request.ts';
+import { isHeld, lostAddresses, roamingOf } from './roaming.ts';
 import type { EndpointRecord, NetworkRecord } from './state.ts';
 import { waysOf } from './ways.ts';
 
@@ -35,7 +36,7 @@ export class Endpoints {
     this.#now = deps.now ?? Date.now;
   }
 
-  /** Errors: NETWORK_UNKNOWN, NETWORK_BUSY, PREFIX_OWNED, ADDRESS_OUTSIDE, ADDRESS_IN_USE. */
+  /** Errors: NETWORK_UNKNOWN, NETWORK_BUSY, PREFIX_OWNED, ADDRESS_OUTSIDE, ADDRESS_HELD, ADDRESS_IN_USE. */
   async create(request: EndpointRequest, c: Context): Promise<{ readonly mac: string }> {
     return this.#locks.run(`endpoint ${request.id}`, () => this.#create(request, c), c);
   }
@@ -46,12 +47,9 @@ export class Endpoints {
     if (this.#deps.dryRun) throw new PluginError('DRY_RUN', { what: `connect a container to ${network.id}` });
     const existing = store.get('endpoints', request.id);
     if (existing !== undefined) return { mac: existing.mac };
+    this.#refuseStrangers(request, network);
     for (const address of [request.address, request.address6]) {
-      if (address === undefined) continue;
-      if (!network.prefixes.some((prefix) => contains(parseCidr(prefix), parseAddress(address)))) {
-        throw new PluginError('ADDRESS_OUTSIDE', { address, prefix: network.prefixes.join(' and ') });
-      }
-      await this.#evictHolder(network, address, c);
+      if (address !== undefined) await this.#evictHolder(network, address, c);
     }
     const record: EndpointRecord = {
       id: request.id,
@@ -66,6 +64,18 @@ export class Endpoints {
     };
     await store.update((tx) => tx.put('endpoints', record.id, record));
     return { mac: record.mac };
+  }
+
+  /** What lies outside of this host's prefixes must be held by itself, and not be another host's by now. */
+  #refuseStrangers(request: EndpointRequest, network: NetworkRecord): void {
+    const { store, routes } = this.#deps;
+    for (const address of roamingOf(request, network)) {
+      if (!isHeld(store, network.id, address)) {
+        throw new PluginError('ADDRESS_OUTSIDE', { address, prefix: network.prefixes.join(' and ') });
+      }
+      const owner = lostAddresses(routes).get(address);
+      if (owner !== undefined) throw new PluginError('ADDRESS_HELD', { address, owner });
+    }
   }
 
   #usableNetwork(id: string): NetworkRecord {
@@ -121,7 +131,9 @@ export class Endpoints {
           return [record, found] as const;
         });
         await this.#gate.ensureAccepts(c);
-        const attachment = await path.attach({ ...pathEndpoint(joining, this.#usableNetwork(network)), ways }, c);
+        const known = this.#usableNetwork(network);
+        await this.#gate.admit(roamingAddresses(joining, known), c);
+        const attachment = await path.attach({ ...pathEndpoint(joining, known), ways }, c);
         // A crash may forget it: a link in the sandbox says that the engine had the answer (see `settle`).
         store.soon((tx) => tx.put('endpoints', id, { ...joining, phase: 'joined' }));
         return attachment;
@@ -208,13 +220,13 @@ export class Endpoints {
     await this.#locks.run(
       `endpoint ${id}`,
       async () => {
-        const { store, path } = this.#deps;
+        const { store } = this.#deps;
         const endpoint = store.get('endpoints', id);
         if (endpoint?.network !== network) return;
         await this.#revoke(endpoint, c);
         const leaving: EndpointRecord = { ...endpoint, ports: [], phase: 'leaving', since: this.#now() };
         await store.update((tx) => tx.put('endpoints', id, leaving));
-        await path.detach(id, c);
+        await this.#detach(leaving, c);
         const { sandbox: _left, slot: _freed, told: _untold, ...rest } = leaving;
         await store.update((tx) => tx.put('endpoints', id, { ...rest, phase: 'created' }));
       },
@@ -251,12 +263,21 @@ export class Endpoints {
     await this.#locks.run(`endpoint ${id}`, () => this.#drop(id, c), c);
   }
 
-  async #drop(id: string, c: Context): Promise<void> {
+  /** Takes the link, and with it the host's routes to the endpoint; then what the firewall has of it. */
+  async #detach(endpoint: EndpointRecord, c: Context): Promise<void> {
     const { store, path } = this.#deps;
+    await path.detach(endpoint.id, c);
+    const network = store.get('networks', endpoint.network);
+    // Without its network it was never let in, or went out with it.
+    if (network !== undefined) await this.#gate.dismiss(roamingAddresses(endpoint, network), c);
+  }
+
+  async #drop(id: string, c: Context): Promise<void> {
+    const { store } = this.#deps;
     const endpoint = store.get('endpoints', id);
     if (endpoint === undefined) return;
     await this.#revoke(endpoint, c);
-    await path.detach(id, c);
+    await this.#detach(endpoint, c);
     await store.update((tx) => tx.delete('endpoints', id));
   }
 }

@@ -1,6 +1,7 @@
 import type { Context } from '../shared/context.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
 import type { Drift } from './datapath/datapath.ts';
+import type { RoamingAddress } from './firewall/policy.ts';
 import { firewallModel, publishedPorts } from './model.ts';
 import type { DriverDeps } from './parts.ts';
 import type { EndpointRecord } from './state.ts';
@@ -40,6 +41,15 @@ export class FilterGate {
   /** Cheap when nothing has come into use: an engine that starts after the plugin sets FORWARD to DROP. */
   ensureAccepts(c: Context): Promise<void> {
     return this.#alone(() => this.#deps.filter.ensureAccepts(c), c);
+  }
+
+  /** Lets roaming addresses count as their networks' own. None is fine. */
+  async admit(addresses: readonly RoamingAddress[], c: Context): Promise<void> {
+    if (addresses.length > 0) await this.#alone(() => this.#deps.filter.admit(addresses, c), c);
+  }
+
+  async dismiss(addresses: readonly RoamingAddress[], c: Context): Promise<void> {
+    if (addresses.length > 0) await this.#alone(() => this.#deps.filter.dismiss(addresses, c), c);
   }
 
   publish(endpoint: EndpointRecord, c: Context): Promise<void> {

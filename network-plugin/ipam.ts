@@ -1,4 +1,4 @@
-import { type Cidr, contains, overlaps, parseAddress, parseCidr } from '../shared/cidr.ts';
+import { type Address, type Cidr, contains, hostCidr, overlaps, parseAddress, parseCidr } from '../shared/cidr.ts';
 import type { Context } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
@@ -6,11 +6,12 @@ import type { StateStore } from '../shared/state/store.ts';
 import { addressKey, following, freeAddress, REST_MS, usable } from './free-address.ts';
 import { homePool, type Settings } from './options.ts';
 import { ADDRESS_SPACE, type PoolPlan, type PoolRequest, parsePoolId, planPool, poolId } from './pool-plan.ts';
+import { type AddressClaims, holderOf, Roaming, refuseReserved } from './roaming.ts';
 import type { FreePrefix } from './route/free-prefix.ts';
-import type { AddressRecord, EndpointRecord, NetworkState, PoolRecord } from './state.ts';
+import type { AddressRecord, NetworkState, PoolRecord } from './state.ts';
 
 /** The part of the route engine that claiming needs. */
-export interface Claims {
+export interface Claims extends AddressClaims {
   claim(prefix: string, pool: string, c: Context): Promise<void>;
   claimFree(wanted: FreePrefix, c: Context): Promise<string>;
   release(prefix: string, c: Context): Promise<void>;
@@ -31,7 +32,7 @@ const MOST_UNUSED = 64;
 /**
  * Docker's IPAM driver `vpc`. RequestPool claims a prefix for this host at the route provider: the claim is the lock
  * between hosts. Addresses come from that prefix; Docker is told the whole pool, so that it lets `--ip` name any
- * address of it and this driver can say whose it is.
+ * address of it and this driver can say whose it is. An address that is nobody's roams: see Roaming.
  */
 export class Ipam {
   readonly #store: StateStore<NetworkState>;
@@ -39,6 +40,7 @@ export class Ipam {
   readonly #settings: Pick<Settings, 'pool' | 'prefix' | 'pool6' | 'prefix6'>;
   readonly #now: () => number;
   readonly #locks = new KeyedMutex();
+  readonly #roaming: Roaming;
 
   constructor(
     store: StateStore<NetworkState>,
@@ -50,6 +52,7 @@ export class Ipam {
     this.#claims = claims;
     this.#settings = settings;
     this.#now = now;
+    this.#roaming = new Roaming(store, claims, settings, now);
   }
 
   /** Claims a prefix and answers the pool's record. Errors: OPTION_*, POOL_INVALID, POOL_EXHAUSTED, PREFIX_*. */
@@ -80,7 +83,7 @@ export class Ipam {
           pool: pool.text,
           length,
           ...(plan.range === undefined ? {} : { within: plan.range.text }),
-          ...this.#formerPrefix(pool),
+          ...this.#formerPrefix(pool, length),
         },
         c,
       ));
@@ -121,17 +124,18 @@ export class Ipam {
   }
 
   /** A claim of the pool that nothing uses any more: what an interrupted call left is the first to be taken again. */
-  #formerPrefix(pool: Cidr): Pick<FreePrefix, 'preferred'> {
+  #formerPrefix(pool: Cidr, length: number): Pick<FreePrefix, 'preferred'> {
     const used = new Set([...this.#store.all('pools').values()].map((record) => record.prefix));
     for (const network of this.#store.all('networks').values()) for (const prefix of network.prefixes) used.add(prefix);
     for (const claim of this.#store.all('claims').values()) {
-      if (claim.pool === pool.text && claim.phase !== 'releasing' && !used.has(claim.prefix))
-        return { preferred: claim.prefix };
+      const fits = claim.pool === pool.text && parseCidr(claim.prefix).length === length;
+      if (fits && claim.phase !== 'releasing' && !used.has(claim.prefix)) return { preferred: claim.prefix };
     }
     return {};
   }
 
   #refuseOverlap(prefix: Cidr): void {
+    refuseReserved(prefix.text, this.#store.all('networks').values());
     for (const other of this.#store.all('pools').values()) {
       if (overlaps(prefix, parseCidr(other.prefix))) {
         throw new PluginError('PREFIX_OVERLAP', {
@@ -164,6 +168,9 @@ export class Ipam {
   async dropPool(id: string, c: Context): Promise<void> {
     const record = this.#store.get('pools', id);
     if (record === undefined) return;
+    for (const { pool, address, roaming } of [...this.#store.all('addresses').values()]) {
+      if (pool === id && roaming === true) await this.#roaming.release(id, address, c);
+    }
     await this.#claims.release(record.prefix, c);
     await this.#store.update((tx) => {
       for (const [key, address] of tx.all('addresses')) if (address.pool === id) tx.delete('addresses', key);
@@ -172,14 +179,19 @@ export class Ipam {
   }
 
   /**
-   * An address with the length of the host's prefix, such as `10.64.3.5/24`: what lies beyond goes by the gateway.
-   * Errors: ADDRESS_IN_USE, ADDRESS_ELSEWHERE, ADDRESS_OUTSIDE, POOL_EXHAUSTED.
+   * An address with the length of the host's prefix, such as `10.64.3.5/24`: what lies beyond goes by the gateway. A
+   * roaming one has the length of itself. Errors: ADDRESS_IN_USE, ADDRESS_ELSEWHERE, ADDRESS_OUTSIDE, ADDRESS_HELD,
+   * POOL_EXHAUSTED, and those of a claim.
    */
   async requestAddress(request: AddressRequest, c: Context): Promise<string> {
     const record = this.#store.get('pools', request.pool) ?? (await this.#rebuild(request.pool, c));
     const prefix = parseCidr(record.prefix);
     const wanted = request.address === undefined ? undefined : parseAddress(request.address);
-    if (wanted !== undefined && !contains(prefix, wanted)) throw this.#foreign(wanted.text, record);
+    if (wanted !== undefined && !contains(prefix, wanted)) {
+      if (!this.#mayRoam(wanted, record, request)) throw this.#foreign(wanted.text, record);
+      await this.#roaming.hold(record, wanted.text, UNCLAIMED_MS, c);
+      return hostCidr(wanted).text;
+    }
     const address = await this.#store.update((tx) => {
       const pool = tx.get('pools', record.id) ?? record;
       const held = tx.all('addresses');
@@ -211,6 +223,14 @@ export class Ipam {
     return this.#saveRecord(parsed.pool.text, parsed.prefix.text, parsed.range?.text);
   }
 
+  /** An address of the pool in nobody's prefix, for a container: what is kept for a network itself stays on its host. */
+  #mayRoam(address: Address, record: PoolRecord, { gateway }: AddressRequest): boolean {
+    // Auxiliary addresses come before the network is made.
+    if (gateway || record.network === undefined || !contains(parseCidr(record.pool), address)) return false;
+    const owner = this.#claims.ownerOf(address.text);
+    return owner === undefined || owner.prefix === hostCidr(address).text;
+  }
+
   #foreign(address: string, record: PoolRecord): PluginError {
     const owner = this.#claims.ownerOf(address);
     if (owner !== undefined && !owner.ours) {
@@ -232,7 +252,7 @@ export class Ipam {
     }
     const existing = held.get(addressKey(pool.id, address));
     if (existing === undefined || existing.phase === 'released') return;
-    const holder = this.#holder(pool, address);
+    const holder = holderOf(this.#store, pool.network, address);
     const young = this.#now() - existing.at < UNCLAIMED_MS;
     // A holder that never came, or went while the plugin was down, does not keep its address for ever.
     if (existing.purpose !== 'endpoint' || holder !== undefined || young) {
@@ -241,17 +261,16 @@ export class Ipam {
     }
   }
 
-  #holder(pool: PoolRecord, address: string): EndpointRecord | undefined {
-    for (const endpoint of this.#store.all('endpoints').values()) {
-      if (endpoint.network === pool.network && (endpoint.address === address || endpoint.address6 === address))
-        return endpoint;
+  /** Errors: DRY_RUN for a roaming address. `seen`: only while its record is that one. */
+  async releaseAddress(id: string, address: string, c: Context, seen?: AddressRecord): Promise<void> {
+    const { text } = parseAddress(address);
+    const key = addressKey(id, text);
+    const known = this.#store.get('addresses', key);
+    if (known === undefined) return;
+    if (known.roaming === true) {
+      await this.#roaming.release(id, text, c, seen);
+      return;
     }
-    return undefined;
-  }
-
-  async releaseAddress(id: string, address: string, _c: Context): Promise<void> {
-    const key = addressKey(id, parseAddress(address).text);
-    if (this.#store.get('addresses', key) === undefined) return;
     await this.#store.update((tx) => {
       const existing = tx.get('addresses', key);
       if (existing === undefined) return;

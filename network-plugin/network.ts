@@ -1,9 +1,10 @@
-import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
+import { type Cidr, contains, parseAddress, parseCidr } from '../shared/cidr.ts';
 import { PluginError } from '../shared/errors.ts';
 import type { StateStore } from '../shared/state/store.ts';
-import type { PathEndpoint, PathNetwork } from './datapath/datapath.ts';
+import type { CheckedEndpoint, PathEndpoint, PathNetwork } from './datapath/datapath.ts';
 import { homePool, parseNetworkOptions, type Settings } from './options.ts';
 import { ADDRESS_SPACE } from './pool-plan.ts';
+import { type LostClaims, lostAddresses, refuseReserved } from './roaming.ts';
 import type { EndpointRecord, NetworkRecord, NetworkState, PoolRecord } from './state.ts';
 
 /** One pool of CreateNetwork, as Docker's IPAM driver or ours handed it out. */
@@ -79,9 +80,26 @@ export function planNetwork(
     ingress: options.ingress,
     allow: options.allow.map((prefix) => prefix.text),
     internal: request.internal,
+    ...(options.roaming.length === 0 ? {} : { roaming: options.roaming.map((range) => range.text) }),
     since: now,
   };
+  refuseStrays(options.roaming, request.pools);
+  for (const prefix of record.prefixes) refuseReserved(prefix, [record]);
   return { record, pools, auxiliary };
+}
+
+/** A roaming address is one of the network's subnet to Docker, so it must lie in a pool that Docker was told. */
+function refuseStrays(ranges: readonly Cidr[], pools: readonly PoolData[]): void {
+  const told = pools.map(({ pool }) => parseCidr(pool));
+  const stray = ranges.find((range) => !told.some((pool) => contains(pool, range)));
+  if (stray === undefined) return;
+  throw new PluginError('OPTION_INVALID', {
+    where: 'network option',
+    option: 'roaming',
+    value: stray.text,
+    reason: `it is not in ${told.map(({ text }) => text).join(' or ')}`,
+    allowed: "parts of the network's pool",
+  });
 }
 
 export const pathNetwork = (network: NetworkRecord): PathNetwork => ({
@@ -101,3 +119,19 @@ export const pathEndpoint = (endpoint: EndpointRecord, network: NetworkRecord): 
   mac: endpoint.mac,
   ...(endpoint.slot === undefined ? {} : { slot: endpoint.slot }),
 });
+
+/**
+ * All endpoints, as the data path's check wants them. An address that another host has by now is left out, so that this
+ * host leads no packets to its former container.
+ */
+export function checkedEndpoints(store: StateStore<NetworkState>, routes: LostClaims): CheckedEndpoint[] {
+  const gone = lostAddresses(routes);
+  return [...store.all('endpoints').values()].flatMap((endpoint) => {
+    const network = store.get('networks', endpoint.network);
+    if (network === undefined) return [];
+    const { address, address6, ...rest } = pathEndpoint(endpoint, network);
+    const attached = endpoint.phase === 'joined';
+    const held = (one: string | undefined): one is string => one !== undefined && !gone.has(one);
+    return [{ ...rest, attached, ...(held(address) && { address }), ...(held(address6) && { address6 }) }];
+  });
+}

@@ -1,7 +1,7 @@
 import type { Context } from '../shared/context.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import type { DataPath, Drift } from './datapath/datapath.ts';
-import type { FirewallModel, PublishedPort } from './firewall/policy.ts';
+import type { FirewallModel, PublishedPort, RoamingAddress } from './firewall/policy.ts';
 import type { Claims, Ipam } from './ipam.ts';
 import type { Settings } from './options.ts';
 import type { PortRequest } from './ports/port-request.ts';
@@ -24,6 +24,9 @@ export interface PacketFilter {
   apply(model: FirewallModel, c: Context): Promise<void>;
   publish(ports: readonly PublishedPort[], c: Context): Promise<void>;
   revoke(ports: readonly PublishedPort[], c: Context): Promise<void>;
+  /** Lets single addresses count as their networks' own, and no more: elements, while every rule stays. */
+  admit(addresses: readonly RoamingAddress[], c: Context): Promise<void>;
+  dismiss(addresses: readonly RoamingAddress[], c: Context): Promise<void>;
   /** Lets containers' packets through tables of iptables that have come into use since the last look. */
   ensureAccepts(c: Context): Promise<void>;
   /** Takes out everything that is ours; writes nothing when there is nothing. */

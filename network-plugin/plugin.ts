@@ -24,6 +24,7 @@ import { ephemeralRange } from './ports/ephemeral-range.ts';
 import { PortPublisher } from './ports/port-publisher.ts';
 import { protocol, takeBack } from './protocol.ts';
 import { Reconciler, type Windows } from './reconcile.ts';
+import { roamingRanges } from './roaming.ts';
 import { RouteEngine } from './route/engine.ts';
 import { LinuxRouteKernel } from './route/linux-kernel.ts';
 import { openProvider } from './route/registry.ts';
@@ -86,7 +87,7 @@ async function assemble(
   const sysctl = new Sysctl();
   const uplink = () => findUplink(rt, settings);
   const provider = await openProvider(settings, { store, kernel, uplink: uplink(), log });
-  const routes = new RouteEngine({ provider, store, kernel, log, dryRun });
+  const routes = new RouteEngine({ provider, store, kernel, log, dryRun, reserved: () => roamingRanges(store) });
   const path = new PtpPath({ rt, remover, sysctl, uplink });
   const ports = new PortPublisher({ log, range: await ephemeralRange() });
   const ipam = new Ipam(store, routes, settings);
@@ -109,8 +110,10 @@ async function assemble(
 
   await routes.start(c);
   const forget = routes.onChange(() => {
-    driver.refreshFirewall(newContext(log, 15_000)).catch((error: unknown) => {
-      log.warn('the firewall could not follow a change of routes; reconcile will', { error: asPluginError(error) });
+    driver.followRoutes(newContext(log, 15_000)).catch((error: unknown) => {
+      log.warn('firewall and data path could not follow a change of routes; reconcile will', {
+        error: asPluginError(error),
+      });
     });
   });
   measures.watch(store, routes);

@@ -1,3 +1,4 @@
+import { hostCidr, parseAddress } from '../shared/cidr.ts';
 import { type Context, newContext } from '../shared/context.ts';
 import { asPluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
@@ -6,11 +7,12 @@ import type { StateStore } from '../shared/state/store.ts';
 import type { DataPath, Drift } from './datapath/datapath.ts';
 import type { Driver } from './driver.ts';
 import type { Ipam } from './ipam.ts';
-import { pathEndpoint, pathNetwork } from './network.ts';
+import { checkedEndpoints, pathNetwork } from './network.ts';
+import type { LostClaims } from './roaming.ts';
 import type { EndpointRecord, NetworkState } from './state.ts';
 
 /** What reconcile needs of the route engine. */
-export interface RouteRepair {
+export interface RouteRepair extends LostClaims {
   reconcile(repair: boolean, c: Context): Promise<readonly Drift[]>;
   /** The same from what is known, without a question to the provider. */
   settle(repair: boolean, c: Context): Promise<readonly Drift[]>;
@@ -100,7 +102,7 @@ export class Reconciler {
       ['endpoints', () => this.#endpoints(repair, atStart, c)],
       ['pools', () => this.#pools(repair, c)],
       ['routes', () => routes.reconcile(repair, c)],
-      ['data path', () => path.check(this.#readyNetworks(), this.#knownEndpoints(), repair, c)],
+      ['data path', () => path.check(this.#readyNetworks(), checkedEndpoints(store, routes), repair, c)],
       ['firewall', () => driver.checkFirewall(repair, c)],
       ['ports', async () => (repair ? ports.restore([...store.all('endpoints').values()], c) : [])],
     ]);
@@ -111,11 +113,11 @@ export class Reconciler {
    * between two calls of its own) and asks the provider nothing.
    */
   touchUp(): Promise<readonly Drift[]> {
-    const { routes, path, driver, log, dryRun } = this.#deps;
+    const { store, routes, path, driver, log, dryRun } = this.#deps;
     const c = newContext(log, PASS_DEADLINE_MS);
     return this.#pass('kernel', false, c, [
       ['routes', () => routes.settle(!dryRun, c)],
-      ['data path', () => path.check(this.#readyNetworks(), this.#knownEndpoints(), !dryRun, c)],
+      ['data path', () => path.check(this.#readyNetworks(), checkedEndpoints(store, routes), !dryRun, c)],
       ['firewall', () => driver.checkFirewall(!dryRun, c)],
     ]);
   }
@@ -160,16 +162,6 @@ export class Reconciler {
 
   #readyNetworks() {
     return [...this.#deps.store.all('networks').values()].filter(({ phase }) => phase !== 'deleting').map(pathNetwork);
-  }
-
-  #knownEndpoints() {
-    const { store } = this.#deps;
-    return [...store.all('endpoints').values()].flatMap((endpoint) => {
-      const network = store.get('networks', endpoint.network);
-      return network === undefined
-        ? []
-        : [{ ...pathEndpoint(endpoint, network), attached: endpoint.phase === 'joined' }];
-    });
   }
 
   async #networks(repair: boolean, atStart: boolean, c: Context): Promise<Drift[]> {
@@ -217,7 +209,7 @@ export class Reconciler {
     const { store, driver, ipam, routes } = this.#deps;
     const drift: Drift[] = [];
     const old = (since: number): boolean => this.#now() - since > this.#windows.orphanMs;
-    const held = [...store.all('addresses').values()].filter(({ phase }) => phase === 'held');
+    const held = [...store.all('addresses').values()].filter(({ phase }) => phase !== 'released');
     const inUse = new Set(held.map((address) => address.pool));
     for (const pool of [...store.all('pools').values()]) {
       const network = pool.network === undefined ? undefined : store.get('networks', pool.network);
@@ -232,6 +224,8 @@ export class Reconciler {
     drift.push(...(await this.#addresses(repair, old, c)));
     const claimed = new Set([...store.all('pools').values()].map((pool) => pool.prefix));
     for (const network of store.all('networks').values()) for (const prefix of network.prefixes) claimed.add(prefix);
+    for (const { address, roaming } of store.all('addresses').values())
+      if (roaming === true) claimed.add(hostCidr(parseAddress(address)).text);
     for (const claim of [...store.all('claims').values()]) {
       if (claimed.has(claim.prefix) || !old(Date.parse(claim.since))) continue;
       if (repair) await routes.release(claim.prefix, c);
@@ -245,11 +239,13 @@ export class Reconciler {
     const { store, ipam } = this.#deps;
     const held = new Set([...store.all('endpoints').values()].flatMap(({ address, address6 }) => [address, address6]));
     const drift: Drift[] = [];
-    for (const { pool, address, phase, purpose, at } of [...store.all('addresses').values()]) {
+    for (const record of [...store.all('addresses').values()]) {
+      const { pool, address, phase, purpose, at, roaming = false } = record;
       const network = store.get('pools', pool)?.network;
-      if (phase !== 'held' || purpose !== 'endpoint' || network === undefined || held.has(address) || !old(at))
-        continue;
-      if (repair) await ipam.releaseAddress(pool, address, c);
+      if (phase === 'released' || purpose !== 'endpoint' || network === undefined || held.has(address)) continue;
+      // As long as a roaming one is held here, no other host can have it.
+      if (!(roaming ? this.#now() - at > this.#windows.retryMs : old(at))) continue;
+      if (repair) await ipam.releaseAddress(pool, address, c, record);
       drift.push({ what: `no container has the address ${address} any more`, repaired: repair });
     }
     return drift;

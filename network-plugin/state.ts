@@ -38,11 +38,16 @@ export interface PoolRecord {
 export interface AddressRecord {
   readonly pool: string;
   readonly address: string;
-  /** `released` addresses rest until `at`, so that peers forget the old holder first. */
-  readonly phase: 'held' | 'released';
+  /**
+   * `released` addresses rest until `at`, so that peers forget the old holder first. `claiming` is an intent of roaming
+   * ones: the provider may have the claim or not.
+   */
+  readonly phase: 'claiming' | 'held' | 'released';
   /** Epoch milliseconds since when it is held, or at which a released one may be given out again. */
   readonly at: number;
   readonly purpose: 'endpoint' | 'gateway' | 'auxiliary';
+  /** In no host's prefix: it has a claim of its own at the route provider, and goes with its container. */
+  readonly roaming?: true;
 }
 
 export type Masquerade = 'auto' | 'on' | 'off';
@@ -63,6 +68,8 @@ export interface NetworkRecord {
   readonly ingress: Ingress;
   readonly allow: readonly string[];
   readonly internal: boolean;
+  /** Parts of the pools that are kept for roaming addresses. */
+  readonly roaming?: readonly string[];
   /** Epoch milliseconds of its making. */
   readonly since: number;
 }

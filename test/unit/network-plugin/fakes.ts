@@ -7,13 +7,13 @@ import type {
 } from '../../../network-plugin/datapath/datapath.ts';
 import { sandboxLink } from '../../../network-plugin/datapath/datapath.ts';
 import { Driver } from '../../../network-plugin/driver.ts';
-import type { FirewallModel, PublishedPort } from '../../../network-plugin/firewall/policy.ts';
+import type { FirewallModel, PublishedPort, RoamingAddress } from '../../../network-plugin/firewall/policy.ts';
 import { Ipam } from '../../../network-plugin/ipam.ts';
 import type { HostPorts, PacketFilter, Routes } from '../../../network-plugin/parts.ts';
 import type { PortRequest } from '../../../network-plugin/ports/port-request.ts';
 import type { FreePrefix } from '../../../network-plugin/route/free-prefix.ts';
 import type { NetworkState, PortRecord } from '../../../network-plugin/state.ts';
-import { contains, overlaps, parseAddress, parseCidr, subnets } from '../../../shared/cidr.ts';
+import { contains, hostCidr, overlaps, parseAddress, parseCidr, subnets } from '../../../shared/cidr.ts';
 import type { Context } from '../../../shared/context.ts';
 import { newContext } from '../../../shared/context.ts';
 import { PluginError } from '../../../shared/errors.ts';
@@ -59,6 +59,18 @@ export class FakeRoutes implements Routes {
       if (contains(parseCidr(prefix), parseAddress(address))) return { host, prefix, ours: false };
     }
     return undefined;
+  }
+
+  /** Roaming addresses of this host. */
+  readonly addresses = new Set<string>();
+  async claimAddress(address: string): Promise<void> {
+    if (this.failing !== undefined) throw this.failing;
+    const owner = this.foreign.get(hostCidr(parseAddress(address)).text);
+    if (owner !== undefined) throw new PluginError('ADDRESS_HELD', { address, owner });
+    this.addresses.add(address);
+  }
+  async releaseAddress(address: string): Promise<void> {
+    this.addresses.delete(address);
   }
 
   lostPrefixes: { prefix: string; owner: string }[] = [];
@@ -121,6 +133,15 @@ export class FakeFilter implements PacketFilter {
   }
   async revoke(ports: readonly PublishedPort[]): Promise<void> {
     for (const port of ports) this.ports.delete(`${port.protocol} ${port.hostIp}:${port.hostPort}`);
+  }
+  /** `address network`, the network by its id. */
+  readonly roaming = new Set<string>();
+  async admit(addresses: readonly RoamingAddress[]): Promise<void> {
+    if (this.failing !== undefined) throw this.failing;
+    for (const { address, network } of addresses) this.roaming.add(`${address} ${network.id}`);
+  }
+  async dismiss(addresses: readonly RoamingAddress[]): Promise<void> {
+    for (const { address, network } of addresses) this.roaming.delete(`${address} ${network.id}`);
   }
   /** How often iptables was looked at. */
   looks = 0;
