@@ -328,7 +328,10 @@ export class RouteEngine {
       async () => {
         const claims = this.#reachable ? await this.#claims.settle(effective, c) : [];
         const routes = provider.installsKernelRoutes ? this.#view.routes : [];
-        return [...claims, ...(await reconcilePeers(kernel, routes, this.#claims.own, effective, c))];
+        // The way to a single address that another host has taken is set: its container here is not reached any more.
+        const gone = new Set(this.lost().map(({ prefix }) => prefix));
+        const own = this.#claims.own.filter((prefix) => !(gone.has(prefix) && isAddress(parseCidr(prefix))));
+        return [...claims, ...(await reconcilePeers(kernel, routes, own, effective, c))];
       },
       c,
     );
