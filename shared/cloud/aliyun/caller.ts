@@ -1,0 +1,127 @@
+import { type Context, remaining, sleep, throwIfDone } from '../../context.ts';
+import { asPluginError } from '../../errors.ts';
+import { pauseMs, type RetryPolicy } from '../../retry.ts';
+import { ClockSkew } from '../clock.ts';
+import { type Rate, RateLimits } from '../token-bucket.ts';
+import type { Credentials } from './credentials.ts';
+import { isTransient, kindOfError, translate } from './errors.ts';
+import type { Sdk } from './sdk.ts';
+
+export type Service = 'vpc' | 'ecs' | 'quotas';
+export type Parameters = Readonly<Record<string, string>>;
+export type Body = Readonly<Record<string, unknown>>;
+
+const VERSIONS: Readonly<Record<Service, string>> = { vpc: '2016-04-28', ecs: '2014-05-26', quotas: '2020-05-10' };
+
+/** Longest wait for one answer, in milliseconds. */
+const ANSWER_MS = 10_000;
+
+/** What this host allows itself; an account's own limits are shared by all of its hosts, and are not published. */
+const READS: Rate = { burst: 20, perSecond: 10 };
+const WRITES: Rate = { burst: 5, perSecond: 2 };
+
+export interface CallerOptions {
+  readonly credentials: Credentials;
+  readonly region: string;
+  /** Instead of the region's public endpoints. */
+  readonly endpoint?: string | undefined;
+  readonly rateOf?: (action: string) => Rate;
+  /** Pauses between attempts at reading. */
+  readonly retry?: RetryPolicy;
+}
+
+/**
+ * Where a service answers. An own endpoint serves all of them, but the vendor's have a name for each: what begins with
+ * `vpc.` or `vpc-vpc.` (from inside of a VPC) gives `ecs.` and `ecs-vpc.`; the Quota Center has one for all regions.
+ */
+export const endpointOf = (service: Service, region: string, own?: string): string => {
+  if (own === undefined) {
+    return service === 'quotas' ? 'https://quotas.aliyuncs.com' : `https://${service}.${region}.aliyuncs.com`;
+  }
+  const url = new URL(own);
+  if (!/^vpc(-vpc)?\..*\baliyuncs\.com$/.test(url.hostname)) return url.origin;
+  if (service === 'quotas') return `${url.protocol}//quotas.aliyuncs.com`;
+  return `${url.protocol}//${url.host.replace(/^vpc/, service)}`;
+};
+
+const isWrite = (action: string): boolean => /^(Create|Delete|Modify)/.test(action);
+
+/** Calls Aliyun's APIs: signed, within the limits that this host sets itself, under the context's deadline. */
+export class AliyunCaller {
+  readonly clock = new ClockSkew();
+  readonly #options: CallerOptions;
+  readonly #limits: RateLimits;
+  #sdk: Promise<Sdk> | undefined;
+  #calls = 0;
+
+  constructor(options: CallerOptions) {
+    this.#options = options;
+    this.#limits = new RateLimits('aliyun', options.rateOf ?? ((action) => (isWrite(action) ? WRITES : READS)));
+  }
+
+  get region(): string {
+    return this.#options.region;
+  }
+
+  /** Attempts that were made. */
+  get calls(): number {
+    return this.#calls;
+  }
+
+  /** Repeats until there is an answer that is final, or the context ends. Errors: PROVIDER_*, DEADLINE. */
+  async read(service: Service, action: string, parameters: Parameters, c: Context): Promise<Body> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.write(service, action, parameters, c);
+      } catch (error) {
+        const pause = pauseMs(attempt, this.#options.retry);
+        if (!isTransient(error) || pause >= remaining(c)) throw this.translate(error);
+        c.log.debug('will ask Aliyun again', { action, attempt, error: asPluginError(this.translate(error)).message });
+        // When the context ends during the pause, what failed says more than that time ran out.
+        await sleep(pause, c).catch(() => Promise.reject(this.translate(error)));
+      }
+    }
+  }
+
+  /** One attempt, but a second one with new credentials. Errors: AliyunRefusal, AliyunSilence, PROVIDER_*, DEADLINE. */
+  async write(service: Service, action: string, parameters: Parameters, c: Context): Promise<Body> {
+    const { credentials, region, endpoint } = this.#options;
+    for (let renewed = false; ; renewed = true) {
+      throwIfDone(c);
+      const key = await credentials.get(c);
+      this.#sdk ??= import('./sdk.ts').then((module) => new module.Sdk());
+      const sdk = await this.#sdk;
+      await this.#limits.take(action, c);
+      const sentAt = Date.now();
+      this.#calls += 1;
+      const request = {
+        ...{ endpoint: endpointOf(service, region, endpoint), service, version: VERSIONS[service], action },
+        parameters: { RegionId: region, ...parameters },
+        timeoutMs: Math.min(ANSWER_MS, remaining(c)),
+      };
+      try {
+        const answer = await orEnded(sdk.send(request, key), c);
+        this.clock.observe(answer.date, sentAt, Date.now());
+        return answer.body;
+      } catch (error) {
+        const kind = kindOfError(error);
+        if (kind === 'throttled') this.#limits.throttled(action);
+        if (kind !== 'expired' || renewed) throw error;
+        credentials.reject(key);
+      }
+    }
+  }
+
+  /** Aliyun's errors in the words of the user. */
+  translate(error: unknown): unknown {
+    return translate(error, { clock: this.clock.text, role: this.#options.credentials.role });
+  }
+}
+
+/** Waits no longer than the context: then its reason is thrown. */
+const orEnded = <T>(work: Promise<T>, c: Context): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const ended = (): void => reject(c.signal.reason);
+    c.signal.addEventListener('abort', ended, { once: true });
+    work.then(resolve, reject).finally(() => c.signal.removeEventListener('abort', ended));
+  });

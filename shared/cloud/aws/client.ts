@@ -1,0 +1,208 @@
+import { type Context, newContext, sleep, throwIfDone } from '../../context.ts';
+import type { PluginError } from '../../errors.ts';
+import type { Logger } from '../../log.ts';
+import { pauseMs, withRetry } from '../../retry.ts';
+import { ClockSkew } from '../clock.ts';
+import { type Rate, RateLimits } from '../token-bucket.ts';
+import type { Credentials } from './credentials.ts';
+import { type Circumstances, classify, Ec2Error, type Ec2ErrorKind, toPluginError } from './errors.ts';
+import type { AccessKey, Action, Calls, Wire } from './model.ts';
+import { PERMISSIONS } from './policy.ts';
+
+export interface Ec2Options {
+  readonly region: string;
+  /** Instead of the region's public endpoint. */
+  readonly endpoint?: string;
+  readonly credentials: Pick<Credentials, 'get' | 'refused' | 'source'>;
+  readonly log: Logger;
+  /** Longest wait for one answer, in milliseconds. */
+  readonly attemptMs?: number;
+  /** For tests: instead of the vendor's client. */
+  readonly open?: () => Promise<Wire>;
+}
+
+/** What a call may throw beside a PluginError: kinds that only the caller can put into words. */
+export type Ec2Refusal = Extract<
+  Ec2ErrorKind,
+  'route-exists' | 'route-missing' | 'table-missing' | 'target-missing' | 'table-full'
+>;
+
+const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set<Ec2Refusal>([
+  'route-exists',
+  'route-missing',
+  'table-missing',
+  'target-missing',
+  'table-full',
+]);
+
+/** Is it this refusal of EC2's? */
+export const isRefusal = (error: unknown, ...kinds: readonly Ec2Refusal[]): error is Ec2Error =>
+  error instanceof Ec2Error && kinds.some((kind) => kind === error.kind);
+
+/**
+ * An account's limits are shared by all its hosts (for each API 50 at once and 5 a second that change something, 100
+ * and 20 that describe): one host takes no more than a part of them.
+ */
+const rateOf = (api: string): Rate => {
+  if (api.startsWith('Describe')) return { burst: 30, perSecond: 10 };
+  return api === 'GetServiceQuota' ? { burst: 2, perSecond: 1 } : { burst: 20, perSecond: 5 };
+};
+
+const ATTEMPT_MS = 6_000;
+const CONNECT_MS = 2_000;
+/** When nobody answers, more tries only keep the user waiting; when EC2 is busy, they help. */
+const TRIES: Readonly<Partial<Record<Ec2ErrorKind, number>>> = { unreachable: 3, unavailable: 6 };
+const PAUSES = { firstMs: 200, longestMs: 5_000 };
+
+/** How often something happened, for a status. */
+export interface Ec2Counts {
+  calls: number;
+  throttled: number;
+  retries: number;
+}
+
+/**
+ * EC2's calls, each under the deadline of its context: keys renewed, rate limited, repeated with jitter when EC2 is
+ * busy. The vendor's client is loaded with the first call.
+ */
+export class Ec2 {
+  readonly region: string;
+  readonly endpoint: string;
+  readonly clock = new ClockSkew();
+  readonly counts: Ec2Counts = { calls: 0, throttled: 0, retries: 0 };
+  readonly #options: Ec2Options;
+  readonly #limits = new RateLimits('aws', rateOf);
+  #wire: Promise<Wire> | undefined;
+
+  constructor(options: Ec2Options) {
+    this.region = options.region;
+    this.endpoint = options.endpoint ?? `ec2.${options.region}`;
+    this.#options = options;
+  }
+
+  /**
+   * Errors: an Ec2Error of the kinds of Ec2Refusal; PROVIDER_AUTH, PROVIDER_PERMISSION, PROVIDER_THROTTLED,
+   * PROVIDER_REFUSED, DEADLINE; PROVIDER_UNREACHABLE, and then whether it was done is not known.
+   */
+  async call<A extends Action>(action: A, input: Calls[A]['input'], c: Context): Promise<Calls[A]['output']> {
+    // A failure that is not worth another try leaves the loop as a value.
+    const outcome = await withRetry<{ readonly done: Calls[A]['output'] } | { readonly failed: unknown }>(
+      c,
+      async (attempt) => {
+        try {
+          if (attempt > 1) this.counts.retries += 1;
+          return { done: await this.#attempt(action, input, c) };
+        } catch (error) {
+          if (!(error instanceof Ec2Error)) throw error;
+          if (REFUSALS.has(error.kind)) return { failed: error };
+          const told = toPluginError(error, this.#around(action));
+          if (attempt >= (TRIES[error.kind] ?? Number.POSITIVE_INFINITY)) return { failed: told };
+          throw told;
+        }
+      },
+      PAUSES,
+    );
+    if ('failed' in outcome) throw outcome.failed;
+    return outcome.done;
+  }
+
+  /** Would the call be allowed? Nothing is done. Resolves to why not. Errors: all but PROVIDER_PERMISSION. */
+  async dryRun<A extends Action>(action: A, input: Calls[A]['input'], c: Context): Promise<PluginError | undefined> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#attempt(action, input, c, true);
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof Ec2Error)) throw error;
+        // Permissions are looked at first: whatever else is wrong with the input, the call is allowed.
+        if (error.kind === 'dry-run' || error.kind === 'refused' || REFUSALS.has(error.kind)) return undefined;
+        const told = toPluginError(error, this.#around(action));
+        if (error.kind === 'permission') return told;
+        if (told.retry !== 'backoff' || attempt >= 3) throw told;
+        await sleep(pauseMs(attempt, PAUSES), c);
+      }
+    }
+  }
+
+  close(): void {
+    // If it could not be loaded there is nothing to close.
+    void this.#wire?.then(
+      (wire) => wire.close(),
+      () => undefined,
+    );
+  }
+
+  /** One attempt, and another one at once where the keys or the clock were the matter and are better now. */
+  async #attempt<A extends Action>(
+    action: A,
+    input: Calls[A]['input'],
+    c: Context,
+    dryRun = false,
+  ): Promise<Calls[A]['output']> {
+    const { credentials } = this.#options;
+    const key = await credentials.get(c);
+    try {
+      return await this.#send(action, input, key, c, dryRun);
+    } catch (error) {
+      if (!(error instanceof Ec2Error) || (error.kind !== 'expired' && error.kind !== 'credentials')) throw error;
+      if (!error.clockCorrected && !(await credentials.refused(key, c))) throw error;
+      c.log.info('asking EC2 again', { action, why: error.code, clock: this.clock.text });
+      return await this.#send(action, input, await credentials.get(c), c, dryRun);
+    }
+  }
+
+  async #send<A extends Action>(
+    action: A,
+    input: Calls[A]['input'],
+    key: AccessKey,
+    c: Context,
+    dryRun: boolean,
+  ): Promise<Calls[A]['output']> {
+    const wire = await this.#opened();
+    await this.#limits.take(action, c);
+    const { attemptMs = ATTEMPT_MS, log } = this.#options;
+    const attempt = newContext(log, attemptMs, c);
+    this.counts.calls += 1;
+    try {
+      return await wire.send(action, input, key, { signal: attempt.signal, dryRun });
+    } catch (thrown) {
+      throwIfDone(c);
+      if (attempt.signal.aborted) {
+        throw new Ec2Error(action, 'unreachable', `no answer within ${attemptMs / 1000} s`, 'the reply did not come');
+      }
+      const error = classify(action, thrown);
+      if (error.kind === 'throttled') {
+        this.counts.throttled += 1;
+        this.#limits.throttled(action);
+      }
+      throw error;
+    }
+  }
+
+  #around(action: Action): Circumstances {
+    const { ms, text } = this.clock;
+    return {
+      permission: PERMISSIONS[action].action,
+      endpoint: this.endpoint,
+      region: this.region,
+      source: this.#options.credentials.source,
+      ...(ms !== undefined && text !== undefined && { skew: { ms, text } }),
+    };
+  }
+
+  #opened(): Promise<Wire> {
+    this.#wire ??= (this.#options.open ?? (() => this.#openSdk()))();
+    return this.#wire;
+  }
+
+  async #openSdk(): Promise<Wire> {
+    const { region, endpoint } = this.#options;
+    const { openSdk } = await import('./sdk.ts');
+    return openSdk({
+      region,
+      ...(endpoint !== undefined && { endpoint }),
+      connectTimeoutMs: CONNECT_MS,
+      onDate: (date, sentAt, receivedAt) => this.clock.observe(date, sentAt, receivedAt),
+    });
+  }
+}
