@@ -2,12 +2,12 @@ import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { ForwardAccepts, legacyTable } from '../../shared/kernel/iptables.ts';
 import { nftTable } from '../../shared/kernel/iptables-nft.ts';
+import type { ElementChange } from '../../shared/kernel/nft-elements.ts';
 import { type Nftables, openNftables } from '../../shared/kernel/nftables.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import { type Connections, trackedConnections } from './connections.ts';
 import {
   type Element,
-  type ElementSet,
   elementsOf,
   elementsOfAll,
   elementsOfModel,
@@ -18,7 +18,7 @@ import {
 } from './element.ts';
 import { type Listing, parseListing } from './listing.ts';
 import type { FirewallModel, PublishedPort, RoamingAddress } from './policy.ts';
-import { renderTable, replacement, TABLE } from './ruleset.ts';
+import { ELEMENT_TYPES, renderTable, replacement, TABLE } from './ruleset.ts';
 
 export interface FirewallDeps {
   readonly nft: Nftables;
@@ -183,13 +183,7 @@ export class Firewall {
     what: string,
   ): void {
     const { remove, add } = plan(have);
-    const script = [
-      ...grouped(remove).map(
-        ([set, members]) => `delete element ${TABLE} ${set} { ${members.map((m) => m.key).join(', ')} }`,
-      ),
-      ...grouped(add).map(([set, members]) => `create element ${TABLE} ${set} { ${members.map(elementText).join(', ')} }`),
-    ];
-    if (script.length > 0) this.#deps.nft.change(script.join('\n'), what);
+    this.#deps.nft.changeElements([...changes('delete', remove), ...changes('create', add)], what);
     for (const element of remove) have.delete(placeOf(element));
     for (const element of add) have.set(placeOf(element), element);
     this.#elements = have;
@@ -242,9 +236,15 @@ const isShared = (
   return [...have.values()].some((other) => other.value?.startsWith(`${target} . `) && !gone.has(placeOf(other)));
 };
 
-const grouped = (elements: readonly Element[]): [ElementSet, Element[]][] => [
-  ...Map.groupBy(elements, ({ set }) => set).entries(),
-];
+/** One change for each set. */
+const changes = (op: ElementChange['op'], elements: readonly Element[]): ElementChange[] =>
+  [...Map.groupBy(elements, ({ set }) => set)].map(([set, members]) => ({
+    op,
+    table: TABLE,
+    set,
+    type: ELEMENT_TYPES[set],
+    elements: members,
+  }));
 
 const describe = (ports: readonly PublishedPort[]): string => {
   const list = ports.slice(0, 3).map(({ hostPort }) => hostPort);

@@ -47,7 +47,8 @@ const verdictMap = (
     ]);
   });
 
-const ELEMENT_TYPES: Readonly<Record<ElementSet, string>> = {
+/** Of the element sets, in nft's words. */
+export const ELEMENT_TYPES: Readonly<Record<ElementSet, string>> = {
   any4: 'inet_proto . inet_service : ipv4_addr . inet_service',
   any6: 'inet_proto . inet_service : ipv6_addr . inet_service',
   one4: 'ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service',

@@ -32,6 +32,8 @@ const NETLINK_GET_STRICT_CHK = 12;
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 
+const NFNL_MSG_BATCH_BEGIN = 16;
+const NFNL_MSG_BATCH_END = 17;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 const NLMSGERR_ATTR_MSG = 1;
@@ -68,6 +70,8 @@ export interface Request {
   readonly flags: number;
   /** What is attempted on what, for errors: "add route 10.1.0.0/24 dev eth0". */
   readonly what: string;
+  /** The kernel says nothing about it unless it refuses everything because of it. */
+  readonly silent?: true;
   /** Writes the fixed body and the attributes. Throws RangeError on values that cannot be expressed. */
   write(writer: MessageWriter): void;
 }
@@ -123,6 +127,23 @@ export class Netlink implements Disposable {
       failures.push(...this.#transact(requests.slice(at, at + BATCH), ignore));
     }
     return failures;
+  }
+
+  /**
+   * Runs requests of netfilter's part `subsystem` as one transaction: all of them or, when one is refused, none. Throws
+   * the first refusal. At least one request.
+   */
+  transaction(subsystem: number, requests: readonly Request[]): void {
+    const frame = (type: number, what: string): Request => ({
+      type,
+      flags: 0,
+      what,
+      silent: true,
+      write: (writer) => writer.body(4, (buffer, at) => buffer.writeUInt16BE(subsystem, at + 2)),
+    });
+    const what = requests[0]?.what ?? 'do nothing';
+    const all = [frame(NFNL_MSG_BATCH_BEGIN, what), ...requests, frame(NFNL_MSG_BATCH_END, what)];
+    for (const failure of this.#transact(all, ignore)) if (failure !== undefined) throw failure;
   }
 
   /** A request whose answer is one message. Throws KernelError; undefined when the kernel only said "done". */
@@ -228,7 +249,11 @@ export class Netlink implements Disposable {
     visit: (message: Message) => void,
   ): (KernelError | undefined)[] {
     const failures: (KernelError | undefined)[] = requests.map(() => undefined);
+    let refused = false;
     const answered = new Set<number>();
+    requests.forEach((request, slot) => {
+      if (request.silent) answered.add(slot);
+    });
     while (answered.size < requests.length) {
       const datagram = this.#receive(requests[0]?.what ?? 'talk to the kernel');
       if (datagram === undefined) return this.#lost(requests, failures, answered);
@@ -242,7 +267,9 @@ export class Netlink implements Disposable {
         }
         answered.add(slot);
         failures[slot] = failureOf(message, request.what);
+        refused ||= request.silent === true && failures[slot] !== undefined;
       });
+      if (refused) return failures;
     }
     return failures;
   }
@@ -273,7 +300,7 @@ export class Netlink implements Disposable {
     const writer = this.#writer;
     writer.reset();
     for (const request of requests) {
-      writer.begin(request.type, request.flags | flags, this.#sequence);
+      writer.begin(request.type, request.flags | (request.silent ? flags & ~NLM_F_ACK : flags), this.#sequence);
       this.#sequence = (this.#sequence % 0x7fffffff) + 1;
       request.write(writer);
       writer.finish();

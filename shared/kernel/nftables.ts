@@ -2,6 +2,7 @@ import { PluginError } from '../errors.ts';
 import { demand, eachAttribute, type Message } from './attribute.ts';
 import { Netlink, type Request } from './netlink.ts';
 import { insideNetns } from './netns.ts';
+import { type ElementChange, elementRequests, NFNL_SUBSYS_NFTABLES } from './nft-elements.ts';
 import { type Foreign, loadLibrary } from './syscalls.ts';
 
 /**
@@ -24,6 +25,8 @@ export interface Nftables extends Disposable {
    * `foreignChanges` does not count them.
    */
   change(script: string, what: string): void;
+  /** Changes elements of tables of our own, all or nothing; what is not ours is not asked for. Errors: FIREWALL. */
+  changeElements(changes: readonly ElementChange[], what: string): void;
   /**
    * A number that stays as it is until somebody else changes any table of the namespace; 20 µs. It may also become
    * another one without that, never the other way round. Errors: FIREWALL.
@@ -76,7 +79,7 @@ const library = (): Library => {
 
 const NETLINK_NETFILTER = 12;
 /** Kernel source: include/uapi/linux/netfilter/nf_tables.h; a generation is what one committed transaction makes. */
-const NFT_MSG_GETGEN = (10 << 8) | 16;
+const NFT_MSG_GETGEN = (NFNL_SUBSYS_NFTABLES << 8) | 16;
 const NFTA_GEN_ID = 1;
 const NFGENMSG_SIZE = 4;
 /** It is 32 bits wide, and never 0. */
@@ -101,6 +104,11 @@ const parseGeneration = ({ body }: Message): number => {
 /** The first line of nft's message: the rest repeats the script. */
 const firstLine = (text: string): string =>
   (text.split('\n')[0] ?? '').replace(/^(?:\S+:\d+:\d+-\d+: )?Error: /, '').trim();
+
+const refusal = (what: string, cause: unknown): PluginError => {
+  const reason = cause instanceof Error ? cause.message.replace(/^KERNEL: /, '') : String(cause);
+  return new PluginError('FIREWALL', { what, reason }, { cause });
+};
 
 class LibraryNftables implements Nftables {
   readonly #library: Library;
@@ -132,6 +140,18 @@ class LibraryNftables implements Nftables {
     if (this.#generation() === next(before)) this.#own += 1;
   }
 
+  changeElements(changes: readonly ElementChange[], what: string): void {
+    const requests = changes.flatMap(elementRequests);
+    if (requests.length === 0) return;
+    try {
+      this.#netfilter.transaction(NFNL_SUBSYS_NFTABLES, requests);
+    } catch (cause) {
+      throw refusal(what, cause);
+    }
+    // Creating and deleting always change something.
+    this.#own += 1;
+  }
+
   foreignChanges(): number {
     return this.#generation() - this.#own;
   }
@@ -140,8 +160,7 @@ class LibraryNftables implements Nftables {
     try {
       return this.#netfilter.ask(READ_GENERATION, parseGeneration) ?? 0;
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message.replace(/^KERNEL: /, '') : String(cause);
-      throw new PluginError('FIREWALL', { what: 'to see whether tables were changed', reason }, { cause });
+      throw refusal('to see whether tables were changed', cause);
     }
   }
 
