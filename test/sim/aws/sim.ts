@@ -257,6 +257,11 @@ export class AwsSim {
     return this.#core.routes.attach(sink);
   }
 
+  /** Resolves when all sinks have the routes as they are. */
+  settled(): Promise<void> {
+    return this.#core.routes.settled();
+  }
+
   key(request: KeyRequest = {}): Credential {
     return this.#core.credentials.key(request);
   }

@@ -29,7 +29,9 @@ export class TokenBucket {
   /** Takes one token; false when there is none: then nothing is taken. */
   take(): boolean {
     const now = this.#clock.now();
-    this.#tokens = Math.min(this.#rate.burst, this.#tokens + ((now - this.#at) / 1000) * this.#rate.perSecond);
+    // A test may set the clock back.
+    const passed = Math.max(0, now - this.#at) / 1000;
+    this.#tokens = Math.min(this.#rate.burst, this.#tokens + passed * this.#rate.perSecond);
     this.#at = now;
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
