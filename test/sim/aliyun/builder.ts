@@ -210,7 +210,8 @@ export class Builder {
     return this.#status(id, 'Stopped');
   }
 
-  start(id: string): Instance {
+  /** Starts it again. */
+  resume(id: string): Instance {
     return this.#status(id, 'Running');
   }
 

@@ -58,8 +58,11 @@ export class MetadataService {
     return session;
   }
 
-  /** The handler to `listen` with: logs each request as a call of the service `metadata`, and puts faults on it. */
-  handler(): HttpHandler {
+  /**
+   * The handler to `listen` with: logs each request as a call of the service `metadata`, and puts faults on it. With
+   * `instance` every caller is that one; without, the source address tells.
+   */
+  handler(only?: string): HttpHandler {
     return async (request) => {
       const { calls, clock, faults, ids } = this.#core;
       const begun = clock.now();
@@ -69,14 +72,14 @@ export class MetadataService {
       const hit = faults.take(call);
       let reply: HttpReply | undefined;
       for (const fault of hit) {
-        const struck = await this.#strike(fault, request);
+        const struck = await this.#strike(fault, request, only);
         if (struck === 'cut') {
           calls.note(number, { code: fault.kind, faults: hit.map(({ kind }) => kind) });
           return undefined;
         }
         reply ??= struck;
       }
-      reply ??= this.#answer(request);
+      reply ??= this.#answer(request, only);
       const code = reply.status === 200 ? 'OK' : String(reply.status);
       calls.note(number, {
         code,
@@ -88,7 +91,7 @@ export class MetadataService {
     };
   }
 
-  async #strike(fault: Fault, request: HttpRequest): Promise<HttpReply | 'cut' | undefined> {
+  async #strike(fault: Fault, request: HttpRequest, only?: string): Promise<HttpReply | 'cut' | undefined> {
     switch (fault.kind) {
       case 'fail':
         return text(fault.message ?? fault.code, fault.status ?? 500);
@@ -111,13 +114,14 @@ export class MetadataService {
       case 'drop':
         return 'cut';
       case 'lose-reply':
-        this.#answer(request);
+        this.#answer(request, only);
         return 'cut';
     }
   }
 
-  #answer(request: HttpRequest): HttpReply {
-    const instance = this.#world.bySource(request.source);
+  #answer(request: HttpRequest, only?: string): HttpReply {
+    const world = this.#world;
+    const instance = only === undefined ? world.bySource(request.source) : world.instances.get(only);
     if (instance === undefined) return text('Not Found', 404);
     if (request.path === '/latest/api/token') return this.#newToken(request, instance);
     if (request.method !== 'GET' && request.method !== 'HEAD') return text('Method Not Allowed', 405);

@@ -8,12 +8,14 @@
  *   const host = sim.instance({ vswitch: vswitch.id, role: sim.role({ name: 'drayage' }).name, source: '127.0.0.2' });
  */
 import { apiHandler, type Core, type Service } from '../core/api.ts';
+import type { Call, CallFilter } from '../core/call-log.ts';
 import { type CoreConfig, makeCore } from '../core/config.ts';
 import { controlHandler } from '../core/control.ts';
 import type { Credential, KeyRequest } from '../core/credentials.ts';
 import { type HttpHandler, type HttpServer, listen } from '../core/http.ts';
 import { Quotas } from '../core/quotas.ts';
 import { type RateTable, Throttle } from '../core/rates.ts';
+import type { EffectiveRoute, RouteSink } from '../core/routes.ts';
 import { Builder } from './builder.ts';
 import { ecsActions } from './ecs-actions.ts';
 import { Gate, type Json, rpcService } from './gateway.ts';
@@ -22,6 +24,7 @@ import { quotaActions } from './quota-actions.ts';
 import { routeActions } from './route-actions.ts';
 import { ROUTES_QUOTA, Routing, type Timing } from './routing.ts';
 import { readSigned } from './signature.ts';
+import { aliyunVerbs } from './verbs.ts';
 import { vpcActions } from './vpc-actions.ts';
 import { World } from './world.ts';
 
@@ -127,7 +130,7 @@ export class AliyunSim extends Builder {
     };
     const control = controlHandler({
       core: this.core,
-      verbs: this.#verbs(),
+      verbs: aliyunVerbs(this),
       info: () => this.info(),
       state: () => this.state(),
     });
@@ -150,12 +153,35 @@ export class AliyunSim extends Builder {
     return this.#servers[1]?.url ?? '';
   }
 
-  get controlEndpoint(): string {
+  get control(): string {
     return this.#servers[2]?.url ?? '';
   }
 
-  get calls(): Core['calls'] {
-    return this.core.calls;
+  calls(filter: CallFilter = {}): Call[] {
+    return this.core.calls.list(filter);
+  }
+
+  count(filter: CallFilter = {}): number {
+    return this.core.calls.count(filter);
+  }
+
+  clearCalls(): void {
+    this.core.calls.clear();
+  }
+
+  /** What a router should carry: every custom entry as it is now. */
+  effectiveRoutes(): readonly EffectiveRoute[] {
+    return this.core.routes.current.routes;
+  }
+
+  /** Gives the sink the routes now and with each change; calls are answered after it has applied them. */
+  attach(sink: RouteSink): Promise<void> {
+    return this.core.routes.attach(sink);
+  }
+
+  /** Resolves when all sinks have the routes as they are. */
+  settled(): Promise<void> {
+    return this.core.routes.settled();
   }
 
   get faults(): Core['faults'] {
@@ -194,13 +220,25 @@ export class AliyunSim extends Builder {
     return found === undefined ? undefined : this.#metadata.session(found);
   }
 
+  /** The credential's time is over. */
+  expire(accessKeyId: string): void {
+    this.core.credentials.expire(accessKeyId);
+  }
+
+  /** A metadata service of its own for one instance, whatever the caller's address: for many hosts in one process. */
+  async metadataOf(instance: string): Promise<string> {
+    const server = await listen(this.#metadata.handler(instance));
+    this.#servers.push(server);
+    return server.url;
+  }
+
   /** New limits from now on; `{}` for none. */
   rates(table: RateTable): void {
     for (const throttle of this.#throttles) throttle.configure(table);
   }
 
   info(): Readonly<Record<string, unknown>> {
-    const { endpoint, metadataEndpoint, controlEndpoint, region } = this;
+    const { endpoint, metadataEndpoint, control, region } = this;
     // As settings of the plugin.
     const settings = {
       PROVIDER: 'aliyun',
@@ -208,7 +246,7 @@ export class AliyunSim extends Builder {
       CLOUD_ENDPOINT: endpoint,
       METADATA_ENDPOINT: metadataEndpoint,
     };
-    return { cloud: 'aliyun', region, endpoint, metadataEndpoint, controlEndpoint, settings };
+    return { cloud: 'aliyun', region, endpoint, metadataEndpoint, control, settings };
   }
 
   state(): Readonly<Record<string, unknown>> {
@@ -220,31 +258,6 @@ export class AliyunSim extends Builder {
 
   async close(): Promise<void> {
     await Promise.all(this.#servers.map((server) => server.close()));
-  }
-
-  #verbs() {
-    return {
-      vpc: (argument: Parameters<Builder['vpc']>[0]) => this.vpc(argument),
-      vswitch: (argument: Parameters<Builder['vswitch']>[0]) => this.vswitch(argument),
-      routeTable: (argument: Parameters<Builder['routeTable']>[0]) => this.routeTable(argument),
-      associate: (argument: Parameters<Builder['associate']>[0]) => this.associate(argument),
-      deleteTable: (id: string) => this.deleteTable(id),
-      instance: (argument: Parameters<Builder['instance']>[0]) => this.instance(argument),
-      gateway: (argument: Parameters<Builder['gateway']>[0]) => this.gateway(argument),
-      role: (argument: Parameters<Builder['role']>[0]) => this.role(argument),
-      stop: (id: string) => this.stop(id),
-      start: (id: string) => this.start(id),
-      release: (id: string) => this.release(id),
-      addRoute: (argument: Parameters<Builder['addRoute']>[0]) => this.addRoute(argument),
-      removeRoute: (argument: Parameters<Builder['removeRoute']>[0]) => this.removeRoute(argument),
-      routes: ({ table }: { table?: string }) => this.routes(table),
-      timing: (argument: Parameters<Builder['timing']>[0]) => this.timing(argument),
-      rates: (argument: RateTable) => this.rates(argument),
-      quota: ({ name, limit }: { name: string; limit: number }) => this.quotas.set(name, limit),
-      lag: ({ ms }: { ms: number }) => {
-        this.lagMs = ms;
-      },
-    };
   }
 }
 

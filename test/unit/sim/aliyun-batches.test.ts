@@ -175,7 +175,7 @@ t.test('a reply can be lost after the effect, a call cut before it', async (t) =
   t.not(await codeOf(call('CreateRouteEntry', at)), 'none');
   t.equal(sim.routes().length, 1);
   t.same(
-    sim.calls.list({ action: 'CreateRouteEntry' }).map(({ code, status, faults }) => [code, status, ...faults]),
+    sim.calls({ action: 'CreateRouteEntry' }).map(({ code, status, faults }) => [code, status, ...faults]),
     [
       ['drop', 0, 'drop'],
       ['OK', 0, 'lose-reply'],

@@ -92,18 +92,18 @@ t.test('a released instance leaves its route Available, as a black hole', async 
   const at = { RouteTableId: table, DestinationCidrBlock: '10.64.1.0/24' };
   await call('CreateRouteEntry', { ...at, NextHopId: one?.id });
   sim.stop(one?.id ?? '');
-  t.match(sim.core.routes.current.routes, [{ state: 'active', via: one?.address }], 'a stopped one may come back');
+  t.match(sim.effectiveRoutes(), [{ state: 'active', via: one?.address }], 'a stopped one may come back');
   const find = () => call('DescribeInstances', { InstanceIds: JSON.stringify([one?.id]) }, 'ecs');
   t.match(await find(), { Instances: { Instance: [{ Status: 'Stopped' }] } });
   sim.release(one?.id ?? '');
   t.match(await find(), { TotalCount: 0 });
-  t.match(sim.core.routes.current.routes, [{ state: 'blackhole', prefix: '10.64.1.0/24', via: undefined }]);
+  t.match(sim.effectiveRoutes(), [{ state: 'blackhole', prefix: '10.64.1.0/24', via: undefined }]);
   const entry = { Status: 'Available', NextHops: { NextHop: [{ NextHopId: one?.id }] } };
   t.match(await call('DescribeRouteEntryList', { RouteTableId: table, RouteEntryType: 'Custom' }), {
     RouteEntrys: { RouteEntry: [entry] },
   });
   await call('ModifyRouteEntry', { ...at, NewNextHopId: two?.id, NewNextHopType: 'Instance' });
-  t.match(sim.core.routes.current.routes, [{ state: 'active', via: two?.address }]);
+  t.match(sim.effectiveRoutes(), [{ state: 'active', via: two?.address }]);
 });
 
 t.test('metadata is told by token only, to the instance that asks', async (t) => {
@@ -169,7 +169,7 @@ t.test("a role's credentials work, end, and are replaced in time", async (t) => 
 
 t.test('another process works the simulator through its control interface', async (t) => {
   const { sim, vpc, vswitch, table } = await cloudFor(t);
-  const control = new SimControl(sim.controlEndpoint);
+  const control = new SimControl(sim.control);
   const host = await control.do<{ id: string; interfaces: { address: string }[] }>('instance', { vswitch });
   const lists: (readonly EffectiveRoute[])[] = [];
   const following = await control.follow({
@@ -178,7 +178,7 @@ t.test('another process works the simulator through its control interface', asyn
     },
   });
   await control.do('addRoute', { table, prefix: '10.64.9.0/24', target: host.id });
-  await control.do('release', host.id);
+  await control.do('release', { id: host.id });
   while (lists.at(-1)?.[0]?.state !== 'blackhole') await new Promise((resolve) => setTimeout(resolve, 5));
   await following.stop();
   t.same(lists[0], []);

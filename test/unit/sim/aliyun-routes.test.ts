@@ -13,16 +13,16 @@ t.test('an entry is Pending, then Available, and can then be changed and deleted
   const { RouteEntryId: id } = await call('CreateRouteEntry', { ...made, NextHopId: one?.id, NextHopType: 'Instance' });
   t.match(id, /^rte-/);
   t.same(await entries(call, table), [`10.64.1.0/24 ${one?.id} Pending`]);
-  t.same(sim.core.routes.current.routes, [], 'a pending entry carries nothing');
+  t.same(sim.effectiveRoutes(), [], 'a pending entry carries nothing');
   clock.advance(1_000);
   t.same(await entries(call, table), [`10.64.1.0/24 ${one?.id} Available`]);
-  t.match(sim.core.routes.current.routes, [{ table, prefix: '10.64.1.0/24', target: one?.id, via: one?.address }]);
+  t.match(sim.effectiveRoutes(), [{ table, prefix: '10.64.1.0/24', target: one?.id, via: one?.address }]);
 
   await call('ModifyRouteEntry', { ...made, NewNextHopId: two?.eni, NewNextHopType: 'NetworkInterface' });
   t.same(await entries(call, table), [`10.64.1.0/24 ${one?.id} Modifying`]);
-  t.match(sim.core.routes.current.routes, [{ via: one?.address }], 'the old way is open until the new one is');
+  t.match(sim.effectiveRoutes(), [{ via: one?.address }], 'the old way is open until the new one is');
   clock.advance(1_000);
-  t.match(sim.core.routes.current.routes, [{ target: two?.eni, via: two?.address }]);
+  t.match(sim.effectiveRoutes(), [{ target: two?.eni, via: two?.address }]);
 
   const wrong = codeOf(call('DeleteRouteEntry', { ...made, NextHopId: one?.id }));
   t.equal(await wrong, 'InvalidRouteEntry.NotFound', 'only with the next hop that it has');
@@ -30,7 +30,7 @@ t.test('an entry is Pending, then Available, and can then be changed and deleted
   t.same(await entries(call, table), [`10.64.1.0/24 ${two?.eni} Deleting`]);
   clock.advance(1_000);
   t.same(await entries(call, table), []);
-  t.same(sim.core.routes.current.routes, []);
+  t.same(sim.effectiveRoutes(), []);
   t.equal(await codeOf(call('DeleteRouteEntry', { ...made, NextHopId: two?.eni })), 'InvalidRouteEntry.NotFound');
   t.equal(await codeOf(call('DeleteRouteEntry', { RouteEntryId: id })), 'InvalidRouteEntryId.NotFound');
 });
@@ -171,5 +171,5 @@ t.test('IPv6 entries need a block, the system table and a host with an address',
   const within = await create(host.id, 'Instance', vpc.systemTable, 'fd00:252::8000:0:0:0/65');
   t.equal(within, 'OperationUnsupported.DestinationCidrBlockOverlapWithVSwitch');
   t.equal(await create(host.id), 'none');
-  t.match(sim.core.routes.current.routes, [{ prefix: 'fd64::/64', via: host.interfaces[0]?.address6 }]);
+  t.match(sim.effectiveRoutes(), [{ prefix: 'fd64::/64', via: host.interfaces[0]?.address6 }]);
 });

@@ -1,0 +1,48 @@
+/** What the control interface can do to a simulated Aliyun: one JSON argument each. */
+import type { Verbs } from '../core/control.ts';
+import type { RateTable } from '../core/rates.ts';
+import type { AliyunSim } from './sim.ts';
+
+interface Named {
+  readonly id: string;
+}
+
+type First<
+  N extends
+    | 'associate'
+    | 'addRoute'
+    | 'gateway'
+    | 'instance'
+    | 'removeRoute'
+    | 'role'
+    | 'routeTable'
+    | 'timing'
+    | 'vpc'
+    | 'vswitch',
+> = Parameters<AliyunSim[N]>[0];
+
+export const aliyunVerbs = (sim: AliyunSim) =>
+  ({
+    vpc: (argument: First<'vpc'>) => sim.vpc(argument),
+    vswitch: (argument: First<'vswitch'>) => sim.vswitch(argument),
+    routeTable: (argument: First<'routeTable'>) => sim.routeTable(argument),
+    associate: (argument: First<'associate'>) => sim.associate(argument),
+    deleteTable: ({ id }: Named) => sim.deleteTable(id),
+    instance: (argument: First<'instance'>) => sim.instance(argument),
+    gateway: (argument: First<'gateway'>) => sim.gateway(argument),
+    role: (argument: First<'role'>) => sim.role(argument),
+    stop: ({ id }: Named) => sim.stop(id),
+    resume: ({ id }: Named) => sim.resume(id),
+    release: ({ id }: Named) => sim.release(id),
+    addRoute: (argument: First<'addRoute'>) => sim.addRoute(argument),
+    removeRoute: (argument: First<'removeRoute'>) => sim.removeRoute(argument),
+    routes: ({ table }: { table?: string }) => sim.routes(table),
+    metadataOf: ({ id }: Named) => sim.metadataOf(id),
+    expire: ({ id }: Named) => sim.expire(id),
+    timing: (argument: First<'timing'>) => sim.timing(argument),
+    rates: (table: RateTable) => sim.rates(table),
+    quota: ({ name, limit }: { name: string; limit: number }) => sim.quotas.set(name, limit),
+    lag: ({ ms }: { ms: number }) => {
+      sim.lagMs = ms;
+    },
+  }) satisfies Verbs;
