@@ -4,10 +4,9 @@
  * 403 without a token where tokens are required, 401 with one that is unknown, expired or another instance's.
  */
 import { randomBytes } from 'node:crypto';
-import type { Core } from '../core/api.ts';
+import { ApiError, type Core, type Service } from '../core/api.ts';
 import type { Credential, Principal } from '../core/credentials.ts';
-import type { Fault } from '../core/faults.ts';
-import type { HttpHandler, HttpReply, HttpRequest } from '../core/http.ts';
+import type { HttpReply, HttpRequest } from '../core/http.ts';
 import { date } from './route-list.ts';
 import type { Instance, World } from './world.ts';
 
@@ -27,6 +26,21 @@ interface Token {
 interface Folder {
   readonly [name: string]: Folder | string;
 }
+
+const STATUSES: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  429: 'Too Many Requests',
+  503: 'Service Unavailable',
+};
+
+const refuse = (status: number): ApiError => {
+  const message = STATUSES[status] ?? 'Internal Server Error';
+  return new ApiError(message.replaceAll(' ', ''), message, status);
+};
 
 const text = (body: string, status = 200): HttpReply => ({ status, headers: { 'Content-Type': 'text/plain' }, body });
 
@@ -58,88 +72,46 @@ export class MetadataService {
     return session;
   }
 
-  /**
-   * The handler to `listen` with: logs each request as a call of the service `metadata`, and puts faults on it. With
-   * `instance` every caller is that one; without, the source address tells.
-   */
-  handler(only?: string): HttpHandler {
-    return async (request) => {
-      const { calls, clock, faults, ids } = this.#core;
-      const begun = clock.now();
-      const action = `${request.method} ${request.path}`;
-      const call = { service: 'metadata', action, caller: '', source: request.source, parameters: {} };
-      const number = calls.begin({ ...call, at: begun, requestId: ids.uuid() });
-      const hit = faults.take(call);
-      let reply: HttpReply | undefined;
-      for (const fault of hit) {
-        const struck = await this.#strike(fault, request, only);
-        if (struck === 'cut') {
-          calls.note(number, { code: fault.kind, faults: hit.map(({ kind }) => kind) });
-          return undefined;
-        }
-        reply ??= struck;
-      }
-      reply ??= this.#answer(request, only);
-      const code = reply.status === 200 ? 'OK' : String(reply.status);
-      calls.note(number, {
-        code,
-        status: reply.status,
-        took: clock.now() - begun,
-        faults: hit.map(({ kind }) => kind),
-      });
-      return reply;
+  /** `only` fixes which instance asks; without it the source address tells. */
+  service(only?: string): Service<HttpReply> {
+    return {
+      name: 'metadata',
+      decode: ({ method, path }) => ({ action: `${method} ${path}`, parameters: {} }),
+      authenticate: () => undefined,
+      refusals: {
+        throttled: () => refuse(429),
+        unavailable: () => refuse(503),
+        forbidden: () => refuse(403),
+        named: (code) => refuse(Number(code) || 500),
+      },
+      perform: ({ request }) => this.#answer(request, only),
+      encode: (reply) => reply,
+      encodeError: ({ status, message }) => text(message, status),
     };
-  }
-
-  async #strike(fault: Fault, request: HttpRequest, only?: string): Promise<HttpReply | 'cut' | undefined> {
-    switch (fault.kind) {
-      case 'fail':
-        return text(fault.message ?? fault.code, fault.status ?? 500);
-      case 'throttle':
-        return text('Too Many Requests', 429);
-      case 'unavailable':
-        return text('Service Unavailable', 503);
-      case 'delay':
-        await this.#core.clock.sleep(fault.ms);
-        return undefined;
-      case 'expire-credentials':
-        this.#tokens.clear();
-        return undefined;
-      case 'hang':
-        await new Promise<void>((resolve) => {
-          if (request.gone.aborted) resolve();
-          else request.gone.addEventListener('abort', () => resolve(), { once: true });
-        });
-        return 'cut';
-      case 'drop':
-        return 'cut';
-      case 'lose-reply':
-        this.#answer(request, only);
-        return 'cut';
-    }
   }
 
   #answer(request: HttpRequest, only?: string): HttpReply {
     const world = this.#world;
     const instance = only === undefined ? world.bySource(request.source) : world.instances.get(only);
-    if (instance === undefined) return text('Not Found', 404);
+    if (instance === undefined) throw refuse(404);
     if (request.path === '/latest/api/token') return this.#newToken(request, instance);
-    if (request.method !== 'GET' && request.method !== 'HEAD') return text('Method Not Allowed', 405);
+    if (request.method !== 'GET' && request.method !== 'HEAD') throw refuse(405);
     const sent = request.headers[TOKEN_HEADER];
-    if (sent === undefined && instance.tokens === 'required') return text('Forbidden', 403);
+    if (sent === undefined && instance.tokens === 'required') throw refuse(403);
     if (sent !== undefined) {
       const token = this.#tokens.get(String(sent));
       const good = token !== undefined && token.instance === instance.id && token.until > this.#core.clock.now();
-      if (!good) return text('Unauthorized', 401);
+      if (!good) throw refuse(401);
     }
     const found = this.#find(request.path, instance);
-    return found === undefined ? text('Not Found', 404) : text(found);
+    if (found === undefined) throw refuse(404);
+    return text(found);
   }
 
   #newToken(request: HttpRequest, instance: Instance): HttpReply {
-    if (request.method !== 'PUT') return text('Method Not Allowed', 405);
+    if (request.method !== 'PUT') throw refuse(405);
     const seconds = Number(request.headers[TTL_HEADER]);
-    if (!Number.isInteger(seconds) || seconds < 1 || seconds > LONGEST_TTL_S) return text('Bad Request', 400);
+    if (!Number.isInteger(seconds) || seconds < 1 || seconds > LONGEST_TTL_S) throw refuse(400);
     const token = randomBytes(40).toString('base64');
     this.#tokens.set(token, { instance: instance.id, until: this.#core.clock.now() + seconds * 1000 });
     return { ...text(token), headers: { 'Content-Type': 'text/plain', [TTL_HEADER]: String(seconds) } };

@@ -136,7 +136,7 @@ export class AliyunSim extends Builder {
     });
     try {
       this.#servers.push(await listen(api, config.api));
-      this.#servers.push(await listen(this.#metadata.handler(), config.metadata));
+      this.#servers.push(await listen(apiHandler(this.core, this.#metadata.service()), config.metadata));
       this.#servers.push(await listen(control, config.control));
     } catch (error) {
       await this.close();
@@ -227,7 +227,7 @@ export class AliyunSim extends Builder {
 
   /** A metadata service of its own for one instance, whatever the caller's address: for many hosts in one process. */
   async metadataOf(instance: string): Promise<string> {
-    const server = await listen(this.#metadata.handler(instance));
+    const server = await listen(apiHandler(this.core, this.#metadata.service(instance)));
     this.#servers.push(server);
     return server.url;
   }
