@@ -206,6 +206,13 @@ export class AwsSim {
     this.#changed();
   }
 
+  /** A route is taken out of the table, as somebody at the console would; false when there was none. */
+  removeRoute(table: string, prefix: string): boolean {
+    const removed = this.world.table(table).routes.delete(prefix);
+    this.#changed();
+    return removed;
+  }
+
   /** Its interfaces go; DescribeInstances still knows it, as `terminated`, until `forget`. */
   terminate(id: string): void {
     this.world.instance(id).state = 'terminated';

@@ -26,6 +26,7 @@ export const awsVerbs = (sim: AwsSim) =>
     networkInterface: (argument: Parameters<AwsSim['networkInterface']>[0]) => sim.networkInterface(argument),
     gateway: ({ kind, vpcs = [] }: { kind: GatewayKind; vpcs?: readonly string[] }) => sim.gateway(kind, ...vpcs),
     propagate: (a: { table: string; prefix: string; gateway: string }) => sim.propagate(a.table, a.prefix, a.gateway),
+    removeRoute: (a: { table: string; prefix: string }) => sim.removeRoute(a.table, a.prefix),
     deleteTable: ({ id }: Named) => sim.deleteTable(id),
     terminate: ({ id }: Named) => sim.terminate(id),
     forget: ({ id }: Named) => sim.forget(id),
