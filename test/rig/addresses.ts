@@ -7,6 +7,8 @@ export const GATEWAY4 = '10.250.0.1';
 export const GATEWAY6 = 'fd00:d7a6:1::1';
 /** etcd listens here, in the router's namespace. */
 export const ETCD_ADDRESS = '10.250.0.2';
+/** A simulated cloud's API answers here, in the router's namespace. */
+export const CLOUD_ADDRESS = '10.250.0.3';
 /** What stands for the Internet: it has no way back to anything but the hosts' subnet. */
 export const WORLD4 = '203.0.113.10';
 export const WORLD6 = '2001:db8:113::10';

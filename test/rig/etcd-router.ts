@@ -88,7 +88,16 @@ export function changes(from: ReadonlyMap<string, number>, to: ReadonlyMap<strin
   ];
 }
 
-/** The mirrored routes as the kernel has them: a host that lost power took its routes along. */
+/** Makes the kernel's mirrored routes those of `to`: a host that lost power took its routes along, so it is looked at each time. */
+export function programRoutes(to: ReadonlyMap<string, number>, hosts: number, fabric: Fabric): void {
+  const lines = changes(kernelTable(hosts), to, fabric);
+  if (lines.length === 0) return;
+  // -force: one line that fails (a host that is off) must not hold up the others; it is tried again.
+  const done = spawnSync('ip', ['-force', '-batch', '-'], { input: `${lines.join('\n')}\n`, encoding: 'utf8' });
+  process.stderr.write(`${lines.join('\n')}\n${done.stderr}`);
+}
+
+/** The mirrored routes as the kernel has them. */
 function kernelTable(hosts: number): Map<string, number> {
   const table = new Map<string, number>();
   for (const family of ['-4', '-6']) {
@@ -116,12 +125,7 @@ export async function mirror(config: MirrorConfig): Promise<never> {
       }
       const answer = (await call(config, '/v3/kv/range', range, token)) as { kvs?: { value: string }[] };
       const values = (answer.kvs ?? []).map((row) => Buffer.from(row.value, 'base64').toString());
-      const lines = changes(kernelTable(config.hosts), routesOf(values, config.hosts), config.fabric);
-      if (lines.length > 0) {
-        // -force: one line that fails (a host that is off) must not hold up the others; it is tried again.
-        const done = spawnSync('ip', ['-force', '-batch', '-'], { input: `${lines.join('\n')}\n`, encoding: 'utf8' });
-        process.stderr.write(`${lines.join('\n')}\n${done.stderr}`);
-      }
+      programRoutes(routesOf(values, config.hosts), config.hosts, config.fabric);
     } catch (error) {
       token = undefined;
       process.stderr.write(`${(error as Error).message}\n`);
