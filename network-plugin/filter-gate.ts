@@ -6,24 +6,28 @@ import { firewallModel, publishedPorts } from './model.ts';
 import type { DriverDeps } from './parts.ts';
 import type { EndpointRecord } from './state.ts';
 
+type GateDeps = Pick<DriverDeps, 'store' | 'routes' | 'filter' | 'path'>;
+
 /** One writer of the firewall at a time: rules made before a port was published must not land after it. */
 export class FilterGate {
-  readonly #deps: Pick<DriverDeps, 'store' | 'routes' | 'filter'>;
+  readonly #deps: GateDeps;
   readonly #locks = new KeyedMutex();
 
-  constructor(deps: Pick<DriverDeps, 'store' | 'routes' | 'filter'>) {
+  constructor(deps: GateDeps) {
     this.#deps = deps;
   }
 
   /**
    * Brings the firewall to what the records say; `without` is a network on its way out. Without networks nothing of
-   * ours is in it: a host whose last network is gone, or whose plugin is removed, is as it was before.
+   * ours is in it: a host whose last network is gone, or whose plugin is removed, is as it was before. But where the
+   * records were lost and containers run on, their rules are all that says what may reach them.
    */
   async apply(c: Context, without?: string): Promise<void> {
     const { store, routes, filter } = this.#deps;
-    await this.#alone(() => {
+    await this.#alone(async () => {
       const model = firewallModel(store, routes, without);
-      return model.networks.length === 0 ? filter.remove(c) : filter.apply(model, c);
+      if (model.networks.length > 0) await filter.apply(model, c);
+      else if (!(await this.#isNeeded())) await filter.remove(c);
     }, c);
   }
 
@@ -33,7 +37,7 @@ export class FilterGate {
     return this.#alone(async () => {
       const model = firewallModel(store, routes);
       if (model.networks.length > 0) return filter.check(model, repair, c);
-      if (repair) await filter.remove(c);
+      if (repair && !(await this.#isNeeded())) await filter.remove(c);
       return [];
     }, c);
   }
@@ -58,6 +62,11 @@ export class FilterGate {
 
   revoke(endpoint: EndpointRecord, c: Context): Promise<void> {
     return this.#alone(() => this.#deps.filter.revoke(publishedPorts(endpoint), c), c);
+  }
+
+  async #isNeeded(): Promise<boolean> {
+    const { store, path } = this.#deps;
+    return (await path.strangers(new Set(store.all('endpoints').keys()))).length > 0;
   }
 
   #alone<T>(work: () => Promise<T>, c: Context): Promise<T> {

@@ -29,14 +29,15 @@ import { RouteEngine } from './route/engine.ts';
 import { LinuxRouteKernel } from './route/linux-kernel.ts';
 import { openProvider } from './route/registry.ts';
 import type { NetworkState } from './state.ts';
+import { Strangers } from './strangers.ts';
 import { findUplink } from './uplink.ts';
 
 /** Version of the records' form; a migration goes with each new number. */
 const STATE_VERSION = 1;
 
-/** An empty state would take the links of running containers for leftovers, so nobody but the operator starts with one. */
+/** Only the operator decides to start with an empty state: nothing new begins then before what runs has gone. */
 const RECOVERY =
-  'Running containers keep their network. Put a good copy back, or move the folder away and enable the plugin again: its networks must then be removed and created again, and their containers started again.';
+  'Running containers keep their network. Put a good copy back, or move the folder away and enable the plugin again: what runs then goes on, but its containers and networks must be removed before new networks can be made.';
 
 export interface PluginOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -61,7 +62,7 @@ export async function startPlugin(options: PluginOptions, c: Context): Promise<S
   const settings = fromEnv(SETTINGS, options.env);
   const file = await FileStore.open<NetworkState>(join(folder, 'state'), {
     version: STATE_VERSION,
-    collections: ['hosts', 'claims', 'pools', 'addresses', 'networks', 'endpoints'],
+    collections: ['hosts', 'claims', 'gateways', 'pools', 'addresses', 'networks', 'endpoints'],
     log,
     recovery: RECOVERY,
   });
@@ -108,6 +109,14 @@ async function assemble(
   const touchUp = () => reconciler.touchUp();
   const watch = new KernelWatch({ rt, store, routes: () => routes.routes(), uplink, touchUp, log });
 
+  const strangers = new Strangers({
+    store,
+    path,
+    answered: () => kernel.held(),
+    home: settings,
+    pass: (inner) => reconciler.run(!dryRun, inner),
+  });
+  if (!dryRun) await strangers.adopt(c);
   await routes.start(c);
   const forget = routes.onChange(() => {
     driver.followRoutes(newContext(log, 15_000)).catch((error: unknown) => {
@@ -151,7 +160,7 @@ async function assemble(
   await admin.listen(join(folder, 'admin.sock'));
 
   return {
-    methods: protocol(driver, ipam),
+    methods: strangers.guard(protocol(driver, ipam)),
     takeBack: (method, body, result, inner) => takeBack(ipam, method, body, result, inner),
     reconcile: async (inner) => {
       await reconcile(true, inner, true);

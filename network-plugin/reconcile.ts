@@ -10,6 +10,7 @@ import type { Ipam } from './ipam.ts';
 import { checkedEndpoints, pathNetwork } from './network.ts';
 import type { LostClaims } from './roaming.ts';
 import type { EndpointRecord, NetworkState } from './state.ts';
+import { isVacant } from './strangers.ts';
 
 /** What reconcile needs of the route engine. */
 export interface RouteRepair extends LostClaims {
@@ -206,7 +207,7 @@ export class Reconciler {
 
   /** Pools, addresses and claims that no network uses. */
   async #pools(repair: boolean, c: Context): Promise<Drift[]> {
-    const { store, driver, ipam, routes } = this.#deps;
+    const { store, driver, ipam, routes, path } = this.#deps;
     const drift: Drift[] = [];
     const old = (since: number): boolean => this.#now() - since > this.#windows.orphanMs;
     const held = [...store.all('addresses').values()].filter(({ phase }) => phase !== 'released');
@@ -226,8 +227,11 @@ export class Reconciler {
     for (const network of store.all('networks').values()) for (const prefix of network.prefixes) claimed.add(prefix);
     for (const { address, roaming } of store.all('addresses').values())
       if (roaming === true) claimed.add(hostCidr(parseAddress(address)).text);
+    const adopted = [...store.all('claims').values()].some((claim) => claim.adopted);
+    const strangers = adopted ? await path.strangers(new Set(store.all('endpoints').keys())) : [];
     for (const claim of [...store.all('claims').values()]) {
-      if (claimed.has(claim.prefix) || !old(Date.parse(claim.since))) continue;
+      const due = claim.adopted ? isVacant(claim, strangers) : old(Date.parse(claim.since));
+      if (claimed.has(claim.prefix) || !due) continue;
       if (repair) await routes.release(claim.prefix, c);
       drift.push({ what: `nothing uses the prefix ${claim.prefix}`, repaired: repair });
     }

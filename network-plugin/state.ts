@@ -8,6 +8,8 @@ export interface ClaimRecord {
   readonly pool: string;
   /** `claiming` and `releasing` are intents: reconcile finishes or undoes them after a crash. */
   readonly phase: 'claiming' | 'held' | 'releasing';
+  /** Found in the kernel when the records had been lost: held for the containers in it, and no longer. */
+  readonly adopted?: true;
   /** ISO time of the last change. */
   readonly since: string;
 }
@@ -106,6 +108,16 @@ export interface EndpointRecord {
   readonly ports: readonly PortRecord[];
 }
 
+/** A route to a gateway that this host has made, as PEERS asked for. Key: the prefix. */
+export interface GatewayRecord {
+  /** CIDR in canonical form. */
+  readonly prefix: string;
+  /** The router's name of the gateway. */
+  readonly via: string;
+  /** ISO time of the last change. */
+  readonly since: string;
+}
+
 /** What this host keeps of itself. Key: `self`. */
 export interface HostRecord {
   /** Random, made once: tells this host from another one of the same name. */
@@ -116,6 +128,7 @@ export interface HostRecord {
 export interface NetworkState {
   readonly hosts: HostRecord;
   readonly claims: ClaimRecord;
+  readonly gateways: GatewayRecord;
   readonly pools: PoolRecord;
   readonly addresses: AddressRecord;
   readonly networks: NetworkRecord;

@@ -171,7 +171,7 @@ export const ERRORS = {
     retry: 'never',
   },
   PREFIX_OWNED: {
-    text: '{prefix} is owned by host {owner}[, which holds {other}].',
+    text: '{prefix} is owned by host {owner}[, which holds {other}][ ({state})].',
     fix: 'Choose another --subnet, or remove the network on {owner} first.',
     retry: 'after',
   },
@@ -233,6 +233,11 @@ export const ERRORS = {
   STATE_LOCKED: {
     text: 'The state folder {folder} is in use by another process[ ({owner})].',
     fix: 'Stop that process, or give this one a folder of its own.',
+    retry: 'after',
+  },
+  STATE_LOST: {
+    text: '{count} containers run here that no record knows ({links}): the state was lost, and they are left as they are.',
+    fix: 'Put a copy of the state back, or remove these containers and their networks (docker network rm) and repeat the command.',
     retry: 'after',
   },
   STATE_VERSION: {

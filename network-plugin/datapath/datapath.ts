@@ -44,6 +44,15 @@ export interface Attachment {
   readonly routes: readonly { readonly destination: string; readonly via?: string }[];
 }
 
+/** A container on a link of ours that no record knows: what is left when the records were lost. */
+export interface Stranger {
+  /** The endpoint's id, which the link carries. */
+  readonly endpoint: string;
+  readonly link: string;
+  /** Without a prefix length: what the host's routes lead there. */
+  readonly addresses: readonly string[];
+}
+
 /** One thing that was not as it should be, in words for a log and a table. */
 export interface Drift {
   readonly what: string;
@@ -63,9 +72,12 @@ export interface DataPath {
   detach(endpointId: string, c: Context): Promise<void>;
   /** Where the endpoint's far end is: `host` before the engine has moved it, or after it has moved it back. */
   present(endpointId: string): Promise<'absent' | 'host' | 'sandbox'>;
+  /** Links of ours, beside those of `known` endpoints, whose far end is in another namespace. */
+  strangers(known: ReadonlySet<string>): Promise<readonly Stranger[]>;
   /**
    * Compares the kernel with what should be; repairs when `repair`. Writes nothing when all is well. It looks and
-   * repairs without giving way to other calls, so that nothing is half-made under its eyes.
+   * repairs without giving way to other calls, so that nothing is half-made under its eyes. Strangers are told of and left
+   * as they are, with their routes and prefixes.
    */
   check(
     networks: readonly PathNetwork[],

@@ -1,3 +1,4 @@
+import { contains, parseAddress, parseCidr } from '../../shared/cidr.ts';
 import { listAddresses } from '../../shared/kernel/address.ts';
 import { AF_INET, AF_INET6 } from '../../shared/kernel/inet.ts';
 import { deleteLink, type Link, listLinks } from '../../shared/kernel/link.ts';
@@ -14,7 +15,14 @@ import {
 } from '../../shared/kernel/route.ts';
 import type { Rtnetlink } from '../../shared/kernel/rtnetlink.ts';
 import type { Sysctl } from '../../shared/kernel/sysctl.ts';
-import { type CheckedEndpoint, type Drift, hostLink, type PathEndpoint, type PathNetwork } from './datapath.ts';
+import {
+  type CheckedEndpoint,
+  type Drift,
+  hostLink,
+  type PathEndpoint,
+  type PathNetwork,
+  type Stranger,
+} from './datapath.ts';
 import {
   addressRequest,
   DEAD_METRIC,
@@ -66,15 +74,17 @@ export const checkPath = (
 
 const take = (rt: Rtnetlink): Snapshot => {
   const links = listLinks(rt, { kind: 'veth' });
-  const protocol = RTPROT_DRAYAGE;
   return {
     links: new Map(links.map((link) => [link.name, link])),
     names: new Map(links.map((link) => [link.index, link.name])),
     addresses: new Set(listAddresses(rt).map(({ link, address }) => `${link}|${address}`)),
-    routes: [...listRoutes(rt, { family: AF_INET, protocol }), ...listRoutes(rt, { family: AF_INET6, protocol })],
+    routes: ownRoutes(rt),
     delays: listProxyDelays(rt, AF_INET),
   };
 };
+
+const ownRoutes = (rt: Rtnetlink): FoundRoute[] =>
+  ([AF_INET, AF_INET6] as const).flatMap((family) => listRoutes(rt, { family, protocol: RTPROT_DRAYAGE }));
 
 /** IPv4 and IPv6 spell no metric differently; ours has one only where it says "unreachable". */
 const keyOf = (route: Route): string =>
@@ -130,6 +140,29 @@ const judgeRoute = (route: Route, routes: ReadonlyMap<string, FoundRoute>, which
   return right ? [] : [{ what: `${which} ${route.destination} was wrong`, fix }];
 };
 
+/** See `DataPath.strangers`. */
+export const findStrangers = (rt: Rtnetlink, known: ReadonlySet<string>): Stranger[] => {
+  const links = listLinks(rt, { kind: 'veth' });
+  // The routes of a thousand containers are only read when there is somebody to read them for.
+  return links.some((link) => isStranger(link, known)) ? strangersIn(links, ownRoutes(rt), known) : [];
+};
+
+const isStranger = (link: Link, known: ReadonlySet<string>): boolean => {
+  const owner = ownerOf(link);
+  return owner !== undefined && !known.has(owner) && HOST_LINK.test(link.name) && link.peerNetns !== undefined;
+};
+
+const strangersIn = (links: Iterable<Link>, routes: readonly FoundRoute[], known: ReadonlySet<string>): Stranger[] =>
+  [...links]
+    .filter((link) => isStranger(link, known))
+    .map((link) => ({
+      endpoint: ownerOf(link) ?? '',
+      link: link.name,
+      addresses: routes
+        .filter((route) => route.link === link.index && route.via === undefined)
+        .map(({ destination }) => destination.split('/')[0] ?? ''),
+    }));
+
 /** Links and routes that carry our mark and that nobody owns. Routes with a next hop belong to the route engine. */
 const orphans = (
   snapshot: Snapshot,
@@ -141,10 +174,14 @@ const orphans = (
     ...networks.flatMap(deadRoutes).map(keyOf),
     ...endpoints.flatMap((endpoint) => hostRoutes(endpoint, 0, {})).map(keyOf),
   ]);
-  const findings: Finding[] = [];
+  const strangers = strangersIn(snapshot.links.values(), snapshot.routes, known);
+  const theirs = strangers.flatMap(({ addresses }) => addresses).map((text) => parseAddress(text));
+  const findings: Finding[] = strangers.map(({ link, addresses }) => ({
+    what: `a container runs on ${link} (${addresses.join(', ')}) that no record knows; it is left as it is`,
+  }));
   for (const link of snapshot.links.values()) {
     const owner = ownerOf(link);
-    if (owner === undefined || known.has(owner) || !HOST_LINK.test(link.name)) continue;
+    if (owner === undefined || known.has(owner) || !HOST_LINK.test(link.name) || isStranger(link, known)) continue;
     findings.push({ what: `the link ${link.name} belongs to no endpoint`, fix: [deleteLink({ index: link.index })] });
   }
   for (const route of snapshot.routes) {
@@ -153,6 +190,7 @@ const orphans = (
     const name = route.link === undefined ? undefined : snapshot.names.get(route.link);
     const toContainer = route.type === 'unicast' && name !== undefined && HOST_LINK.test(name);
     if (!dead && !toContainer) continue;
+    if (theirs.some((address) => contains(parseCidr(route.destination), address))) continue;
     findings.push({ what: `the route to ${route.destination} belongs to nothing`, fix: [deleteRoute(route)] });
   }
   return findings;

@@ -1,7 +1,7 @@
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isKernelError, KernelError } from '../../shared/kernel/kernel-error.ts';
-import { createVeth, deleteLink, findLink, type Link, setLink } from '../../shared/kernel/link.ts';
+import { createVeth, deleteLink, findLink, type Link, parseLink, readLink, setLink } from '../../shared/kernel/link.ts';
 import type { LinkRemover } from '../../shared/kernel/link-remover.ts';
 import {
   addRoute,
@@ -22,9 +22,10 @@ import {
   hostLink,
   type PathEndpoint,
   type PathNetwork,
+  type Stranger,
   sandboxLink,
 } from './datapath.ts';
-import { checkPath } from './ptp-check.ts';
+import { checkPath, findStrangers } from './ptp-check.ts';
 import { prepareForwarding } from './ptp-forwarding.ts';
 import {
   addressRequest,
@@ -75,12 +76,12 @@ export class PtpPath implements DataPath {
     throwIfDone(c);
     const uplink = this.#deps.uplink();
     const mtu = endpoint.network.mtu ?? uplink?.mtu ?? DEFAULT_MTU;
-    const index = this.#pair(endpoint, mtu);
+    const link = this.#pair(endpoint, mtu);
     try {
-      this.#equip(endpoint, index, uplink ?? {});
+      this.#equip(endpoint, link, uplink ?? {});
     } catch (error) {
       // The error that is thrown is worth more than one about the clean-up; `check` collects what is left over.
-      this.#deps.rt.attempt([deleteLink({ index })]);
+      this.#deps.rt.attempt([deleteLink({ index: link.index })]);
       throw linkFailed(endpoint, error);
     }
     return {
@@ -91,8 +92,8 @@ export class PtpPath implements DataPath {
     };
   }
 
-  /** Makes the pair, or takes over the one that an interrupted call left; answers the index of the host's end. */
-  #pair(endpoint: PathEndpoint, mtu: number): number {
+  /** Makes the pair, or takes over the one that an interrupted call left; answers the host's end. */
+  #pair(endpoint: PathEndpoint, mtu: number): Link {
     const { rt } = this.#deps;
     const name = hostLink(endpoint.id);
     const peer = sandboxLink(endpoint.id);
@@ -102,21 +103,26 @@ export class PtpPath implements DataPath {
         const reason = `a link of that name belongs to ${ownerOf(found) ?? 'something else'}`;
         throw linkFailed(endpoint, reason);
       }
-      if (this.#intact(found, endpoint, mtu)) return found.index;
+      if (this.#intact(found, endpoint, mtu)) return found;
       rt.run(deleteLink({ index: found.index }));
     }
-    try {
-      rt.run(
-        createVeth({ name, peer, mtu, mac: HOST_MAC, peerMac: endpoint.mac }),
-        setLink({ name }, { alias: aliasOf(endpoint.id), noAddressGeneration: true }),
-      );
-    } catch (error) {
-      const taken = isKernelError(error, 'EEXIST') && findLink(rt, { name: peer }) !== undefined;
-      throw linkFailed(endpoint, taken ? `a link of the name ${peer} is there already` : error);
+    let made: Link | undefined;
+    const requests = [
+      createVeth({ name, peer, mtu, mac: HOST_MAC, peerMac: endpoint.mac }),
+      setLink({ name }, { alias: aliasOf(endpoint.id), noAddressGeneration: true }),
+      readLink({ name }),
+    ];
+    const failure = rt
+      .attempt(requests, (message) => {
+        made = parseLink(message);
+      })
+      .find((one) => one !== undefined);
+    if (failure !== undefined) {
+      const taken = failure.errnoName === 'EEXIST' && findLink(rt, { name: peer }) !== undefined;
+      throw linkFailed(endpoint, taken ? `a link of the name ${peer} is there already` : failure);
     }
-    const made = findLink(rt, { name });
     if (made === undefined) throw linkFailed(endpoint, 'it vanished while it was being made');
-    return made.index;
+    return made;
   }
 
   #intact(link: Link, endpoint: PathEndpoint, mtu: number): boolean {
@@ -127,18 +133,22 @@ export class PtpPath implements DataPath {
     return peer?.name === sandboxLink(endpoint.id) && peer.mac === endpoint.mac.toLowerCase() && peer.mtu === mtu;
   }
 
-  #equip(endpoint: PathEndpoint, index: number, sources: { address?: string; address6?: string }): void {
+  #equip(endpoint: PathEndpoint, { index, name, ipv6 }: Link, sources: { address?: string; address6?: string }): void {
     const { rt, sysctl } = this.#deps;
-    const name = hostLink(endpoint.id);
-    for (const { key, value } of Object.values(IPV6_WANTED)) {
-      const setting = `ipv6/conf/${name}/${key}`;
-      if (sysctl.read(setting) !== undefined) sysctl.write(setting, value);
+    for (const [conf, { key, value }] of Object.entries(IPV6_WANTED)) {
+      const present = ipv6[conf as keyof typeof IPV6_WANTED];
+      if (present !== undefined && present !== value) sysctl.set(`ipv6/conf/${name}/${key}`, value);
     }
-    rt.run(...linkRequests(index), ...hostAddresses(endpoint).map((address) => addressRequest(index, address)));
+    const settings = [
+      ...linkRequests(index),
+      ...hostAddresses(endpoint).map((address) => addressRequest(index, address)),
+    ];
     const routes = hostRoutes(endpoint, index, sources);
-    rt.attempt(routes.map(addRoute)).forEach((failure, slot) => {
-      const route = routes[slot];
-      if (failure === undefined || route === undefined) return;
+    const failures = rt.attempt([...settings, ...routes.map(addRoute)]);
+    for (const failure of failures.slice(0, settings.length)) if (failure !== undefined) throw failure;
+    routes.forEach((route, slot) => {
+      const failure = failures[settings.length + slot];
+      if (failure === undefined) return;
       if (failure.errnoName !== 'EEXIST') throw failure;
       this.#takeOver(route);
     });
@@ -174,6 +184,10 @@ export class PtpPath implements DataPath {
   #own(endpointId: string): Link | undefined {
     const link = findLink(this.#deps.rt, { name: hostLink(endpointId) });
     return link !== undefined && ownerOf(link) === endpointId ? link : undefined;
+  }
+
+  async strangers(known: ReadonlySet<string>): Promise<readonly Stranger[]> {
+    return findStrangers(this.#deps.rt, known);
   }
 
   async check(

@@ -5,6 +5,7 @@ import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import t from 'tap';
 import { Cluster } from '../integration/support/cluster.ts';
+import { refused } from '../integration/support/refusal.ts';
 import { until } from '../rig/command.ts';
 import { holdings, starts, untilBack } from './support/holdings.ts';
 
@@ -63,30 +64,51 @@ t.test('state that is damaged or lost', async (t) => {
     t.ok(await talk());
   });
 
-  await t.test('without any state the plugin says what to do about a network, and that works', async (t) => {
-    await plugin.disable();
-    rmSync(state, { recursive: true });
-    await plugin.enable();
-    await untilBack(member);
-    t.same(await holdings(member), [], 'it does not keep what it knows nothing of');
-    for (const network of ['web', 'fixed']) {
-      const outcome = await member.docker('run', '--rm', '--network', network, 'drayage/box:1', 'true');
-      t.match(outcome, {
-        code: 125,
-        stderr: /NETWORK_UNKNOWN: .*Remove the network with docker network rm and create/,
-      });
-    }
-    await member.remove('left', 'right', 'other');
-    await member.must('network', 'rm', 'web', 'fixed');
-    t.same(await holdings(member), []);
-    await member.createNetwork('web', '--ipam-driver', 'vpc');
-    await member.createNetwork('fixed', '--subnet', '10.70.3.0/24');
-    await member.serve('left', '--network', 'web', '-p', '8080:80');
-    await member.box('right', '--network', 'web');
-    t.equal(await member.address('left'), address, 'the host has its prefix again');
-    t.ok(await talk());
-    await member.remove('left', 'right');
-    await member.must('network', 'rm', 'web', 'fixed');
-    t.same(await holdings(member), []);
-  });
+  await t.test(
+    'without any state what runs goes on, is told of, and nothing new begins before it has gone',
+    async (t) => {
+      await plugin.disable();
+      rmSync(state, { recursive: true });
+      await plugin.enable();
+      await untilBack(member);
+      const told = (await member.reconcile())
+        .map(({ What }) => What)
+        .filter((what) => what.includes('no record knows'));
+      t.equal(told.length, 3, told.join('; '));
+      t.match(
+        told.join('; '),
+        new RegExp(`a container runs on dry[0-9a-f]{11} \\(${address.replaceAll('.', '\\.')}\\)`),
+      );
+      t.ok(await talk(), 'containers talk, and the published port is served');
+      t.ok(await member.pings(undefined, await member.address('other')), 'also with a subnet of Docker’s own');
+      for (const args of [
+        ['--ipam-driver', 'vpc'],
+        ['--subnet', '10.70.9.0/24'],
+      ]) {
+        const outcome = await member.docker('network', 'create', '-d', 'vpc', ...args, 'more');
+        refused(t, outcome, 'STATE_LOST', '3 containers', 'docker network rm');
+      }
+      for (const network of ['web', 'fixed']) {
+        const outcome = await member.docker('run', '--rm', '--network', network, 'drayage/box:1', 'true');
+        t.match(outcome, {
+          code: 125,
+          stderr: /NETWORK_UNKNOWN: .*Remove the network with docker network rm and create/,
+        });
+      }
+      await member.remove('other');
+      t.ok(await talk(), 'the others do not notice that one goes');
+      await member.remove('left', 'right');
+      await member.must('network', 'rm', 'web', 'fixed');
+      t.same(await holdings(member), [], 'with the last of them all is gone');
+      await member.createNetwork('web', '--ipam-driver', 'vpc');
+      await member.createNetwork('fixed', '--subnet', '10.70.3.0/24');
+      await member.serve('left', '--network', 'web', '-p', '8080:80');
+      await member.box('right', '--network', 'web');
+      t.equal(await member.address('left'), address, 'the host has its prefix again');
+      t.ok(await talk());
+      await member.remove('left', 'right');
+      await member.must('network', 'rm', 'web', 'fixed');
+      t.same(await holdings(member), []);
+    },
+  );
 });

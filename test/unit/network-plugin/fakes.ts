@@ -4,6 +4,7 @@ import type {
   Drift,
   PathEndpoint,
   PathNetwork,
+  Stranger,
 } from '../../../network-plugin/datapath/datapath.ts';
 import { sandboxLink } from '../../../network-plugin/datapath/datapath.ts';
 import { Driver } from '../../../network-plugin/driver.ts';
@@ -109,6 +110,10 @@ export class FakePath implements DataPath {
   }
   async present(id: string): Promise<'absent' | 'host' | 'sandbox'> {
     return this.attached.has(id) ? 'sandbox' : 'absent';
+  }
+  strange: readonly Stranger[] = [];
+  async strangers(): Promise<readonly Stranger[]> {
+    return this.strange;
   }
   async check(): Promise<Drift[]> {
     return [];

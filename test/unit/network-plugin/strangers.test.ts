@@ -1,0 +1,110 @@
+import t from 'tap';
+import type { Drift, Stranger } from '../../../network-plugin/datapath/datapath.ts';
+import { Reconciler } from '../../../network-plugin/reconcile.ts';
+import { Strangers } from '../../../network-plugin/strangers.ts';
+import { parseCidr } from '../../../shared/cidr.ts';
+import { silentLogger } from '../../../shared/log.ts';
+import { bench, context } from './fakes.ts';
+
+const stranger = (n: number): Stranger => ({
+  endpoint: String(n).repeat(64),
+  link: `dry${String(n).repeat(11)}`,
+  addresses: [`10.64.3.${n}`],
+});
+
+/** A host whose records are gone, and the calls of the engine. */
+const scene = () => {
+  const all = bench();
+  const detached: string[] = [];
+  Object.assign(all.path, {
+    detach: async (id: string) => {
+      detached.push(id);
+      all.path.strange = all.path.strange.filter(({ endpoint }) => endpoint !== id);
+    },
+  });
+  const reconciler = new Reconciler({
+    ...all,
+    routes: Object.assign(all.routes, {
+      reconcile: async (): Promise<Drift[]> => [],
+      settle: async (): Promise<Drift[]> => [],
+    }),
+    ports: { restore: async () => [] },
+    log: silentLogger,
+    dryRun: false,
+    now: () => all.clock.now,
+  });
+  const strangers = new Strangers({
+    store: all.store,
+    path: all.path,
+    answered: async () => ['10.64.3.0/24', '10.64.8.0/24'],
+    home: { pool: parseCidr('10.64.0.0/12'), pool6: parseCidr('fd64::/48') },
+    pass: (c) => reconciler.run(true, c),
+  });
+  const called: string[] = [];
+  const handler = (name: string) => async () => {
+    called.push(name);
+    return {};
+  };
+  const names = [
+    'NetworkDriver.CreateNetwork',
+    'IpamDriver.RequestPool',
+    'NetworkDriver.Leave',
+    'NetworkDriver.DeleteEndpoint',
+  ];
+  const methods = strangers.guard(Object.fromEntries(names.map((name) => [`/${name}`, handler(name)])));
+  const call = async (name: string, body: unknown = {}) => methods[`/${name}`]?.(body, context());
+  return { ...all, strangers, reconciler, detached, called, call };
+};
+
+t.test('the prefixes of containers that no record knows are held, and no others', async (t) => {
+  const { strangers, path, store } = scene();
+  path.strange = [stranger(5), stranger(6)];
+  await strangers.adopt(context());
+  t.match(
+    [...store.all('claims').values()],
+    [{ prefix: '10.64.3.0/24', pool: '10.64.0.0/12', phase: 'held', adopted: true }],
+  );
+});
+
+t.test('beside them nothing new begins, and who is in the way is named', async (t) => {
+  const { path, call, called } = scene();
+  path.strange = [stranger(5)];
+  await t.rejects(call('NetworkDriver.CreateNetwork'), { code: 'STATE_LOST', message: /1 .*dry55555555555/ });
+  await t.rejects(call('IpamDriver.RequestPool'), { code: 'STATE_LOST' });
+  t.same(called, []);
+  path.strange = [];
+  await call('IpamDriver.RequestPool');
+  t.same(called, ['IpamDriver.RequestPool']);
+});
+
+t.test('as Docker tells of their end they are cleared away, and after the last one nothing is held', async (t) => {
+  const { strangers, path, store, call, detached, filter, reconciler } = scene();
+  path.strange = [stranger(5), stranger(6)];
+  await strangers.adopt(context());
+  Object.assign(filter, { model: { networks: [] } });
+  const ids = (n: number) => ({ NetworkID: 'a'.repeat(64), EndpointID: String(n).repeat(64) });
+  await call('NetworkDriver.Leave', ids(7));
+  await call('NetworkDriver.Leave', ids(5));
+  await call('NetworkDriver.DeleteEndpoint', ids(5));
+  t.same(detached, ['5'.repeat(64)]);
+  await reconciler.run(true, context());
+  t.equal(store.all('claims').size, 1, 'the other one still needs it');
+  t.ok(filter.model, 'and the rules');
+  await call('NetworkDriver.Leave', ids(6));
+  t.same(detached.length, 2);
+  t.notOk(filter.model);
+});
+
+t.test('a claim for strangers goes when a pass finds none in it, however they ended', async (t) => {
+  const { strangers, path, routes, reconciler } = scene();
+  path.strange = [stranger(5)];
+  await strangers.adopt(context());
+  routes.held.set('10.64.3.0/24', '10.64.0.0/12');
+  await reconciler.run(true, context());
+  t.equal(routes.held.size, 1);
+  path.strange = [];
+  t.match(await reconciler.run(true, context()), [
+    { what: /nothing uses the prefix 10\.64\.3\.0\/24/, repaired: true },
+  ]);
+  t.equal(routes.held.size, 0);
+});
