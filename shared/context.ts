@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { PluginError } from './errors.ts';
 import type { Logger } from './log.ts';
 
@@ -9,11 +8,19 @@ export interface Context {
   readonly signal: AbortSignal;
   /** Epoch milliseconds, on a clock that never steps: compare with `now()`, or use `remaining`. */
   readonly deadline: number;
+  /** Epoch milliseconds on the same clock: until then whoever asked waits, when the work may go on for longer. */
+  readonly answerBy?: number;
   readonly log: Logger;
 }
 
 /** Epoch milliseconds of a clock that is not moved when somebody sets the time (NTP, a resumed machine). */
 export const now = (): number => performance.timeOrigin + performance.now();
+
+/** Six digits of hex that tell calls of one log apart: nothing secret, and asked for with every call. */
+const newRequestId = (): string =>
+  Math.floor(Math.random() * 0x1000000)
+    .toString(16)
+    .padStart(6, '0');
 
 /** setTimeout takes no more (24 days); a context that lives longer, such as a process's, needs no timer. */
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -23,7 +30,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  * id. The timer does not keep the process alive. `Infinity` makes one that ends with its parent only.
  */
 export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Context => {
-  const requestId = parent?.requestId ?? randomBytes(3).toString('hex');
+  const requestId = parent?.requestId ?? newRequestId();
   const deadline = Math.min(now() + timeoutMs, parent?.deadline ?? Number.POSITIVE_INFINITY);
   const controller = new AbortController();
   const end = (reason: unknown): void => {
@@ -38,7 +45,13 @@ export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Co
     wait > LONGEST_TIMER ? undefined : setTimeout(() => end(deadlineError(timeoutMs, requestId)), wait).unref();
   if (parent?.signal.aborted) withParent();
   else parent?.signal.addEventListener('abort', withParent);
-  return { requestId, signal: controller.signal, deadline, log: parent === undefined ? log.child({ requestId }) : log };
+  return {
+    requestId,
+    signal: controller.signal,
+    deadline,
+    ...(parent?.answerBy !== undefined && { answerBy: parent.answerBy }),
+    log: parent === undefined ? log.child({ requestId }) : log,
+  };
 };
 
 /** A context that can also be ended by hand, for instance when a service shuts down. */

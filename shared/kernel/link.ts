@@ -9,7 +9,6 @@ import {
   readU32,
 } from './attribute.ts';
 import { AF_INET, AF_INET6, AF_UNSPEC, packMac, unpackMac } from './inet.ts';
-import { isKernelError } from './kernel-error.ts';
 import { IPV4_CONF, IPV6_CONF, type Ipv4Conf, type Ipv6Conf } from './link-conf.ts';
 import { NLM_F_CREATE, NLM_F_EXCL, type Request } from './netlink.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
@@ -47,6 +46,7 @@ const IFLA_INET6_CONF = 2;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
+const ENODEV = 19;
 
 const INFO_SIZE = 16;
 const NAME_LIMIT = 15;
@@ -303,26 +303,21 @@ export const listLinks = (rt: Rtnetlink, filter: LinkFilter = {}): Link[] =>
     (message) => (message.type === RTM_NEWLINK ? parseLink(message, filter.stats) : undefined),
   );
 
+/** Asks for one link, which comes as a message for `parseLink`; ENODEV is no failure. */
+export const readLink = (ref: LinkRef): Request => ({
+  type: RTM_GETLINK,
+  flags: 0,
+  what: `read ${describeLink(ref)}`,
+  absent: ENODEV,
+  write: (writer) => {
+    infoOf(writer, ref);
+    writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  },
+});
+
 /** One link, or undefined when there is none. Other failures throw KernelError. */
-export const findLink = (rt: Rtnetlink, ref: LinkRef, filter: { readonly stats?: boolean } = {}): Link | undefined => {
-  try {
-    return rt.ask(
-      {
-        type: RTM_GETLINK,
-        flags: 0,
-        what: `read ${describeLink(ref)}`,
-        write: (writer) => {
-          infoOf(writer, ref);
-          writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-        },
-      },
-      (message) => parseLink(message, filter.stats),
-    );
-  } catch (error) {
-    if (isKernelError(error, 'ENODEV')) return undefined;
-    throw error;
-  }
-};
+export const findLink = (rt: Rtnetlink, ref: LinkRef, filter: { readonly stats?: boolean } = {}): Link | undefined =>
+  rt.ask(readLink(ref), (message) => parseLink(message, filter.stats));
 
 /** Reads an RTM_NEWLINK or RTM_DELLINK message. Throws MalformedMessage. */
 export const parseLink = (message: Message, stats = false): Link => {

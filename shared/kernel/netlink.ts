@@ -72,6 +72,8 @@ export interface Request {
   readonly what: string;
   /** The kernel says nothing about it unless it refuses everything because of it. */
   readonly silent?: true;
+  /** The errno by which the kernel says that there is no such thing, where that is an answer and no failure. */
+  readonly absent?: number;
   /** Writes the fixed body and the attributes. Throws RangeError on values that cannot be expressed. */
   write(writer: MessageWriter): void;
 }
@@ -120,11 +122,11 @@ export class Netlink implements Disposable {
     for (const failure of this.attempt(requests)) if (failure !== undefined) throw failure;
   }
 
-  /** Like `run`, but answers one slot a request: undefined when it succeeded. */
-  attempt(requests: readonly Request[]): (KernelError | undefined)[] {
+  /** Like `run`, but answers one slot a request: undefined when it succeeded. `visit` sees what requests answer. */
+  attempt(requests: readonly Request[], visit: (message: Message) => void = ignore): (KernelError | undefined)[] {
     const failures: (KernelError | undefined)[] = [];
     for (let at = 0; at < requests.length; at += BATCH) {
-      failures.push(...this.#transact(requests.slice(at, at + BATCH), ignore));
+      failures.push(...this.#transact(requests.slice(at, at + BATCH), visit));
     }
     return failures;
   }
@@ -146,7 +148,7 @@ export class Netlink implements Disposable {
     for (const failure of this.#transact(all, ignore)) if (failure !== undefined) throw failure;
   }
 
-  /** A request whose answer is one message. Throws KernelError; undefined when the kernel only said "done". */
+  /** A request whose answer is one message. Throws KernelError; undefined when the kernel only said "done", or `absent`. */
   ask<T>(request: Request, parse: (message: Message) => T): T | undefined {
     let answer: T | undefined;
     const [failure] = this.#transact([request], (message) => {
@@ -209,7 +211,7 @@ export class Netlink implements Disposable {
         if ((message.flags & NLM_F_DUMP_INTR) !== 0) broken = true;
         if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
           ended = true;
-          failure = failureOf(message, request.what);
+          failure = failureOf(message, request);
           return;
         }
         const parsed = parse(message);
@@ -266,7 +268,7 @@ export class Netlink implements Disposable {
           return;
         }
         answered.add(slot);
-        failures[slot] = failureOf(message, request.what);
+        failures[slot] = failureOf(message, request);
         refused ||= request.silent === true && failures[slot] !== undefined;
       });
       if (refused) return failures;
@@ -340,11 +342,11 @@ export class Netlink implements Disposable {
 const ignore = (): undefined => undefined;
 
 /** The refusal in an acknowledgement or at the end of a dump; undefined when it says that all went well. */
-const failureOf = (message: Message, what: string): KernelError | undefined => {
+const failureOf = (message: Message, { what, absent }: Request): KernelError | undefined => {
   const { body } = message;
   if (body.length < 4) return message.type === NLMSG_DONE ? undefined : new KernelError(what, EBADMSG);
   const errno = -body.readInt32LE(0);
-  if (errno === 0) return undefined;
+  if (errno === 0 || errno === absent) return undefined;
   let reason: string | undefined;
   if ((message.flags & NLM_F_ACK_TLVS) !== 0) {
     eachAttribute(body, explanationAt(message), (type, value) => {

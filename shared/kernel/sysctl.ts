@@ -60,13 +60,19 @@ export class Sysctl {
     const present = this.read(key);
     if (present === text) return false;
     if (present === undefined) throw new KernelError(what, 2, 'this kernel has no such setting');
+    this.set(key, value);
+    return true;
+  }
+
+  /** Writes `value` without looking. Throws KernelError, as `write` does. */
+  set(key: string, value: string | number): void {
+    const text = String(value);
     const path = this.#path(key);
     try {
       this.#there(() => writeFileSync(path, text));
     } catch (error) {
-      throw refusal(what, error);
+      throw refusal(`set net/${key} to ${text}`, error);
     }
-    return true;
   }
 
   #there<R>(work: () => R): R {
