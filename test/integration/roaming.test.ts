@@ -116,7 +116,10 @@ async function policies(t: Test, cluster: Cluster): Promise<void> {
     await one.serve('inmate', '--network', 'shut', '--ip', '10.96.200.7');
     await two.box('visitor', '--network', 'shut');
     await until('the way to 10.96.200.7', async () => (await two.whoami('visitor', '10.96.200.7')) !== '');
-    t.equal(await one.whoami('inmate', ADDRESS), '', 'an internal network’s address gets nowhere');
+    await one.serveOnHost(8099);
+    t.equal(await one.whoami('roamer', `${one.host.v4}:8099`), ADDRESS, 'it reaches its host');
+    t.equal(await one.whoami('inmate', `${one.host.v4}:8099`), '', 'not in an internal network');
+    t.equal(await one.whoami('inmate', ADDRESS), '', 'from where it gets nowhere');
     t.equal(await two.whoami('stranger', '10.96.200.7'), '', 'and nobody of another pool gets there');
     t.equal(await two.whoamiFromHost('10.96.200.7'), '', 'nor does another host');
     await one.remove('roamer', 'stranger', 'inmate');
@@ -175,6 +178,45 @@ async function crashes(t: Test, cluster: Cluster): Promise<void> {
   });
 }
 
+async function lost(t: Test, cluster: Cluster): Promise<void> {
+  const [one, two] = [cluster.member(1), cluster.member(2)];
+  const wayThere = async () => await one.host.must(['ip', 'route', 'show', ADDRESS]);
+  await t.test('a host that was cut off for longer than its lease yields to the new holder', async (t) => {
+    await serve(one);
+    await cluster.rig.router.cutEtcd(1);
+    await until('the end of the lease', async () => (await claimsOf(cluster)).length === 0, { timeoutMs: 15_000 });
+    t.match(await wayThere(), /dev dry/, 'as long as nobody else has it, the host leads to its container');
+    await serve(two);
+    await cluster.rig.router.healEtcd(1);
+    await until('host 1 to lead to host 2', async () => /via 10\.250\.0\.12/.test(await wayThere()), {
+      timeoutMs: 20_000,
+    });
+    t.match(one.plugin.log().join('\n'), /ADDRESS LOST/);
+    t.match(
+      (await one.reconcile()).filter(({ What }) => What.includes(ADDRESS)),
+      [{ What: /lost.*host2/, Repaired: false }],
+      'what it finds wrong is that it lost it, and no more',
+    );
+    t.notMatch(await one.host.must(['nft', 'list', 'map', 'inet', 'drayage', 'roam_to4']), ADDRESS);
+    await reachedByAll(t, cluster, 'on the new host');
+    t.equal(await one.must('inspect', '-f', '{{.State.Running}}', 'roamer'), 'true', 'the former container goes on');
+    await one.remove('roamer');
+    t.same(await claimsOf(cluster), [`${ADDRESS}/32 host2`], 'its end takes nothing away');
+    await reachedByAll(t, cluster, 'afterwards');
+    await two.remove('roamer');
+  });
+
+  await t.test('and has it again when nobody took it', async (t) => {
+    await serve(one);
+    await cluster.rig.router.cutEtcd(1);
+    await until('the end of the lease', async () => (await claimsOf(cluster)).length === 0, { timeoutMs: 15_000 });
+    await cluster.rig.router.healEtcd(1);
+    await until('the claim', async () => (await claimsOf(cluster)).length === 1, { timeoutMs: 20_000 });
+    await reachedByAll(t, cluster, 'again');
+    await one.remove('roamer');
+  });
+}
+
 const TAKE = ['run', '-d', '--init', '--name', 'roamer', '--network', 'web', '--ip', ADDRESS].concat([
   IMAGE,
   'httpd',
@@ -202,6 +244,7 @@ t.test('roaming addresses', async (t) => {
   await moves(t, cluster);
   await refusals(t, cluster);
   await policies(t, cluster);
+  await lost(t, cluster);
   await crashes(t, cluster);
 
   await t.test('in the end nothing is left over', async (t) => {
