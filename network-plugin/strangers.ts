@@ -90,7 +90,8 @@ export class Strangers {
     const strangers = await this.#present();
     if (strangers.length === 0) return;
     const links = strangers.slice(0, 3).map(({ link }) => link);
-    throw new PluginError('STATE_LOST', { count: strangers.length, links: links.join(', ') });
+    const containers = strangers.length === 1 ? 'one container' : `${strangers.length} containers`;
+    throw new PluginError('STATE_LOST', { containers, links: links.join(', ') });
   }
 
   async #leave(endpoint: string, c: Context): Promise<void> {

@@ -236,7 +236,7 @@ export const ERRORS = {
     retry: 'after',
   },
   STATE_LOST: {
-    text: '{count} containers run here that no record knows ({links}): the state was lost, and they are left as they are.',
+    text: 'No record knows of {containers} on this host ({links}): the state was lost, and what runs is left as it is.',
     fix: 'Put a copy of the state back, or remove these containers and their networks (docker network rm) and repeat the command.',
     retry: 'after',
   },

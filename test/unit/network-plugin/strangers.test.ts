@@ -69,7 +69,7 @@ t.test('the prefixes of containers that no record knows are held, and no others'
 t.test('beside them nothing new begins, and who is in the way is named', async (t) => {
   const { path, call, called } = scene();
   path.strange = [stranger(5)];
-  await t.rejects(call('NetworkDriver.CreateNetwork'), { code: 'STATE_LOST', message: /1 .*dry55555555555/ });
+  await t.rejects(call('NetworkDriver.CreateNetwork'), { code: 'STATE_LOST', message: /one container .*dry55555555555/ });
   await t.rejects(call('IpamDriver.RequestPool'), { code: 'STATE_LOST' });
   t.same(called, []);
   path.strange = [];
