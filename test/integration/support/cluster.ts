@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { ask } from '../../../bin/cli/client.ts';
 import { main as drayage } from '../../../bin/cli/main.ts';
+import { RigCloud, type RigCloudOptions } from '../../rig/cloud.ts';
+import type { CloudName } from '../../rig/cloud-router.ts';
 import { type Outcome, run, until } from '../../rig/command.ts';
 import type { Etcd, EtcdOptions } from '../../rig/etcd.ts';
 import type { Host } from '../../rig/host.ts';
@@ -18,9 +20,10 @@ import { pluginFolder } from './plugin-folder.ts';
 export const IMAGE = 'drayage/box:1';
 
 export interface ClusterOptions extends RigOptions {
-  /** Default etcd; `host`: every host for itself. */
-  readonly provider?: 'etcd' | 'host';
+  /** Default etcd; `host`: every host for itself; a cloud: a simulated one, of which the hosts are instances. */
+  readonly provider?: 'etcd' | 'host' | CloudName;
   readonly etcd?: EtcdOptions;
+  readonly cloud?: RigCloudOptions;
   /** More settings of the plugin, on all hosts. */
   readonly env?: Readonly<Record<string, string>>;
   /** What is installed, as `docker plugin create` takes it. Default: the plugin as it ships. */
@@ -218,29 +221,41 @@ export class Member {
 
 export class Cluster {
   readonly rig: Rig;
-  /** Undefined with the provider `host`. */
+  /** Undefined with other providers. */
   readonly etcd: Etcd | undefined;
+  /** The simulated cloud; undefined with other providers. */
+  readonly cloud: RigCloud | undefined;
   readonly members: readonly Member[];
   readonly engine: EngineVersion;
 
-  private constructor(rig: Rig, etcd: Etcd | undefined, members: readonly Member[], engine: EngineVersion) {
+  private constructor(
+    rig: Rig,
+    router: { readonly etcd: Etcd | undefined; readonly cloud: RigCloud | undefined },
+    members: readonly Member[],
+    engine: EngineVersion,
+  ) {
     this.rig = rig;
-    this.etcd = etcd;
+    this.etcd = router.etcd;
+    this.cloud = router.cloud;
     this.members = members;
     this.engine = engine;
   }
 
   /** Starts it for a tap test, at whose end it goes down. Default: two hosts of engine 28 with etcd. */
   static async for(t: Pick<Test, 'teardown'>, options: ClusterOptions = {}): Promise<Cluster> {
-    const { provider = 'etcd', etcd: etcdOptions = {}, env = {}, folder: given, ...rigOptions } = options;
+    const { provider = 'etcd', etcd: etcdOptions = {}, cloud: cloudOptions, env = {}, ...rest } = options;
+    const { folder: given, ...rigOptions } = rest;
     const [folder, rig] = await Promise.all([given ?? pluginFolder(), Rig.up({ hosts: 2, ...rigOptions })]);
     t.teardown(async () => await rig.down());
     const etcd = provider === 'etcd' ? await rig.etcd(etcdOptions) : undefined;
     if (etcd !== undefined) await rig.mirrorEtcd(etcd);
+    const inCloud = provider === 'aws' || provider === 'aliyun';
+    const cloud = inCloud ? await RigCloud.start(rig, provider, cloudOptions) : undefined;
     const settings = {
       // Drift is for the tests to find: the loop must not repair it before they look.
       RECONCILE_INTERVAL: '10m',
       ...(etcd === undefined ? {} : { PROVIDER: 'etcd', ETCD_ENDPOINTS: etcd.endpoint }),
+      ...cloud?.settings,
       ...env,
     };
     const members = await Promise.all(
@@ -250,7 +265,7 @@ export class Cluster {
       }),
     );
     const engine = typeof rigOptions.engine === 'object' ? rigOptions.engine[0] : rigOptions.engine;
-    return new Cluster(rig, etcd, members, engine ?? '28');
+    return new Cluster(rig, { etcd, cloud }, members, engine ?? '28');
   }
 
   /** Host number `n`, counted from 1. */
@@ -304,7 +319,11 @@ export class Cluster {
   /** One line for each thing that the plugins still have on any host. Empty when no network of theirs is left. */
   async leftovers(): Promise<string[]> {
     const found = await Promise.all(this.members.map((member) => member.leftovers()));
-    return found.flatMap((lines, index) => lines.map((line) => `${this.members[index]?.name}: ${line}`));
+    const claimed = (await this.cloud?.routes()) ?? [];
+    return [
+      ...found.flatMap((lines, index) => lines.map((line) => `${this.members[index]?.name}: ${line}`)),
+      ...claimed.map(({ prefix, target }) => `cloud: ${prefix} to ${target}`),
+    ];
   }
 
   /** The same, after it has had a moment to become none: other hosts hear of a prefix given back a little later. */
@@ -316,7 +335,7 @@ export class Cluster {
     }
   }
 
-  /** What is written anywhere while every host compares twice: drift, and changes of links, routes, firewall and etcd. */
+  /** What is written anywhere while every host compares twice: drift, and changes of links, routes, firewall, etcd and cloud. */
   async writesAtRest(): Promise<string[]> {
     const revision = await this.#revision();
     const watching = this.members.map(async ({ host }) => {
@@ -336,10 +355,16 @@ export class Cluster {
     }
     const seen = await Promise.all(watching);
     const written = (await this.#revision()) - revision;
-    return [...drift, ...seen.flat(), ...(written === 0 ? [] : [`etcd: ${written} writes`])];
+    return [...drift, ...seen.flat(), ...(written === 0 ? [] : [`provider: ${written} writes`])];
   }
 
+  /** A number that grows with each write at the provider. */
   async #revision(): Promise<number> {
+    const calls = (await this.cloud?.calls()) ?? [];
+    const reads = /^(Describe|Get|List)/;
+    if (this.cloud !== undefined) {
+      return calls.filter(({ service, action }) => service !== 'metadata' && !reads.test(action)).length;
+    }
     if (this.etcd === undefined) return 0;
     const { stdout } = await this.etcd.ctl(['get', '/', '-w', 'json']);
     return Number(/"revision":(\d+)/.exec(stdout)?.[1]);
