@@ -1,6 +1,6 @@
 /** One CommonJS file from a plugin's sources: it starts in less time and memory than modules that Node strips types of. */
 import { join } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { type BuildOptions, build, type Plugin, stop } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
 
@@ -16,12 +16,26 @@ const withoutTables: Plugin = {
   },
 };
 
+/** Bundles that are being made. */
+let making = 0;
+
+/** The bundler's service is another process, which would outlive this one for a moment: it ends with the last bundle. */
+async function buildAndStop(options: BuildOptions): Promise<void> {
+  making += 1;
+  try {
+    await build(options);
+  } finally {
+    making -= 1;
+    if (making === 0) await stop();
+  }
+}
+
 /**
  * Bundles `entry` to `outfile`; its source map goes to `<outfile>.map`. Names are kept, so that stack traces in a log
  * can be read without the map. koffi stays outside: it looks for its native library beside itself.
  */
 export async function bundle(entry: string, outfile: string): Promise<void> {
-  await build({
+  await buildAndStop({
     entryPoints: [entry],
     outfile,
     absWorkingDir: root,

@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { stop } from 'esbuild';
 import { buildPlugin } from '../../../plugin-configs/build.ts';
 
 let built: Promise<string> | undefined;
@@ -17,7 +16,5 @@ async function build(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'drayage-plugin-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   await buildPlugin('network', folder);
-  // Its service process would outlive this one for a moment.
-  await stop();
   return folder;
 }
