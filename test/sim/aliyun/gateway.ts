@@ -1,5 +1,6 @@
 /** The part that all of the vendor's RPC services share: who asks, JSON in the vendor's shapes, refusals in its words. */
 import { type ApiCall, ApiError, type Core, type Service } from '../core/api.ts';
+import type { Clock } from '../core/clock.ts';
 import type { Credential } from '../core/credentials.ts';
 import type { HttpReply } from '../core/http.ts';
 import type { Throttle } from '../core/rates.ts';
@@ -112,6 +113,7 @@ export class Gate {
 }
 
 export interface RpcOptions {
+  readonly clock: Clock;
   /** As RAM policies name it: `vpc`, `ecs`, `quotas`. */
   readonly name: string;
   readonly version: string;
@@ -123,12 +125,6 @@ export interface RpcOptions {
   /** The account's number. */
   readonly account: string;
 }
-
-const answer = (body: Json, status: number, requestId: string): HttpReply => ({
-  status,
-  headers: { 'Content-Type': 'application/json;charset=utf-8', 'x-acs-request-id': requestId },
-  body: JSON.stringify(body),
-});
 
 /** Says which right is missing, as the vendor does since 2024; its message alone does not. */
 const deniedDetail = (action: string, account: string) => ({
@@ -143,7 +139,16 @@ const deniedDetail = (action: string, account: string) => ({
 
 /** One product behind the gateway. */
 export function rpcService(options: RpcOptions): Service<Json> {
-  const { name, version, gate, actions, region, account } = options;
+  const { clock, name, version, gate, actions, region, account } = options;
+  const answer = (body: Json, status: number, requestId: string): HttpReply => ({
+    status,
+    headers: {
+      'Content-Type': 'application/json;charset=utf-8',
+      Date: new Date(clock.now()).toUTCString(),
+      'x-acs-request-id': requestId,
+    },
+    body: JSON.stringify(body),
+  });
   return {
     name,
     throttle: options.throttle,

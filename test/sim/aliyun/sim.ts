@@ -102,7 +102,11 @@ export class AliyunSim extends Builder {
     const gate = new Gate(core);
     const product = (name: string, version: string, actions: Parameters<typeof rpcService>[0]['actions']) => {
       const throttle = new Throttle(config.rates ?? ALIYUN_RATES, core.clock);
-      return { throttle, version, service: rpcService({ name, version, throttle, gate, actions, region, account }) };
+      return {
+        throttle,
+        version,
+        service: rpcService({ clock: core.clock, name, version, throttle, gate, actions, region, account }),
+      };
     };
     const products = [
       product('vpc', '2016-04-28', { ...vpcActions(world), ...routeActions(world, routing) }),
