@@ -1,9 +1,12 @@
 import { hostname } from 'node:os';
+import { Metadata } from '../../shared/cloud/metadata.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { StateStore } from '../../shared/state/store.ts';
 import type { Settings } from '../options.ts';
 import type { NetworkState } from '../state.ts';
+import { AutoProvider } from './auto.ts';
+import { AwsProvider } from './aws.ts';
 import { EtcdProvider } from './etcd.ts';
 import { HostProvider } from './host.ts';
 import { hostIdentity } from './identity.ts';
@@ -30,6 +33,18 @@ const selfOf = (settings: Settings, uplink: ProviderDeps['uplink']): NextHop => 
   };
 };
 
+/** The access key of the settings. Errors: SETTING_INVALID when only a part of it is set. */
+const keyOf = ({ accessKeyId: id, accessKeySecret: secret, securityToken: token }: Settings) => {
+  if (id === undefined && secret === undefined) return undefined;
+  if (id === undefined || secret === undefined) {
+    const [option, other] =
+      id === undefined ? ['ACCESS_KEY_ID', 'ACCESS_KEY_SECRET'] : ['ACCESS_KEY_SECRET', 'ACCESS_KEY_ID'];
+    const reason = `${other} is set, and needs it`;
+    throw new PluginError('SETTING_INVALID', { option, value: '', reason, allowed: 'both or none of them' });
+  }
+  return { id, secret, ...(token !== undefined && { token }) };
+};
+
 type Factory = (settings: Settings, deps: ProviderDeps) => Promise<RouteProvider>;
 
 const unavailable =
@@ -42,9 +57,37 @@ const unavailable =
   };
 
 const factories: Record<Settings['provider'], Factory> = {
-  aws: unavailable('aws'),
+  aws: async (settings, { uplink, log }) => {
+    const { region, cloudEndpoint, metadataEndpoint, nodeName, credentialsFile, credentialsProfile, dryRun } = settings;
+    const key = keyOf(settings);
+    const addresses = [uplink?.address, uplink?.address6].flatMap((address) => address ?? []);
+    return new AwsProvider({
+      ...(region !== undefined && { region }),
+      ...(cloudEndpoint !== undefined && { endpoint: cloudEndpoint }),
+      ...(metadataEndpoint !== undefined && { metadataEndpoint }),
+      ...(key !== undefined && { key }),
+      ...(credentialsFile !== undefined && { file: { path: credentialsFile, profile: credentialsProfile } }),
+      ...(nodeName !== undefined && { host: nodeName }),
+      tables: settings.routeTables ?? [],
+      gateways: settings.peers.map((peer) => peer.via),
+      pools: [settings.pool.text, settings.pool6.text],
+      observer: dryRun,
+      addresses,
+      log,
+    });
+  },
+
   aliyun: unavailable('aliyun'),
-  auto: unavailable('auto'),
+
+  auto: async (settings, deps) => {
+    const { metadataEndpoint: endpoint } = settings;
+    const candidates = (['aws', 'aliyun'] as const).map((cloud) => ({
+      name: cloud,
+      metadata: new Metadata({ cloud, ...(endpoint !== undefined && { endpoint }) }),
+      open: () => factories[cloud](settings, deps),
+    }));
+    return new AutoProvider(candidates, deps.log);
+  },
 
   host: async (settings, { kernel, uplink }) => new HostProvider({ kernel, self: selfOf(settings, uplink) }),
 
@@ -78,6 +121,10 @@ const factories: Record<Settings['provider'], Factory> = {
     });
   },
 };
+
+/** Where the routes of PEERS belong: a cloud's tables lead to gateways, private hosts lead to addresses themselves. */
+export const peersIn = ({ provider }: Pick<Settings, 'provider'>): 'kernel' | 'tables' =>
+  provider === 'host' || provider === 'etcd' ? 'kernel' : 'tables';
 
 /** The provider that the settings name. No I/O but the store's. Errors: SETTING_INVALID, UPLINK_MISSING, STATE_WRITE. */
 export const openProvider = (settings: Settings, deps: ProviderDeps): Promise<RouteProvider> =>

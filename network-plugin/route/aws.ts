@@ -1,0 +1,245 @@
+import { Ec2 } from '../../shared/cloud/aws/client.ts';
+import { Credentials } from '../../shared/cloud/aws/credentials.ts';
+import type { AccessKey, TableRoute } from '../../shared/cloud/aws/model.ts';
+import { Metadata } from '../../shared/cloud/metadata.ts';
+import { type Context, now } from '../../shared/context.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/log.ts';
+import { type AwsLooks, lookAround } from './aws-findings.ts';
+import { AwsHosts } from './aws-hosts.ts';
+import { type AwsIdentity, identify } from './aws-identity.ts';
+import { AwsQuota } from './aws-quota.ts';
+import { AwsTables, isRoute, type Reading, usedOf } from './aws-tables.ts';
+import { AwsWrites } from './aws-writes.ts';
+import type { Fate, Finding, NextHop, Route, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
+
+export interface AwsProviderOptions {
+  /** That of the metadata service by default. */
+  readonly region?: string;
+  /** Of EC2's API; the region's public one by default. */
+  readonly endpoint?: string;
+  readonly metadataEndpoint?: string;
+  /** Else the profile file, else the role of the instance. */
+  readonly key?: AccessKey;
+  readonly file?: { readonly path: string; readonly profile: string };
+  /** Ids of the tables; those that the VPC's subnets use when empty. */
+  readonly tables: readonly string[];
+  /** This host's name, instead of its Name tag. */
+  readonly host?: string;
+  /** Addresses of the uplink: they tell which of several interfaces packets come in by. */
+  readonly addresses: readonly string[];
+  /** Interfaces that routes of PEERS lead to: they are gateways, not hosts. */
+  readonly gateways: readonly string[];
+  /** Where containers' prefixes come from, to look for overlaps. */
+  readonly pools: readonly string[];
+  /** Look on only. */
+  readonly observer?: boolean;
+  /** Longer than EC2 takes until a write is seen by everybody, in milliseconds. */
+  readonly settleMs?: number;
+  /** Longest wait for one answer of EC2, in milliseconds. */
+  readonly attemptMs?: number;
+  readonly log: Logger;
+}
+
+/** What is known once the metadata service has answered. */
+interface Place {
+  readonly identity: AwsIdentity;
+  readonly ec2: Ec2;
+  readonly tables: AwsTables;
+  readonly hosts: AwsHosts;
+  readonly writes: AwsWrites;
+  readonly quota: AwsQuota;
+}
+
+const SETTLE_MS = 2_000;
+/** The source/dest check may be turned on again by somebody: looked at with a reading, but not with each. */
+const CHECK_MS = 5 * 60_000;
+
+/**
+ * Provider `aws`: the VPC's own routers carry the packets. A claim is a route to this host's network interface, in every
+ * table that the VPC's subnets use; EC2 creates it for exactly one asker.
+ */
+export class AwsProvider implements RouteProvider {
+  readonly name = 'aws';
+  readonly installsKernelRoutes = false;
+  readonly allowsNarrower = true;
+  readonly #options: AwsProviderOptions;
+  readonly #metadata: Metadata;
+  readonly #credentials: Credentials;
+  #place: Place | undefined;
+  #checked = Number.NEGATIVE_INFINITY;
+
+  constructor(options: AwsProviderOptions) {
+    const { metadataEndpoint: endpoint, key, file } = options;
+    this.#options = options;
+    this.#metadata = new Metadata({ cloud: 'aws', ...(endpoint !== undefined && { endpoint }) });
+    this.#credentials = new Credentials({
+      metadata: this.#metadata,
+      ...(key !== undefined && { key }),
+      ...(file !== undefined && { file }),
+    });
+  }
+
+  /** Errors: also ROUTE_TABLE_MISSING. */
+  async start(c: Context): Promise<void> {
+    const { region, addresses } = this.#options;
+    this.#place ??= this.#open(await identify(this.#metadata, addresses, region, c));
+    const { tables, hosts, identity } = this.#place;
+    await Promise.all([tables.fresh(c), hosts.learn([{ kind: 'interface', id: identity.networkInterface }], c)]);
+  }
+
+  async self(): Promise<NextHop> {
+    return this.#self(this.#started());
+  }
+
+  async tables(): Promise<readonly string[]> {
+    return this.#started().tables.ids;
+  }
+
+  async read(c: Context): Promise<readonly RouteTable[]> {
+    const place = this.#started();
+    const [reading] = await Promise.all([place.tables.fresh(c), place.quota.refresh(c), this.#recheck(c)]);
+    await place.hosts.learn(targetsOf(reading), c);
+    return reading.tables.map((table) => ({
+      id: table.id,
+      routes: table.routes.filter(isRoute).map((route) => this.#routeOf(place, route)),
+      limit: place.quota.limit,
+      used: usedOf(table),
+    }));
+  }
+
+  create(table: string, request: RouteRequest, c: Context): Promise<void> {
+    return this.#withPlace(({ writes }) => writes.create(table, request, c));
+  }
+
+  replace(table: string, request: RouteRequest, expected: NextHop, c: Context): Promise<void> {
+    return this.#withPlace(({ writes }) => writes.replace(table, request, expected, c));
+  }
+
+  remove(table: string, route: Pick<RouteRequest, 'prefix' | 'via'>, c: Context): Promise<void> {
+    return this.#withPlace(({ writes }) => writes.remove(table, route, c));
+  }
+
+  async fate({ target }: NextHop, c: Context): Promise<Fate> {
+    return target === undefined ? 'unknown' : this.#started().hosts.fate(target, c);
+  }
+
+  /** The VPC's blocks: of the metadata service, and as soon as tables were read those of the routes that EC2 keeps. */
+  local(): readonly string[] {
+    const { identity, tables } = this.#place ?? {};
+    const [arbiter] = tables?.last?.tables ?? [];
+    const routes = (arbiter?.routes ?? []).flatMap(({ origin, prefix }) => (origin === 'local' ? [prefix] : []));
+    return [...new Set(routes.length > 0 ? routes : (identity?.blocks ?? []))];
+  }
+
+  /** Turns the source/dest check of the interface off, where it is on. */
+  async prepareHost(c: Context): Promise<void> {
+    const { ec2, identity } = this.#started();
+    const { networkInterface } = identity;
+    const [found] = await ec2.call('DescribeNetworkInterfaces', { ids: [networkInterface] }, c);
+    if (found?.sourceDestCheck !== false) {
+      if (this.#options.observer === true) {
+        c.log.warn('the source/dest check is on; a dry run leaves it', { networkInterface });
+      } else {
+        await ec2.call('ModifyNetworkInterfaceAttribute', { networkInterface }, c);
+        c.log.info('turned the source/dest check off', { networkInterface });
+      }
+    }
+    this.#checked = now();
+  }
+
+  async findings(c: Context): Promise<readonly Finding[]> {
+    const { pools } = this.#options;
+    const looks = { metadata: this.#metadata, source: this.#credentials.source, pools };
+    const place: AwsLooks | undefined = this.#place && { ...this.#place, vpcBlocks: this.local() };
+    return lookAround(looks, place, c);
+  }
+
+  status(): Readonly<Record<string, string | number | boolean>> {
+    const credentials = this.#credentials.source;
+    if (this.#place === undefined) return { metadata: this.#metadata.endpoint, credentials };
+    const { identity, ec2, tables, quota } = this.#place;
+    const { instance, networkInterface, vpc, subnet, region, zone } = identity;
+    return {
+      ...{ instance, networkInterface, vpc, subnet, region, zone, credentials, endpoint: ec2.endpoint },
+      tables: tables.ids.join(', '),
+      routesPerTable: quota.limit,
+      ...ec2.counts,
+      ...(ec2.clock.text !== undefined && { clock: ec2.clock.text }),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#place?.ec2.close();
+  }
+
+  #open(identity: AwsIdentity): Place {
+    const { endpoint, attemptMs, tables: named, settleMs = SETTLE_MS, log } = this.#options;
+    const { region, vpc, networkInterface: own } = identity;
+    const ec2 = new Ec2({
+      ...{ region, credentials: this.#credentials, log },
+      ...(endpoint !== undefined && { endpoint }),
+      ...(attemptMs !== undefined && { attemptMs }),
+    });
+    const tables = new AwsTables({ ec2, vpc, named, log });
+    const hosts = new AwsHosts(ec2);
+    const quota = new AwsQuota(ec2);
+    const writes = new AwsWrites({
+      ...{ ec2, tables, own, vpc, settleMs, log },
+      quota: () => quota,
+      isGateway: (route) => this.#isGateway(route),
+      nameOf: async ({ target }, c) => {
+        await hosts.learn([target], c);
+        return hosts.name(target.id);
+      },
+    });
+    log.info('this host is known to AWS', { ...identity });
+    return { identity, ec2, tables, hosts, writes, quota };
+  }
+
+  #started(): Place {
+    if (this.#place !== undefined) return this.#place;
+    throw new PluginError('PROVIDER_UNREACHABLE', { provider: 'aws', reason: 'it has not been started yet' });
+  }
+
+  /** Rejects, where it would else throw at once. */
+  async #withPlace<T>(work: (place: Place) => Promise<T>): Promise<T> {
+    return work(this.#started());
+  }
+
+  #self({ identity, hosts }: Place): NextHop {
+    const { networkInterface: target } = identity;
+    return { host: this.#options.host ?? hosts.name(target), target };
+  }
+
+  #isGateway({ target }: TableRoute): boolean {
+    return target.kind === 'gateway' || this.#options.gateways.includes(target.id);
+  }
+
+  #routeOf(place: Place, route: TableRoute): Route {
+    const { prefix, state, target } = route;
+    if (this.#isGateway(route)) {
+      return { prefix, state, ours: false, gateway: true, nextHop: { host: target.id, target: target.id } };
+    }
+    const ours = target.id === place.identity.networkInterface;
+    const nextHop = ours ? this.#self(place) : { host: place.hosts.name(target.id), target: target.id };
+    return { prefix, state, ours, nextHop };
+  }
+
+  /** Never fails a reading. */
+  async #recheck(c: Context): Promise<void> {
+    if (now() - this.#checked < CHECK_MS) return;
+    const before = this.#checked;
+    this.#checked = now();
+    // Before the engine has prepared the host there is nothing to look at again.
+    if (before === Number.NEGATIVE_INFINITY) return;
+    try {
+      await this.prepareHost(c);
+    } catch (error) {
+      c.log.warn('the source/dest check could not be looked at', { why: asPluginError(error).message });
+    }
+  }
+}
+
+const targetsOf = ({ tables }: Reading) =>
+  tables.flatMap((table) => table.routes.filter(isRoute).map((one) => one.target));
