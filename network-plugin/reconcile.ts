@@ -48,7 +48,7 @@ export interface Windows {
   readonly orphanMs: number;
 }
 
-const WINDOWS: Windows = { retryMs: 60_000, orphanMs: 5 * 60_000 };
+export const WINDOWS: Windows = { retryMs: 60_000, orphanMs: 5 * 60_000 };
 const PASS_DEADLINE_MS = 60_000;
 
 type Step = readonly [what: string, work: () => Promise<readonly Drift[]>];

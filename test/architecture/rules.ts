@@ -9,6 +9,7 @@ export const ranks: Readonly<Record<string, number>> = {
   'bin/': 100,
   'plugin-configs/': 100,
   'network-plugin/main.ts': 90,
+  'network-plugin/program.ts': 88,
   'network-plugin/plugin.ts': 85,
   'network-plugin/protocol.ts': 80,
   'network-plugin/': 70,
