@@ -304,7 +304,8 @@ export class AwsSim {
       AWS_REGION: this.region,
       AWS_DEFAULT_REGION: this.region,
       AWS_ENDPOINT_URL: this.endpoint,
-      AWS_EC2_METADATA_SERVICE_ENDPOINT: this.metadataEndpoint,
+      // Without the slash at the end botocore makes no valid URL of it.
+      AWS_EC2_METADATA_SERVICE_ENDPOINT: `${this.metadataEndpoint}/`,
       ...(id && { AWS_ACCESS_KEY_ID: id }),
       ...(secret && { AWS_SECRET_ACCESS_KEY: secret }),
       ...(token && { AWS_SESSION_TOKEN: token }),
@@ -347,6 +348,11 @@ export class AwsSim {
 /** Starts a simulator on free ports of 127.0.0.1, or where the configuration says. `close` it. */
 export async function startAwsSim(config: AwsSimConfig = {}): Promise<AwsSim> {
   const sim = new AwsSim(config);
-  await sim.start(config);
+  try {
+    await sim.start(config);
+  } catch (error) {
+    await sim.close();
+    throw error;
+  }
   return sim;
 }

@@ -47,7 +47,10 @@ export async function startSimProcess(request: SimProcessRequest): Promise<SimPr
   child.stdin.write(`${JSON.stringify(request.config)}\n`);
   const timeoutMs = request.timeoutMs ?? 20_000;
   const info = await new Promise<SimInfo>((resolve, reject) => {
-    const fail = (why: string) => reject(new Error(`the ${request.cloud} simulator ${why}: ${said.join('').trim()}`));
+    const fail = (why: string) => {
+      clearTimeout(timer);
+      reject(new Error(`the ${request.cloud} simulator ${why}: ${said.join('').trim()}`));
+    };
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       fail(`did not start within ${timeoutMs} ms`);

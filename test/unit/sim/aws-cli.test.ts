@@ -1,0 +1,63 @@
+/** A second, independent client: the vendor's command, as Debian packages it (Python, botocore). */
+import t from 'tap';
+import { installMissing } from '../../rig/apt.ts';
+import { run } from '../../rig/command.ts';
+import { withLock } from '../../rig/packages.ts';
+import { awsSite } from './aws-site.ts';
+
+const AWS = '/usr/bin/aws';
+
+const cli = async (environment: Record<string, string>, ...args: string[]) => {
+  // Nothing of this machine's own configuration; AWS_ENDPOINT_URL is unknown to older versions.
+  const nothing = { AWS_CONFIG_FILE: '/dev/null', AWS_SHARED_CREDENTIALS_FILE: '/dev/null', AWS_MAX_ATTEMPTS: '1' };
+  const { AWS_ENDPOINT_URL = '', ...rest } = environment;
+  const env = { PATH: '/usr/bin:/bin', HOME: '/nonexistent', ...nothing, ...rest };
+  const argv = [AWS, '--endpoint-url', AWS_ENDPOINT_URL, '--output', 'json', ...args];
+  const { code, stdout, stderr } = await run(argv, { env, timeoutMs: 60_000 });
+  return { code, stderr, answer: stdout.trim() === '' ? undefined : (JSON.parse(stdout) as unknown) };
+};
+
+t.before(async () => {
+  await withLock('awscli', () => installMissing({ [AWS]: 'awscli' }, (line) => t.comment(line)));
+});
+
+t.test('the command makes, lists and replaces routes, and hears the refusals', async (t) => {
+  const { aws, table, a, b } = await awsSite(t);
+  const env = aws.environment(aws.key());
+  const where = ['--route-table-id', table, '--destination-cidr-block', '10.64.3.0/24'];
+  t.match(await cli(env, 'ec2', 'create-route', ...where, '--network-interface-id', a.eni), {
+    code: 0,
+    answer: { Return: true },
+  });
+  const again = await cli(env, 'ec2', 'create-route', ...where, '--network-interface-id', b.eni);
+  t.not(again.code, 0);
+  t.match(again.stderr, /RouteAlreadyExists.*CreateRoute.*10\.64\.3\.0\/24/);
+  t.match(await cli(env, 'ec2', 'replace-route', ...where, '--network-interface-id', b.eni), { code: 0 });
+  const filter = `Name=route-table-id,Values=${table}`;
+  t.match(await cli(env, 'ec2', 'describe-route-tables', '--filters', filter), {
+    code: 0,
+    answer: { RouteTables: [{ Routes: [{}, {}, { NetworkInterfaceId: b.eni, State: 'active' }] }] },
+  });
+});
+
+t.test('a role’s credentials come from the metadata service; who it is and the quota are told', async (t) => {
+  const { aws } = await awsSite(t);
+  const env = aws.environment();
+  t.match(await cli(env, 'sts', 'get-caller-identity'), {
+    code: 0,
+    answer: { Account: '123456789012', Arn: /:assumed-role\/drayage\// },
+  });
+  const quota = ['--service-code', 'vpc', '--quota-code', 'L-93826ACB'];
+  t.match(await cli(env, 'service-quotas', 'get-service-quota', ...quota), {
+    code: 0,
+    answer: { Quota: { QuotaName: 'Routes per route table', Value: 500 } },
+  });
+  t.match(aws.calls({ action: 'PUT api/token' }).length > 0, true, 'with sessions, as version 2 asks for');
+});
+
+t.test('a wrong secret is refused to this client as well', async (t) => {
+  const { aws } = await awsSite(t);
+  const { code, stderr } = await cli(aws.environment({ ...aws.key(), secret: 'wrong' }), 'ec2', 'describe-vpcs');
+  t.not(code, 0);
+  t.match(stderr, /SignatureDoesNotMatch/);
+});
