@@ -54,8 +54,9 @@ export class Driver {
       await store.update((tx) => tx.put('networks', record.id, record));
       undo.add('forget the network', () => store.update((tx) => tx.delete('networks', record.id)));
       for (const prefix of record.claims) {
-        undo.add(`release ${prefix}`, () => routes.release(prefix, late));
+        // One that fails leaves nothing, and one that goes on in the background is joined by the next attempt.
         await routes.claim(prefix, homePool(parseCidr(prefix), this.#deps.home).text, c);
+        undo.add(`release ${prefix}`, () => routes.release(prefix, late));
       }
       undo.add('take the data path down', () => path.teardown(pathNetwork(record), late));
       await path.setup(pathNetwork(record), c);

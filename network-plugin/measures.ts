@@ -29,6 +29,11 @@ export class Measures {
   watch(store: StateStore<NetworkState>, routes: { status(): RouteStatus }): void {
     const sizes = this.registry.gauge('drayage_network_records', 'Records of each kind.');
     const reachable = this.registry.gauge('drayage_network_provider_reachable', '1 while the route provider answers.');
+    const used = this.registry.gauge(
+      'drayage_route_table_used',
+      'Routes in a route table that count towards its quota.',
+    );
+    const limit = this.registry.gauge('drayage_route_table_limit', 'Most routes that a route table takes.');
     const lost = this.registry.gauge('drayage_network_prefixes_lost', 'Own prefixes that another host holds.');
     this.registry.onCollect(() => {
       for (const kind of ['networks', 'endpoints', 'pools', 'addresses', 'claims'] as const) {
@@ -37,6 +42,10 @@ export class Measures {
       const status = routes.status();
       reachable.set(status.reachable ? 1 : 0, { provider: status.provider });
       lost.set(status.lost.length);
+      for (const table of status.tables) {
+        used.set(table.used, { table: table.table });
+        limit.set(table.limit, { table: table.table });
+      }
     });
   }
 }

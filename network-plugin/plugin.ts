@@ -27,7 +27,7 @@ import { Reconciler, type Windows } from './reconcile.ts';
 import { roamingRanges } from './roaming.ts';
 import { RouteEngine } from './route/engine.ts';
 import { LinuxRouteKernel } from './route/linux-kernel.ts';
-import { openProvider } from './route/registry.ts';
+import { openProvider, peersIn } from './route/registry.ts';
 import type { NetworkState } from './state.ts';
 import { Strangers } from './strangers.ts';
 import { findUplink } from './uplink.ts';
@@ -88,7 +88,11 @@ async function assemble(
   const sysctl = new Sysctl();
   const uplink = () => findUplink(rt, settings);
   const provider = await openProvider(settings, { store, kernel, uplink: uplink(), log });
-  const routes = new RouteEngine({ provider, store, kernel, log, dryRun, reserved: () => roamingRanges(store) });
+  const routes = new RouteEngine({
+    ...{ provider, store, kernel, log, dryRun, peers: settings.peers, peersIn: peersIn(settings) },
+    home: [settings.pool.text, settings.pool6.text],
+    reserved: () => roamingRanges(store),
+  });
   const path = new PtpPath({ rt, remover, sysctl, uplink });
   const ports = new PortPublisher({ log, range: await ephemeralRange() });
   const ipam = new Ipam(store, routes, settings);

@@ -1,16 +1,20 @@
 import { contains, hostCidr, parseAddress, parseCidr } from '../../shared/cidr.ts';
 import { type Context, newContext, remaining, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
-import { type Claims, isAddress } from './claims.ts';
-import type { Fate, NextHop, Route, RouteProvider } from './provider.ts';
+import type { Claims } from './claims.ts';
+import type { Fates } from './fates.ts';
+import type { Route } from './provider.ts';
+import { kindOf } from './route-kind.ts';
 import type { RouteView } from './route-view.ts';
 
 export interface AddressDeps {
-  readonly provider: RouteProvider;
   readonly claims: Claims;
   readonly view: RouteView;
-  /** Reads the whole view from the provider. */
-  readonly refresh: (c: Context) => Promise<void>;
+  readonly fates: Fates;
+  /** Brings the provider to work, or throws why not. */
+  readonly ready: (c: Context) => Promise<void>;
+  /** Reads the whole view from the provider, unless it was read within `maxAgeMs`. */
+  readonly freshen: (c: Context, maxAgeMs?: number) => Promise<void>;
 }
 
 /** How long another host is given to let go of an address, and how often it is looked at, in milliseconds. */
@@ -27,34 +31,40 @@ export class Addresses {
 
   /** Errors: ADDRESS_HELD, ADDRESS_ELSEWHERE, and those of `Claims.claim`. */
   async claim(text: string, pool: string, c: Context): Promise<void> {
-    const { claims, refresh } = this.#deps;
+    const { claims, ready, freshen } = this.#deps;
     const address = parseAddress(text);
     const prefix = hostCidr(address).text;
-    const patience = newContext(c.log, Math.min(PATIENCE_MS, remaining(c) / 2), c);
     if (claims.own.some((one) => one !== prefix && contains(parseCidr(one), address))) return;
-    for (;;) {
+    await ready(c);
+    // The record alone is not enough: an address may have moved on since the last look.
+    if (claims.record(prefix)?.phase === 'held') await freshen(c);
+    if (claims.isHeld(prefix)) return;
+    if (claims.record(prefix)?.phase === 'held') await claims.release(prefix, c);
+    const patience = newContext(c.log, Math.min(PATIENCE_MS, remaining(c) / 2), c);
+    for (let first = true; ; first = false) {
+      await this.#refuseElsewhere(address.text, prefix, c);
       const holder = this.#holder(prefix);
-      this.#refuseElsewhere(text, prefix);
-      const fate = holder === undefined ? undefined : await this.#fate(holder.nextHop, c);
-      if (fate === undefined || fate === 'gone' || fate === 'stopped') {
-        try {
-          await claims.take(prefix, pool, holder?.nextHop, c);
-          return;
-        } catch (error) {
-          // Somebody was quicker, or our view was old.
-          if (!(error instanceof PluginError) || !['PREFIX_OWNED', 'ROUTE_CONFLICT'].includes(error.code)) throw error;
-          if (patience.signal.aborted) throw this.#held(text, String(error.context.owner ?? error.context.target));
-        }
-      } else if (patience.signal.aborted) {
-        throw this.#held(text, holder?.nextHop.host ?? 'unknown');
-      }
-      await sleep(POLL_MS, patience).catch(() => undefined);
-      await refresh(c);
+      const owner = await this.#take(prefix, pool, holder, c);
+      if (owner === undefined) return;
+      if (patience.signal.aborted) throw new PluginError('ADDRESS_HELD', { address: address.text, owner });
+      await sleep(first ? POLL_MS / 5 : POLL_MS, patience).catch(() => undefined);
+      await freshen(c);
     }
   }
 
-  release(text: string, c: Context): Promise<void> {
-    return this.#deps.claims.release(hostCidr(parseAddress(text)).text, c);
+  /** Answers who has it, if it could not be had. */
+  async #take(prefix: string, pool: string, holder: Route | undefined, c: Context): Promise<string | undefined> {
+    const { claims, fates } = this.#deps;
+    if (holder !== undefined && !(await fates.isVacant(holder, c))) return holder.nextHop.host;
+    try {
+      await claims.claim(prefix, pool, { former: holder?.nextHop, free: true }, c);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof PluginError)) throw error;
+      // Somebody was quicker, or our view was old.
+      if (error.code !== 'PREFIX_OWNED' && !(error.code === 'ROUTE_CONFLICT' && holder !== undefined)) throw error;
+      return String(error.context.owner ?? error.context.target);
+    }
   }
 
   #holder(prefix: string): Route | undefined {
@@ -62,19 +72,17 @@ export class Addresses {
     return route?.ours === true ? undefined : route;
   }
 
-  async #fate(hop: NextHop, c: Context): Promise<Fate> {
-    return (await this.#deps.provider.fate?.(hop, c)) ?? 'alive';
+  /** In another host's prefix an address is that host's. From an old view nobody is refused. */
+  async #refuseElsewhere(address: string, prefix: string, c: Context): Promise<void> {
+    if (this.#around(prefix) === undefined) return;
+    await this.#deps.freshen(c, POLL_MS);
+    const around = this.#around(prefix);
+    if (around === undefined) return;
+    throw new PluginError('ADDRESS_ELSEWHERE', { address, owner: around.nextHop.host, prefix: around.prefix });
   }
 
-  #refuseElsewhere(address: string, prefix: string): void {
-    const other = this.#deps.view
-      .overlapping(parseCidr(prefix))
-      .find((route) => !route.ours && route.gateway !== true && !isAddress(parseCidr(route.prefix)));
-    if (other === undefined) return;
-    throw new PluginError('ADDRESS_ELSEWHERE', { address, owner: other.nextHop.host, prefix: other.prefix });
-  }
-
-  #held(address: string, owner: string): PluginError {
-    return new PluginError('ADDRESS_HELD', { address, owner });
+  #around(prefix: string): Route | undefined {
+    const routes = this.#deps.view.overlapping(parseCidr(prefix));
+    return routes.find((route) => !route.ours && kindOf(route) === 'prefix');
   }
 }

@@ -1,14 +1,15 @@
-import { type Cidr, contains, overlaps, parseCidr, subnetCount, width } from '../../shared/cidr.ts';
-import { type Context, throwIfDone } from '../../shared/context.ts';
-import { asPluginError, type ErrorCode, PluginError } from '../../shared/errors.ts';
+import { type Cidr, overlaps, parseCidr } from '../../shared/cidr.ts';
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
-import type { Logger } from '../../shared/log.ts';
 import type { StateStore } from '../../shared/state/store.ts';
-import type { Drift } from '../datapath/datapath.ts';
 import type { ClaimRecord, NetworkState } from '../state.ts';
-import { type FreePrefix, findFree } from './free-prefix.ts';
-import { type LocalUse, type RouteKernel, refuseLocal } from './kernel.ts';
+import type { Fates } from './fates.ts';
+import type { Ledger } from './ledger.ts';
+import type { Obstacles } from './obstacles.ts';
 import type { NextHop, RouteProvider } from './provider.ts';
+import type { Quotas } from './quotas.ts';
+import { isRefused, isTaken } from './refusals.ts';
 import type { RouteView } from './route-view.ts';
 
 /** A prefix that this host's records say it holds, and that is somebody else's now. */
@@ -23,33 +24,25 @@ export interface Lost {
 export interface ClaimDeps {
   readonly provider: RouteProvider;
   readonly store: StateStore<NetworkState>;
-  readonly kernel: RouteKernel;
   readonly view: RouteView;
-  readonly log: Logger;
+  readonly ledger: Ledger;
+  readonly fates: Fates;
+  readonly obstacles: Obstacles;
+  readonly quotas: Quotas;
   readonly dryRun: boolean;
   readonly now: () => number;
-  /** CIDRs that no prefix may be claimed in. */
-  readonly reserved: () => readonly string[];
   /** Brings the provider to work, or throws why not. */
   readonly ready: (c: Context) => Promise<void>;
-  /** Reads the whole view from the provider. */
-  readonly refresh: (c: Context) => Promise<void>;
+  /** Reads the whole view from the provider, unless it was read within `maxAgeMs`. */
+  readonly freshen: (c: Context, maxAgeMs?: number) => Promise<void>;
   readonly reachable: () => boolean;
-  /** Something is left for `settle`. */
+  /** Something is left for the next round of repairs. */
   readonly leave: () => void;
 }
 
-/** The prefix is somebody else's: asking again for the same one changes nothing. */
-const TAKEN: ReadonlySet<ErrorCode> = new Set(['PREFIX_OWNED', 'PREFIX_OVERLAP', 'PREFIX_IS_LOCAL', 'ROUTE_CONFLICT']);
-/** Nothing was written. */
-const REFUSED: ReadonlySet<ErrorCode> = new Set([...TAKEN, 'NODE_NAME_TAKEN', 'PROVIDER_AUTH']);
-
-const isOneOf = (codes: ReadonlySet<ErrorCode>, error: unknown): error is PluginError =>
-  error instanceof PluginError && codes.has(error.code);
-
 /**
  * This host's claims: the records and the provider, kept in step. Before a claim or its release the record says what
- * is about to happen; whatever is cut off there is finished by `settle`.
+ * is about to happen; whatever is cut off there is finished by the next round of repairs.
  */
 export class Claims {
   readonly #deps: ClaimDeps;
@@ -61,39 +54,56 @@ export class Claims {
     this.#deps = deps;
   }
 
-  /** Prefixes that this host has a record of. */
+  /** What this host has a record of. */
   get own(): readonly string[] {
     return [...this.#deps.store.all('claims').keys()];
   }
 
-  claim(prefix: string, pool: string, c: Context): Promise<void> {
+  get records(): readonly ClaimRecord[] {
+    return [...this.#deps.store.all('claims').values()];
+  }
+
+  record(prefix: string): ClaimRecord | undefined {
+    return this.#deps.store.get('claims', prefix);
+  }
+
+  /** Is it on record as held, and nothing known against it? No I/O. */
+  isHeld(prefix: string): boolean {
+    return this.record(prefix)?.phase === 'held' && !this.lost().some((one) => one.prefix === prefix);
+  }
+
+  /** Runs what changes a claim, one at a time; undefined when somebody is at it already. */
+  async unlessBusy<T>(prefix: string, work: () => Promise<T>, c: Context): Promise<T | undefined> {
+    return this.#locks.isHeld(prefix) ? undefined : await this.#locks.run(prefix, work, c);
+  }
+
+  /**
+   * Claims a prefix. `former`: it is taken out of those hands in one step. A blackhole that nobody is behind any more
+   * is taken over, unless `free` says that only free ones are wanted.
+   */
+  claim(
+    prefix: string,
+    pool: string,
+    how: { readonly former?: NextHop | undefined; readonly free?: boolean },
+    c: Context,
+  ): Promise<void> {
     const cidr = parseCidr(prefix);
-    return this.#locks.run(cidr.text, () => this.#claim(cidr, pool, c), c);
+    return this.#locks.run(cidr.text, () => this.#claim(cidr, parseCidr(pool).text, how, c), c);
   }
 
-  claimFree(wanted: FreePrefix, c: Context): Promise<string> {
-    const pool = parseCidr(wanted.pool);
-    return this.#locks.run(`pool ${pool.text}`, () => this.#claimFree(pool, wanted, c), c);
-  }
-
-  /** Claims a prefix, in one step out of the hands of `former` where that is given. Errors: those of `claim`. */
-  take(prefix: string, pool: string, former: NextHop | undefined, c: Context): Promise<void> {
-    const cidr = parseCidr(prefix);
-    return this.#locks.run(cidr.text, () => this.#claim(cidr, pool, c, former), c);
-  }
-
-  release(prefix: string, c: Context): Promise<void> {
+  async release(prefix: string, c: Context): Promise<void> {
     const { text } = parseCidr(prefix);
-    return this.#locks.run(
+    await this.#locks.run(
       text,
       async () => {
-        const record = this.#record(text);
+        this.#lost.delete(text);
+        const record = this.record(text);
         if (record === undefined) return;
         if (this.#deps.dryRun) throw new PluginError('DRY_RUN', { what: `release ${text}` });
-        await this.#save({ ...record, phase: 'releasing' });
+        await this.save({ ...record, phase: 'releasing' });
         if (!this.#deps.reachable()) return;
         try {
-          await this.#withdraw(text, c);
+          await this.withdraw(text, c);
         } catch (error) {
           c.log.warn('a prefix could not be released now; it will be', { prefix: text, error });
           this.#deps.leave();
@@ -103,199 +113,131 @@ export class Claims {
     );
   }
 
-  /** Whatever the view says of prefixes that the records call held. */
+  /** Claims that are another's by what is known now: those of the records, and addresses given up for that. */
   lost(): readonly Lost[] {
-    const found: Lost[] = [];
-    for (const { prefix, phase } of this.#deps.store.all('claims').values()) {
-      if (phase !== 'held') continue;
-      const other = this.#deps.view.overlapping(parseCidr(prefix)).find((route) => !route.ours);
-      const known = this.#lost.get(prefix);
-      if (other !== undefined) found.push({ prefix, owner: other.nextHop.host, other: other.prefix });
-      else if (known !== undefined) found.push(known);
+    const { view } = this.#deps;
+    const found = new Map(this.#lost);
+    for (const { prefix, phase } of this.records) {
+      if (phase !== 'held' || view.get(prefix)?.ours === true) continue;
+      const cidr = parseCidr(prefix);
+      const other = view.overlapping(cidr).find((route) => !route.ours && !isWider(route.gateway, route.prefix, cidr));
+      if (other !== undefined) found.set(prefix, { prefix, owner: other.nextHop.host, other: other.prefix });
     }
-    return found;
+    return [...found.values()];
   }
 
-  /** Finishes what was cut off, claims again what has vanished, and gives back what no record knows. */
-  async settle(repair: boolean, c: Context): Promise<Drift[]> {
-    const drift: Drift[] = [];
-    const { view, provider } = this.#deps;
-    const each = async (prefix: string, work: () => Promise<Drift[]>): Promise<void> => {
-      // Somebody is at it.
-      if (this.#locks.isHeld(prefix)) return;
-      try {
-        drift.push(...(await this.#locks.run(prefix, work, c)));
-      } catch (error) {
-        drift.push({ what: `${prefix} at ${provider.name}: ${asPluginError(error).message}`, repaired: false });
-      }
-    };
-    for (const prefix of this.own) await each(prefix, () => this.#settleOne(prefix, repair, c));
-    for (const { prefix } of view.routes.filter((route) => route.ours && this.#record(route.prefix) === undefined)) {
-      await each(prefix, async () => {
-        if (this.#record(prefix) !== undefined || view.get(prefix)?.ours !== true) return [];
-        if (repair) await this.#withdraw(prefix, c);
-        return [
-          { what: `${prefix} at ${provider.name} belongs to this host, but no record knows it`, repaired: repair },
-        ];
-      });
-    }
-    return drift;
+  /** Notes a loss. True when it is news. */
+  lose(lost: Lost): boolean {
+    const news = !this.#lost.has(lost.prefix);
+    this.#lost.set(lost.prefix, lost);
+    return news;
   }
 
-  async #settleOne(prefix: string, repair: boolean, c: Context): Promise<Drift[]> {
-    const record = this.#record(prefix);
-    if (record === undefined) return [];
-    const { view, provider, log } = this.#deps;
-    if (record.phase !== 'held') {
-      if (repair) await this.#withdraw(prefix, c);
-      return [{ what: `${prefix} was left ${record.phase}`, repaired: repair }];
-    }
-    if (view.get(prefix)?.ours === true) {
-      this.#lost.delete(prefix);
-      return [];
-    }
-    const what = `this host's claim of ${prefix} is not at ${provider.name} any more`;
-    if (!repair) return [{ what, repaired: false }];
-    try {
-      await this.#create(prefix, record.pool, c);
-      this.#lost.delete(prefix);
-      log.info('a claim that had vanished was made again', { prefix });
-      return [{ what, repaired: true }];
-    } catch (error) {
-      if (!isOneOf(TAKEN, error)) throw error;
-      const { owner, target, what: local, other, address } = error.context;
-      const lost = { prefix, owner: String(owner ?? target ?? local), other: String(other ?? address ?? prefix) };
-      if (!this.#lost.has(prefix)) {
-        log.error('PREFIX LOST: somebody else holds it now. Running containers go on, new ones are refused', {
-          ...lost,
-        });
-      }
-      this.#lost.set(prefix, lost);
-      return [{ what: `${prefix} is lost: ${error.message}`, repaired: false }];
-    }
+  /** All is well with it again. */
+  regain(prefix: string): void {
+    this.#lost.delete(prefix);
   }
 
-  async #claim(cidr: Cidr, pool: string, c: Context, holder?: NextHop): Promise<void> {
-    const { provider, store, dryRun } = this.#deps;
+  /** Takes ours out of all tables and forgets the record. Errors: PROVIDER_*. */
+  async withdraw(prefix: string, c: Context): Promise<void> {
+    await this.#deps.ledger.withdraw(prefix, c);
+    await this.forget(prefix);
+  }
+
+  async forget(prefix: string): Promise<void> {
+    if (this.record(prefix) !== undefined) await this.#deps.store.update((tx) => tx.delete('claims', prefix));
+  }
+
+  save(record: Omit<ClaimRecord, 'since'>): Promise<void> {
+    const since = new Date(this.#deps.now()).toISOString();
+    return this.#deps.store.update((tx) => tx.put('claims', record.prefix, { ...record, since }));
+  }
+
+  async #claim(
+    cidr: Cidr,
+    pool: string,
+    { former, free = false }: { readonly former?: NextHop | undefined; readonly free?: boolean },
+    c: Context,
+  ): Promise<void> {
+    const { provider, obstacles, dryRun } = this.#deps;
     const prefix = cidr.text;
-    const former = this.#record(prefix);
-    if (former?.phase === 'held') {
+    const record = this.record(prefix);
+    if (record?.phase === 'held') {
       const lost = this.lost().find((one) => one.prefix === prefix);
       if (lost === undefined) return;
       throw new PluginError('PREFIX_OWNED', { prefix, owner: lost.owner, other: lost.other });
     }
     const other = this.own.find((one) => one !== prefix && overlaps(parseCidr(one), cidr));
     if (other !== undefined) throw new PluginError('PREFIX_OVERLAP', { prefix, other, owner: 'this host' });
-    const reserved = isAddress(cidr) ? undefined : this.#deps.reserved().find((one) => overlaps(parseCidr(one), cidr));
-    if (reserved !== undefined)
-      throw new PluginError('PREFIX_OVERLAP', { prefix, other: reserved, owner: 'roaming addresses' });
-    refuseLocal(prefix, await this.#uses(c), provider.allowsNarrower);
+    await obstacles.refuse(cidr, c);
     if (dryRun) throw new PluginError('DRY_RUN', { what: `claim ${prefix} at ${provider.name}` });
     await this.#deps.ready(c);
-    await this.#save({ prefix, pool: parseCidr(pool).text, phase: 'claiming' });
+    const taken = former ?? (await this.#vacated(cidr, c));
+    if (taken === undefined) await this.#refuseWithoutRoom(cidr, c);
+    await this.save({ prefix, pool, phase: 'claiming' });
     try {
-      if (holder === undefined) await this.#create(prefix, pool, c);
-      else await this.#replace(prefix, pool, holder, c);
+      await this.#acquire(cidr, pool, taken, free || former !== undefined, c);
     } catch (error) {
-      if (isOneOf(REFUSED, error) && former === undefined) {
-        await store.update((tx) => tx.delete('claims', prefix));
-        // While it was on record, the way to who was quicker was not set.
-        this.#deps.leave();
-      } else {
-        // Whether it was made is not known, or a release is still due: either way it has to be withdrawn.
-        await this.#save({ prefix, pool: parseCidr(pool).text, phase: 'releasing' });
-        this.#deps.leave();
-      }
+      await this.#clear({ prefix, pool }, record, error);
       throw error;
     }
-    await this.#save({ prefix, pool: parseCidr(pool).text, phase: 'held' });
-  }
-
-  async #claimFree(pool: Cidr, { length, within, preferred }: FreePrefix, c: Context): Promise<string> {
-    const area = within === undefined ? pool : parseCidr(within);
-    // Checks the length, too.
-    const room = subnetCount(area, length);
-    await this.#deps.ready(c);
-    if (this.#deps.view.confirmed === undefined) await this.#deps.refresh(c);
-    const tried: string[] = [];
-    const wish = preferred === undefined ? undefined : parseCidr(preferred);
-    if (wish !== undefined && wish.length === length && contains(area, wish)) {
-      if (await this.#try(wish, pool.text, c)) return wish.text;
-      tried.push(wish.text);
-    }
-    for (;;) {
-      throwIfDone(c);
-      const uses = (await this.#uses(c)).filter((use) => !(this.#deps.provider.allowsNarrower && covers(use, area)));
-      const claimed = [...this.#deps.view.routes.map((route) => route.prefix), ...this.own, ...this.#deps.reserved()];
-      const taken = [...claimed, ...tried, ...uses.map((use) => use.prefix)].map((text) => parseCidr(text));
-      const candidate = findFree(area, length, taken);
-      if (candidate === undefined) throw this.#exhausted(area, length, room, claimed, uses);
-      if (await this.#try(candidate, pool.text, c)) return candidate.text;
-      tried.push(candidate.text);
-    }
-  }
-
-  /** False when somebody else has it. */
-  async #try(prefix: Cidr, pool: string, c: Context): Promise<boolean> {
-    try {
-      await this.claim(prefix.text, pool, c);
-      return true;
-    } catch (error) {
-      if (isOneOf(TAKEN, error)) return false;
-      throw error;
-    }
-  }
-
-  #exhausted(pool: Cidr, length: number, room: bigint, claimed: readonly string[], uses: readonly LocalUse[]) {
-    const inPool = (texts: readonly string[]): number =>
-      new Set(texts.filter((one) => overlaps(pool, parseCidr(one)))).size;
-    const local = inPool(uses.map((use) => use.prefix));
-    const reason = `it has room for ${room}; ${inPool(claimed)} are held by hosts and ${local} networks of hosts lie in it`;
-    return new PluginError('POOL_EXHAUSTED', { pool: pool.text, kind: `prefix of length /${length}`, reason });
-  }
-
-  async #uses(c: Context): Promise<readonly LocalUse[]> {
-    const what = `local to the route provider ${this.#deps.provider.name}`;
-    const local = this.#deps.provider
-      .local()
-      .map((prefix): LocalUse => ({ prefix, kind: 'address', gateway: false, what }));
-    return [...local, ...(await this.#deps.kernel.uses(c))];
-  }
-
-  async #create(prefix: string, pool: string, c: Context): Promise<void> {
-    const { provider, view, now } = this.#deps;
-    for (const id of await provider.tables(c)) await provider.create(id, { prefix, pool }, c);
-    const route = { prefix, pool, nextHop: await provider.self(c), state: 'active', ours: true } as const;
-    view.apply({ kind: 'put', route }, now());
-  }
-
-  async #replace(prefix: string, pool: string, holder: NextHop, c: Context): Promise<void> {
-    const { provider, view, now } = this.#deps;
-    for (const id of await provider.tables(c)) await provider.replace(id, { prefix, pool }, holder, c);
-    const route = { prefix, pool, nextHop: await provider.self(c), state: 'active', ours: true } as const;
-    view.apply({ kind: 'put', route }, now());
-  }
-
-  async #withdraw(prefix: string, c: Context): Promise<void> {
-    const { provider, view, store, now } = this.#deps;
-    for (const id of await provider.tables(c)) await provider.remove(id, { prefix }, c);
-    if (view.get(prefix)?.ours === true) view.apply({ kind: 'remove', prefix }, now());
+    await this.save({ prefix, pool, phase: 'held' });
     this.#lost.delete(prefix);
-    if (this.#record(prefix) !== undefined) await store.update((tx) => tx.delete('claims', prefix));
   }
 
-  #record(prefix: string): ClaimRecord | undefined {
-    return this.#deps.store.get('claims', prefix);
+  /** Refusals are checked against a fresh view: nobody is sent away for what is not so any more. */
+  async #refuseWithoutRoom(cidr: Cidr, c: Context): Promise<void> {
+    const { obstacles, quotas, freshen } = this.#deps;
+    const refuse = (): void => {
+      obstacles.refuseGateway(cidr);
+      quotas.refuse(cidr);
+    };
+    try {
+      refuse();
+    } catch {
+      await freshen(c);
+      refuse();
+    }
   }
 
-  #save(record: Omit<ClaimRecord, 'since'>): Promise<void> {
-    const since = new Date(this.#deps.now()).toISOString();
-    return this.#deps.store.update((tx) => tx.put('claims', record.prefix, { ...record, since }));
+  async #acquire(cidr: Cidr, pool: string, former: NextHop | undefined, strict: boolean, c: Context): Promise<void> {
+    const { ledger, freshen, provider } = this.#deps;
+    const request = { prefix: cidr.text, pool };
+    try {
+      await ledger.claim(request, former, c);
+    } catch (error) {
+      if (strict || former !== undefined || provider.fate === undefined || !isTaken(error)) throw error;
+      // What is in the way may have become a blackhole since the last look.
+      await freshen(c);
+      const vacated = await this.#vacated(cidr, c);
+      if (vacated === undefined) throw error;
+      await ledger.claim(request, vacated, c);
+    }
+  }
+
+  /** Whom exactly this prefix leads to, when nobody is there any more. */
+  async #vacated({ text }: Cidr, c: Context): Promise<NextHop | undefined> {
+    const { view, fates } = this.#deps;
+    const route = view.get(text);
+    return route !== undefined && (await fates.isVacant(route, c)) ? route.nextHop : undefined;
+  }
+
+  /** After a claim that failed: forgets it when nothing was written, and has the rest withdrawn otherwise. */
+  async #clear(
+    failed: Pick<ClaimRecord, 'prefix' | 'pool'>,
+    former: ClaimRecord | undefined,
+    error: unknown,
+  ): Promise<void> {
+    const { view, leave } = this.#deps;
+    const isOurs = view.everywhere(failed.prefix).some(({ route }) => route.ours);
+    if (isRefused(error) && former === undefined && !isOurs) await this.forget(failed.prefix);
+    // Whether it was made is not known, or a release is still due: either way it has to be withdrawn.
+    else await this.save({ ...failed, phase: 'releasing' });
+    // Also, while it was on record the way to who was quicker was not set.
+    leave();
   }
 }
 
-/** A claim of a single address, not of a host's prefix. */
-export const isAddress = (cidr: Cidr): boolean => cidr.length === width(cidr.family);
-
-/** A route to a gateway that the whole pool lies in, and that prefixes are cut out of. */
-const covers = (use: LocalUse, pool: Cidr): boolean => use.gateway && contains(parseCidr(use.prefix), pool);
+/** A way out that the prefix is cut out of. */
+const isWider = (gateway: boolean | undefined, other: string, prefix: Cidr): boolean =>
+  gateway === true && parseCidr(other).length < prefix.length;

@@ -1,20 +1,30 @@
-import { contains, parseAddress, parseCidr } from '../../shared/cidr.ts';
-import { type Context, newContext, sleep } from '../../shared/context.ts';
-import { asPluginError } from '../../shared/errors.ts';
-import { KeyedMutex } from '../../shared/keyed-mutex.ts';
+import { contains, hostCidr, parseAddress, parseCidr } from '../../shared/cidr.ts';
+import type { Context } from '../../shared/context.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
-import { pauseMs } from '../../shared/retry.ts';
+import type { GatewayRoute } from '../../shared/option-kinds.ts';
 import type { StateStore } from '../../shared/state/store.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import type { NetworkState } from '../state.ts';
 import { Addresses } from './addresses.ts';
-import { Claims, isAddress, type Lost } from './claims.ts';
+import { Blackholes } from './blackholes.ts';
+import { Claims, type Lost } from './claims.ts';
+import { engineFindings } from './engine-findings.ts';
+import { Fates } from './fates.ts';
+import { FreeClaims } from './free-claims.ts';
 import type { FreePrefix } from './free-prefix.ts';
+import { checkPeers, Gateways, poolAround } from './gateways.ts';
 import type { RouteKernel } from './kernel.ts';
-import { reconcilePeers } from './peer-routes.ts';
-import type { Route, RouteEvent, RouteProvider } from './provider.ts';
+import { Ledger } from './ledger.ts';
+import { Obstacles } from './obstacles.ts';
+import type { Finding, NextHop, Route, RouteEvent, RouteProvider } from './provider.ts';
+import { ProviderLink } from './provider-link.ts';
+import { Quotas, type TableFill } from './quotas.ts';
+import { Rounds } from './rounds.ts';
+import { kindOf, type RouteKind } from './route-kind.ts';
+import { type RouteRow, routeRows } from './route-rows.ts';
 import { RouteView } from './route-view.ts';
-import { noLongerThan } from './wait.ts';
+import { Unattended } from './unattended.ts';
 
 /** Whose prefix an address lies in. */
 export interface Owner {
@@ -34,7 +44,13 @@ export interface RouteStatus {
   readonly confirmed?: string;
   readonly held: readonly string[];
   readonly lost: readonly Lost[];
+  /** How full the tables are whose quota is known. */
+  readonly tables: readonly TableFill[];
   readonly details: Readonly<Record<string, string | number | boolean>>;
+}
+
+export interface KnownRoute extends Route {
+  readonly kind: RouteKind;
 }
 
 export interface EngineDeps {
@@ -44,97 +60,134 @@ export interface EngineDeps {
   readonly log: Logger;
   /** Refuse, or only report, every effect. */
   readonly dryRun?: boolean;
+  /** The pools of the settings. */
+  readonly home?: readonly string[];
+  /** Prefixes that live elsewhere, and what leads there (PEERS). */
+  readonly peers?: readonly GatewayRoute[];
+  /** Where those routes belong: into the provider's tables, or into this host's kernel. */
+  readonly peersIn?: 'kernel' | 'tables';
   /** CIDRs that no host may claim a prefix in: the roaming ranges of this host's networks. Asked at each claim. */
   readonly reserved?: () => readonly string[];
   readonly now?: () => number;
+  /** For tests: a number in [0, 1). */
+  readonly random?: () => number;
 }
 
-/** What a route is for: a host's prefix, a single roaming address, or a way out of the cluster. */
-export type RouteKind = 'prefix' | 'address' | 'gateway';
-
-export interface KnownRoute extends Route {
-  readonly kind: RouteKind;
-}
-
-/** Longest time for one attempt to bring the provider to work, and for one round of repairs, in milliseconds. */
-const ATTEMPT_MS = 15_000;
-const ROUND_MS = 30_000;
-const STILL_STARTING = 'the first answer has not come yet';
+/** Longest time for work to end when the engine is closed, in milliseconds. */
+const CLOSE_MS = 1_000;
 
 /**
  * Claims, withdraws and repairs this host's prefixes, knows whose the others are, and has the kernel lead there.
- * Nothing here waits for a provider that is down, but calls that cannot do without it.
+ * Nothing here waits for a provider that is down, but calls that cannot do without it; what takes longer than a call
+ * goes on without it, and the next such call joins it (STILL_WORKING).
  */
 export class RouteEngine {
   readonly #deps: EngineDeps;
   readonly #now: () => number;
+  readonly #peers: readonly GatewayRoute[];
   readonly #view = new RouteView();
+  readonly #fates: Fates;
+  readonly #ledger: Ledger;
+  readonly #quotas: Quotas;
   readonly #claims: Claims;
+  readonly #free: FreeClaims;
   readonly #addresses: Addresses;
-  readonly #rounds = new KeyedMutex();
-  readonly #listeners = new Set<() => void>();
+  readonly #blackholes: Blackholes;
+  readonly #link: ProviderLink;
+  readonly #unattended: Unattended;
+  readonly #rounds: Rounds;
   readonly #end = new AbortController();
-  #background: Promise<void>[] = [];
-  #starting: Promise<void> | undefined;
-  #started = false;
+  #bringUp: Promise<void> | undefined;
   #stopWatch: (() => void) | undefined;
-  #nudged = false;
-  #reachable = false;
-  #since: number;
-  #why: string | undefined = STILL_STARTING;
+  #self: NextHop | undefined;
 
+  /** Errors: SETTING_INVALID for PEERS. */
   constructor(deps: EngineDeps) {
-    const { provider, store, kernel, log, dryRun = false, reserved = () => [], now = Date.now } = deps;
+    const { provider, store, kernel, log, dryRun = false, peers = [], reserved = () => [], now = Date.now } = deps;
+    checkPeers(peers, deps.peersIn ?? 'kernel');
     this.#deps = deps;
     this.#now = now;
-    this.#since = now();
+    this.#peers = peers;
+    const view = this.#view;
+    const end = this.#end.signal;
+    const ready = (c: Context): Promise<void> => this.#link.ready(c);
+    const freshen = (c: Context, maxAgeMs?: number): Promise<void> => this.#freshen(c, maxAgeMs);
+    this.#fates = new Fates(provider, now);
+    const fates = this.#fates;
+    this.#ledger = new Ledger({ provider, view, fates, log, now });
+    const ledger = this.#ledger;
+    this.#quotas = new Quotas(view, log);
+    const obstacles = new Obstacles({ provider, kernel, view, peers, reserved });
     this.#claims = new Claims({
-      ...{ provider, store, kernel, log, dryRun, reserved, now, view: this.#view },
-      ready: (c) => this.#ready(c),
-      refresh: (c) => this.#refresh(c),
-      reachable: () => this.#reachable,
-      leave: () => this.#nudge(),
+      ...{ provider, store, view, ledger, fates, obstacles, dryRun, now, ready, freshen },
+      quotas: this.#quotas,
+      reachable: () => this.#link.reachable,
+      leave: () => this.#rounds.nudge(),
     });
-    const { provider: at } = deps;
-    this.#addresses = new Addresses({
-      provider: at,
-      claims: this.#claims,
-      view: this.#view,
-      refresh: (c) => this.#refresh(c),
+    const claims = this.#claims;
+    const chance = deps.random === undefined ? {} : { random: deps.random };
+    this.#free = new FreeClaims({ provider, view, claims, fates, obstacles, ready, freshen, ...chance });
+    this.#addresses = new Addresses({ claims, view, fates, ready, freshen });
+    const pools = (): readonly string[] => this.#areas();
+    const poolOf = (prefix: string): string => poolAround(prefix, pools());
+    this.#blackholes = new Blackholes({ provider, view, claims, ledger, fates, pools, now, ...chance });
+    this.#link = new ProviderLink({ provider, log, dryRun, now, end, onStart: (c) => this.#begin(c) });
+    this.#unattended = new Unattended(log, end);
+    const inTables = deps.peersIn === 'tables';
+    this.#rounds = new Rounds({
+      ...{ provider, kernel, view, claims, ledger, log, dryRun, end, blackholes: this.#blackholes, link: this.#link },
+      gateways: inTables ? new Gateways({ provider, store, view, ledger, peers, poolOf, now }) : undefined,
+      ways: inTables ? [] : peers.map(({ prefix, via }) => ({ prefix: prefix.text, via })),
     });
   }
 
   /** Never waits for a dead provider: what the kernel knows of peers is good until the provider says otherwise. */
   async start(c: Context): Promise<void> {
-    const { provider, kernel, store } = this.#deps;
-    const peers = await kernel.peers(c);
-    this.#view.seed(
-      peers.map(({ prefix, via }) => ({ prefix, nextHop: { host: via, address: via }, state: 'active', ours: false })),
-    );
-    for (const { prefix, pool, phase } of store.all('claims').values()) {
+    const { provider, kernel } = this.#deps;
+    const gateways = new Map(this.#peers.map(({ prefix, via }) => [prefix.text, via]));
+    for (const { prefix, via } of await kernel.peers(c)) {
+      if (gateways.get(prefix) === via) continue;
+      this.#view.seed([{ prefix, nextHop: { host: via, address: via }, state: 'active', ours: false }]);
+    }
+    for (const { prefix, pool, phase } of this.#claims.records) {
       if (phase !== 'held') continue;
       this.#view.seed([{ prefix, pool, nextHop: { host: 'this host' }, state: 'active', ours: true }]);
     }
     this.#stopWatch = provider.watch?.((event) => this.#hear(event));
-    this.#background.push(this.#bringUp());
+    this.#bringUp = this.#link.bringUp();
   }
 
   /**
    * Claims exactly this prefix; succeeds when this host holds it. Errors: PREFIX_OWNED, PREFIX_OVERLAP,
-   * PREFIX_IS_LOCAL, ROUTE_CONFLICT, NODE_NAME_TAKEN, PROVIDER_UNREACHABLE, PROVIDER_AUTH, DEADLINE, DRY_RUN.
+   * PREFIX_IS_LOCAL, ROUTE_CONFLICT, QUOTA_EXCEEDED, NODE_NAME_TAKEN, STILL_WORKING, PROVIDER_*, DEADLINE, DRY_RUN.
    */
-  claim(prefix: string, pool: string, c: Context): Promise<void> {
-    return this.#claims.claim(prefix, pool, c);
+  async claim(prefix: string, pool: string, c: Context): Promise<void> {
+    const { text } = parseCidr(prefix);
+    // A record that is held costs nothing, also while the provider is down.
+    if (!this.#claims.isHeld(text) && this.#deps.dryRun !== true) await this.#link.ready(c);
+    const work = (inner: Context): Promise<void> => this.#claims.claim(text, pool, {}, inner);
+    await this.#unattended.run(`claim ${text}`, `claiming ${text}`, work, c);
   }
 
   /** Claims a free prefix of the pool, `preferred` first, and answers it. Errors: those of `claim`, POOL_EXHAUSTED. */
-  claimFree(wanted: FreePrefix, c: Context): Promise<string> {
-    return this.#claims.claimFree(wanted, c);
+  async claimFree(wanted: FreePrefix, c: Context): Promise<string> {
+    const { pool, length, within } = wanted;
+    await this.#link.ready(c);
+    const key = `free ${parseCidr(pool).text} ${length} ${within ?? ''}`;
+    const what = `claiming a prefix of length /${length} in ${within ?? pool}`;
+    return await this.#unattended.run(key, what, (inner) => this.#free.claim(wanted, inner), c);
   }
 
-  /** Idempotent. When the provider is down the intent is kept, and finished later. Errors: DRY_RUN. */
-  release(prefix: string, c: Context): Promise<void> {
-    return this.#claims.release(prefix, c);
+  /** Idempotent. What cannot be done in time, or while the provider is down, is done later. Errors: DRY_RUN. */
+  async release(prefix: string, c: Context): Promise<void> {
+    const { text } = parseCidr(prefix);
+    const work = (inner: Context): Promise<void> => this.#claims.release(text, inner);
+    try {
+      await this.#unattended.run(`release ${text}`, `releasing ${text}`, work, c);
+    } catch (error) {
+      const intended = this.#claims.record(text)?.phase === 'releasing';
+      if (!intended || !(error instanceof PluginError) || error.code !== 'STILL_WORKING') throw error;
+    }
   }
 
   /**
@@ -143,16 +196,19 @@ export class RouteEngine {
    * that it lies in. Errors: ADDRESS_HELD (a live host has it), ADDRESS_ELSEWHERE (it lies in another host's prefix),
    * and those of `claim`.
    */
-  claimAddress(address: string, pool: string, c: Context): Promise<void> {
-    return this.#addresses.claim(address, pool, c);
+  async claimAddress(address: string, pool: string, c: Context): Promise<void> {
+    const { text } = parseAddress(address);
+    await this.#link.ready(c);
+    const work = (inner: Context): Promise<void> => this.#addresses.claim(text, pool, inner);
+    await this.#unattended.run(`address ${text}`, `claiming ${text}`, work, c);
   }
 
   /** Idempotent, like `release`; an address that another host has taken meanwhile stays that host's. Errors: DRY_RUN. */
   releaseAddress(address: string, c: Context): Promise<void> {
-    return this.#addresses.release(address, c);
+    return this.release(hostCidr(parseAddress(address)).text, c);
   }
 
-  /** From the cached view: no I/O. */
+  /** Whose prefix or roaming address it is; gateways own nothing. From the cached view: no I/O. */
   ownerOf(address: string): Owner | undefined {
     const parsed = parseAddress(address);
     const route = this.#view.find(parsed);
@@ -165,184 +221,142 @@ export class RouteEngine {
     return this.#view.routes.map((route) => ({ ...route, kind: kindOf(route) }));
   }
 
+  /** Every route of the pools and of PEERS, table by table, with what is not as it should be. No I/O. */
+  rows(): readonly RouteRow[] {
+    const { records: claims } = this.#claims;
+    const self = this.#self?.host ?? 'this host';
+    const peers = this.#deps.peersIn === 'tables' ? this.#peers : [];
+    return routeRows({ view: this.#view, fates: this.#fates, claims, peers, pools: this.#areas(), self });
+  }
+
+  /** What an operator should know: of the provider, and of the engine itself. Never rejects for what is found. */
+  async findings(c: Context): Promise<readonly Finding[]> {
+    const { provider } = this.#deps;
+    const own = engineFindings({
+      ...{ provider: provider.name, reachable: this.#link.reachable, why: this.#link.why, lost: this.lost() },
+      ...{ tables: this.#quotas.fill, missing: this.#ledger.missing },
+      ...{ blackholes: this.#blackholes.all, fates: this.#fates },
+    });
+    return [...own, ...((await provider.findings?.(c)) ?? [])];
+  }
+
   /** Pools that some host has drawn from, as far as the provider keeps them, sorted. */
   pools(): readonly string[] {
     const known = this.#view.routes.flatMap((route) => route.pool ?? []);
-    const own = [...this.#deps.store.all('claims').values()].map((claim) => claim.pool);
-    return [...new Set([...known, ...own])].sort();
+    return [...new Set([...known, ...this.#claims.records.map((claim) => claim.pool)])].sort();
   }
 
   /** CIDRs reached without address translation, beside the pools, sorted. */
   local(): readonly string[] {
-    return [...this.#deps.provider.local()].sort();
+    return [...new Set([...this.#deps.provider.local(), ...this.#peers.map((peer) => peer.prefix.text)])].sort();
   }
 
+  /** Claims that another host has by now; addresses until they are released or claimed again. */
   lost(): readonly Lost[] {
     return this.#claims.lost();
   }
 
   /** Calls back, some time after, when the view of routes or hosts has changed; the answer stops it. */
   onChange(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return this.#rounds.onChange(listener);
   }
 
-  /** One pass over claims and the ways to peers. Writes nothing when all is well. */
+  /** One pass over claims and the ways to peers, after at most one reading. Writes nothing when all is well. */
   async reconcile(repair: boolean, c: Context): Promise<Drift[]> {
     const drift: Drift[] = [];
     const { provider } = this.#deps;
+    const before = this.#view.confirmed === undefined ? [] : this.#view.tables;
     // One that watches says by itself when it is back; another one has to be asked.
-    if (this.#started && (this.#reachable || provider.watch === undefined)) {
+    if (this.#link.started && (this.#link.reachable || provider.watch === undefined)) {
       try {
         await this.#refresh(c);
-        this.#setReachable(true);
+        this.#link.set(true);
       } catch (error) {
         const why = asPluginError(error).message;
-        if (provider.watch === undefined) this.#setReachable(false, why);
+        if (provider.watch === undefined) this.#link.set(false, why);
         drift.push({ what: why, repaired: false });
       }
     } else {
-      drift.push({ what: `route provider ${provider.name} is not at work: ${this.#why}`, repaired: false });
+      drift.push({ what: `route provider ${provider.name} is not at work: ${this.#link.why}`, repaired: false });
     }
+    const gone = before.filter((table) => !this.#view.tables.includes(table));
+    const tables = new Set([...gone, ...this.#ledger.missing]);
+    drift.push(...[...tables].map((id) => ({ what: `route table ${id} is not there any more`, repaired: false })));
     return [...drift, ...(await this.settle(repair, c))];
   }
 
+  /** The same from what is known, without a question to the provider. */
+  settle(repair: boolean, c: Context): Promise<Drift[]> {
+    return this.#rounds.settle(repair, c);
+  }
+
   status(): RouteStatus {
-    const { provider, store } = this.#deps;
+    const { provider } = this.#deps;
     const { confirmed } = this.#view;
+    const { reachable, since, why } = this.#link;
     return {
       provider: provider.name,
-      reachable: this.#reachable,
-      since: new Date(this.#since).toISOString(),
-      ...(this.#why !== undefined && { why: this.#why }),
+      reachable,
+      since: new Date(since).toISOString(),
+      ...(why !== undefined && { why }),
       ...(confirmed !== undefined && { confirmed: new Date(confirmed).toISOString() }),
-      held: [...store.all('claims').values()].filter(({ phase }) => phase === 'held').map(({ prefix }) => prefix),
+      held: this.#claims.records.filter(({ phase }) => phase === 'held').map(({ prefix }) => prefix),
       lost: this.lost(),
+      tables: this.#quotas.fill,
       details: provider.status?.() ?? {},
     };
   }
 
   /** Stops background work; claims and routes stay as they are. */
   async close(_c: Context): Promise<void> {
-    this.#end.abort(new Error('the route engine is closed'));
+    this.#end.abort(new PluginError('NOT_READY', { reason: 'the plugin is being stopped' }));
     this.#stopWatch?.();
     await this.#deps.provider.close();
-    await Promise.allSettled(this.#background);
+    await this.#bringUp;
+    await this.#rounds.settled();
+    await this.#unattended.settled(CLOSE_MS);
   }
 
-  /** In the background, until it works or the engine is closed. */
-  async #bringUp(): Promise<void> {
-    for (let attempt = 1; !this.#end.signal.aborted; attempt += 1) {
-      const c = this.#backgroundContext(ATTEMPT_MS);
-      try {
-        await this.#ready(c);
-        return;
-      } catch (error) {
-        if (this.#end.signal.aborted) return;
-        this.#setReachable(false, asPluginError(error).message);
-      }
-      await sleep(100 + pauseMs(attempt), this.#backgroundContext(ATTEMPT_MS)).catch(() => undefined);
-    }
-  }
-
-  /** The provider is at work, or an error says why not; callers at the same time share the attempt. */
-  async #ready(c: Context): Promise<void> {
-    if (this.#started) return;
-    this.#starting ??= this.#startProvider(c).finally(() => {
-      this.#starting = undefined;
-    });
-    await noLongerThan(c, this.#starting);
-  }
-
-  async #startProvider(c: Context): Promise<void> {
-    const { provider, dryRun = false } = this.#deps;
-    await provider.start(c);
-    if (!dryRun) await provider.prepareHost?.(c);
+  /** The provider has just come to work. */
+  async #begin(c: Context): Promise<void> {
+    const { provider } = this.#deps;
+    this.#self = await provider.self(c);
+    this.#view.name(await provider.tables(c));
     if (this.#view.confirmed === undefined || provider.watch === undefined) await this.#refresh(c);
-    this.#started = true;
-    this.#setReachable(true);
-    this.#nudge();
+    this.#rounds.nudge();
+  }
+
+  /** Pools of the settings, and those that are known beside them. */
+  #areas(): readonly string[] {
+    return [...new Set([...(this.#deps.home ?? []), ...this.pools()])];
+  }
+
+  /** Reads anew what is older than that. One that watches is never behind. */
+  async #freshen(c: Context, maxAgeMs = 0): Promise<void> {
+    const { confirmed } = this.#view;
+    if (confirmed !== undefined && this.#deps.provider.watch !== undefined) return;
+    if (confirmed === undefined || this.#now() - confirmed >= maxAgeMs) await this.#refresh(c);
   }
 
   /** Reads everything from the provider. One that watches tells the differences itself, in order with its other news. */
   async #refresh(c: Context): Promise<void> {
     const { provider } = this.#deps;
-    const found = new Map<string, Route>();
-    for (const { routes } of await provider.read(c)) for (const route of routes) found.set(route.prefix, route);
+    const begun = this.#now();
+    const tables = await provider.read(c);
+    this.#ledger.found(tables.map(({ id }) => id));
     if (provider.watch !== undefined && this.#view.confirmed !== undefined) return;
-    this.#view.apply({ kind: 'sync', routes: [...found.values()] }, this.#now());
+    this.#view.sync(tables, begun, this.#now());
+    this.#quotas.watch();
   }
 
   #hear(event: RouteEvent): void {
     if (event.kind === 'unreachable') {
-      this.#setReachable(false, event.why);
+      this.#link.set(false, event.why);
       return;
     }
-    if (event.kind === 'reachable') this.#setReachable(true);
+    if (event.kind === 'reachable') this.#link.set(true);
     else this.#view.apply(event, this.#now());
     // Our own claims come back as news too: nothing is to be done about them.
-    if (event.kind !== 'put' || !event.route.ours) this.#nudge();
-  }
-
-  #setReachable(reachable: boolean, why?: string): void {
-    const { provider, log } = this.#deps;
-    const changed = this.#reachable !== reachable || this.#why !== why;
-    if (!changed) return;
-    if (this.#reachable !== reachable) this.#since = this.#now();
-    this.#reachable = reachable;
-    this.#why = why;
-    if (reachable) log.info('the route provider is at work', { provider: provider.name });
-    else log.warn('the route provider is not at work; what is known stays in force', { provider: provider.name, why });
-  }
-
-  /** Repairs soon, once for all news of the moment. */
-  #nudge(): void {
-    if (this.#nudged || this.#end.signal.aborted) return;
-    this.#nudged = true;
-    const round = (async () => {
-      const { log, dryRun = false } = this.#deps;
-      const c = this.#backgroundContext(ROUND_MS);
-      await sleep(10, c).catch(() => undefined);
-      this.#nudged = false;
-      if (this.#end.signal.aborted) return;
-      for (const listener of this.#listeners) listener();
-      try {
-        for (const { what, repaired } of await this.settle(!dryRun, c)) log.info('routes', { what, repaired });
-      } catch (error) {
-        if (!this.#end.signal.aborted) log.warn('routes could not be brought up to date', { error });
-      }
-    })();
-    this.#background.push(round);
-    void round.finally(() => {
-      this.#background = this.#background.filter((one) => one !== round);
-    });
-  }
-
-  /** The same from what is known, without asking. Nothing is concluded from a view that was never confirmed. */
-  async settle(repair: boolean, c: Context): Promise<Drift[]> {
-    if (this.#view.confirmed === undefined) return [];
-    const { provider, kernel, dryRun = false } = this.#deps;
-    const effective = repair && !dryRun;
-    return this.#rounds.run(
-      'round',
-      async () => {
-        const claims = this.#reachable ? await this.#claims.settle(effective, c) : [];
-        const routes = provider.installsKernelRoutes ? this.#view.routes : [];
-        // The way to a single address that another host has taken is set: its container here is not reached any more.
-        const gone = new Set(this.lost().map(({ prefix }) => prefix));
-        const own = this.#claims.own.filter((prefix) => !(gone.has(prefix) && isAddress(parseCidr(prefix))));
-        return [...claims, ...(await reconcilePeers(kernel, routes, own, effective, c))];
-      },
-      c,
-    );
-  }
-
-  #backgroundContext(ms: number): Context {
-    const { log } = this.#deps;
-    const deadline = Number.POSITIVE_INFINITY;
-    return newContext(log, ms, { requestId: 'routes', signal: this.#end.signal, deadline, log });
+    if (event.kind !== 'put' || !event.route.ours) this.#rounds.nudge();
   }
 }
-
-const kindOf = (route: Route): RouteKind =>
-  route.gateway === true ? 'gateway' : isAddress(parseCidr(route.prefix)) ? 'address' : 'prefix';

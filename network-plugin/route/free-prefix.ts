@@ -11,22 +11,24 @@ export interface FreePrefix {
 }
 
 /**
- * The first prefix of a length in the pool that overlaps none of `taken`. Costs as much as there are taken ones,
- * however large the pool.
+ * The first prefix of a length in the pool that overlaps none of `taken`, or, after `skip` such ones, the next. Costs
+ * as much as there are taken ones, however large the pool.
  */
-export const findFree = (pool: Cidr, length: number, taken: readonly Cidr[]): Cidr | undefined => {
+export const findFree = (pool: Cidr, length: number, taken: readonly Cidr[], skip = 0): Cidr | undefined => {
   const inside = taken.filter((one) => overlaps(pool, one)).sort((a, b) => (a.base < b.base ? -1 : 1));
   const poolEnd = pool.base + size(pool);
-  let candidate = cidrOf(pool.family, pool.base, length);
-  const step = size(candidate);
+  const step = size(cidrOf(pool.family, pool.base, length));
+  let left = BigInt(skip);
+  let candidate = pool.base;
   for (const one of inside) {
-    if (one.base >= candidate.base + step) break;
+    // The free places before what is in the way.
+    const room = one.base > candidate ? (one.base - candidate) / step : 0n;
+    if (room > left) break;
+    left -= room;
     const end = one.base + size(one);
-    if (end <= candidate.base) continue;
-    // The first place at or behind the end of what is in the way.
-    const next = ((end + step - 1n) / step) * step;
-    if (next + step > poolEnd) return undefined;
-    candidate = cidrOf(pool.family, next, length);
+    // The first place at or behind its end.
+    if (end > candidate) candidate = ((end + step - 1n) / step) * step;
   }
-  return candidate;
+  candidate += left * step;
+  return candidate + step > poolEnd ? undefined : cidrOf(pool.family, candidate, length);
 };

@@ -215,7 +215,12 @@ export class PluginServer {
   async #work(method: string, handler: Handler, body: unknown, call: Context): Promise<Outcome> {
     const { requestId } = call;
     // Not a child of the call's context: the work outlives its caller.
-    const c: Context = { ...newContext(call.log, this.#options.workTimeoutMs ?? 60_000), requestId, log: call.log };
+    const c: Context = {
+      ...newContext(call.log, this.#options.workTimeoutMs ?? 60_000),
+      requestId,
+      answerBy: call.deadline,
+      log: call.log,
+    };
     try {
       return { requestId, result: await handler(body, c) };
     } catch (thrown) {
