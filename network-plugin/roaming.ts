@@ -9,7 +9,7 @@ import type { AddressRecord, EndpointRecord, NetworkRecord, NetworkState, PoolRe
 
 /** The part of the route engine that roaming addresses need. */
 export interface AddressClaims {
-  /** The claim is the lock between hosts. Errors: ADDRESS_HELD, ADDRESS_ELSEWHERE, PROVIDER_*, DEADLINE. */
+  /** The claim is the lock between hosts. Errors: ADDRESS_HELD, ADDRESS_ELSEWHERE, STILL_WORKING, PROVIDER_*, DEADLINE. */
   claimAddress(address: string, pool: string, c: Context): Promise<void>;
   /** Idempotent; what cannot be done now is done later. Errors: DRY_RUN. */
   releaseAddress(address: string, c: Context): Promise<void>;
@@ -60,9 +60,13 @@ export class Roaming {
         try {
           await this.#claims.claimAddress(address, homePool(parseCidr(pool.pool), this.#settings).text, c);
         } catch (error) {
-          await this.#store.update((tx) =>
-            former === undefined ? tx.delete('addresses', key) : tx.put('addresses', key, former),
-          );
+          // Going on unattended: the call is repeated and joins it, or reconcile gives back what came of it.
+          const goesOn = error instanceof PluginError && error.code === 'STILL_WORKING';
+          if (!goesOn) {
+            await this.#store.update((tx) =>
+              former === undefined ? tx.delete('addresses', key) : tx.put('addresses', key, former),
+            );
+          }
           throw error;
         }
         await this.#store.update((tx) => tx.put('addresses', key, { ...record, phase: 'held' }));

@@ -118,6 +118,23 @@ t.test('an address that a live host holds is refused with its name, and nothing 
   t.equal(await ask(all, pool), `${ADDRESS}/32`, 'until it gives it up');
 });
 
+t.test('a claim that takes longer than a call is joined by the next one, or given back', async (t) => {
+  const all = withReconciler();
+  const pool = await network(all);
+  all.routes.failing = new PluginError('STILL_WORKING', { what: 'claiming', seconds: 25 });
+  await t.rejects(ask(all, pool), { code: 'STILL_WORKING' });
+  all.routes.failing = undefined;
+  t.equal(await ask(all, pool), `${ADDRESS}/32`);
+  await all.ipam.releaseAddress(pool, ADDRESS, context());
+  all.routes.failing = new PluginError('STILL_WORKING', { what: 'claiming', seconds: 25 });
+  await t.rejects(ask(all, pool), { code: 'STILL_WORKING' });
+  all.routes.failing = undefined;
+  all.routes.addresses.add(ADDRESS);
+  all.clock.now += 61_000;
+  await all.reconciler.run(true, context());
+  t.same([[...all.routes.addresses], addressesOf(all)], [[], []]);
+});
+
 t.test('what lies in another host’s prefix, outside of the pool, or is a network’s own, does not roam', async (t) => {
   const all = bench();
   const pool = await network(all);
