@@ -1,10 +1,10 @@
-import { type Context, remaining, sleep, throwIfDone } from '../../context.ts';
+import { type Context, now, remaining, sleep, throwIfDone } from '../../context.ts';
 import { asPluginError } from '../../errors.ts';
 import { pauseMs, type RetryPolicy } from '../../retry.ts';
 import { ClockSkew } from '../clock.ts';
 import { type Rate, RateLimits } from '../token-bucket.ts';
 import type { Credentials } from './credentials.ts';
-import { isTransient, kindOfError, translate } from './errors.ts';
+import { AliyunSilence, isTransient, kindOfError, translate } from './errors.ts';
 import type { Sdk } from './sdk.ts';
 
 export type Service = 'vpc' | 'ecs' | 'quotas';
@@ -83,8 +83,11 @@ export class AliyunCaller {
     }
   }
 
-  /** One attempt, but a second one with new credentials. Errors: AliyunRefusal, AliyunSilence, PROVIDER_*, DEADLINE. */
-  async write(service: Service, action: string, parameters: Parameters, c: Context): Promise<Body> {
+  /**
+   * One attempt, but a second one with new credentials. `latest`: not to be sent after this moment of the contexts'
+   * clock. Errors: AliyunRefusal, AliyunSilence, PROVIDER_*, DEADLINE.
+   */
+  async write(service: Service, action: string, parameters: Parameters, c: Context, latest?: number): Promise<Body> {
     const { credentials, region, endpoint } = this.#options;
     for (let renewed = false; ; renewed = true) {
       throwIfDone(c);
@@ -92,6 +95,8 @@ export class AliyunCaller {
       this.#sdk ??= import('./sdk.ts').then((module) => new module.Sdk());
       const sdk = await this.#sdk;
       await this.#limits.take(action, c);
+      if (latest !== undefined && now() > latest)
+        throw new AliyunSilence(`${service}:${action}`, 'not sent in time', true);
       const sentAt = Date.now();
       this.#calls += 1;
       const request = {

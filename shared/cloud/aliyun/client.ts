@@ -27,8 +27,8 @@ export interface Entry {
   readonly prefix: string;
   /** `Available`, or on its way: `Pending`, `Creating`, `Modifying`, `Deleting`. */
   readonly status: string;
-  /** Made by somebody, not by the VPC or learnt from a peer. */
-  readonly custom: boolean;
+  /** `Custom`: made by somebody; `System`: the VPC's own; others are learnt from a peer or a gateway. */
+  readonly type: string;
   /** The first next hop: only routes between border routers have several. */
   readonly hop: Hop;
   readonly description: string;
@@ -111,7 +111,7 @@ const entryOf = (from: Body, table: string): readonly Entry[] => {
       table: text(from, 'RouteTableId') || table,
       prefix,
       status: text(from, 'Status'),
-      custom: text(from, 'Type') === 'Custom',
+      type: text(from, 'Type'),
       hop: { id: text(hop, 'NextHopId'), type: text(hop, 'NextHopType') },
       description: text(from, 'Description'),
     },
@@ -239,14 +239,18 @@ export class AliyunClient {
     await this.caller.write('vpc', 'DeleteRouteEntry', parameters, c);
   }
 
-  /** Begins to lead a route elsewhere. It is named by its id: one that was made anew meanwhile has another. */
+  /**
+   * Begins to lead a route elsewhere, unless it is later than `latest` (on the contexts' clock) by then. It is named by
+   * its id: one that was made anew meanwhile has another.
+   */
   async modifyEntry(
     id: string,
     { hop, description }: Pick<NewEntry, 'hop' | 'description'>,
+    latest: number,
     c: Context,
   ): Promise<void> {
     const parameters = { RouteEntryId: id, NewNextHopId: hop.id, NewNextHopType: hop.type, Description: description };
-    await this.caller.write('vpc', 'ModifyRouteEntry', parameters, c);
+    await this.caller.write('vpc', 'ModifyRouteEntry', parameters, c, latest);
   }
 
   /** Asks whether a write would be allowed, without doing it. True; false when the right to it is missing. */

@@ -70,6 +70,8 @@ const EXACT: Readonly<Record<string, Kind>> = {
   'operationfailed.idempotenttokenprocessing': 'busy',
   'operationunsupported.destinationcidrblockoverlapwithvswitch': 'reserved',
   operationconflict: 'busy',
+  // It leads there already: an earlier request whose answer was lost.
+  'operationdenied.nexthopnotchanged': 'duplicate',
   signaturedoesnotmatch: 'auth',
   systembusy: 'busy',
   taskconflict: 'busy',
@@ -163,6 +165,10 @@ const TRANSIENT: ReadonlySet<Kind | 'silent' | undefined> = new Set(['busy', 'th
 
 /** Asking again later may do. */
 export const isTransient = (error: unknown): boolean => TRANSIENT.has(kindOfError(error));
+
+/** Whether a write took effect is not known. */
+export const isOpen = (error: unknown): boolean =>
+  error instanceof AliyunSilence ? !error.unsent : kindOfError(error) === 'unavailable';
 
 /** For errors: how far this host's clock is off, the role whose rights are asked for. */
 export interface Circumstances {

@@ -1,0 +1,97 @@
+import { connect, createServer, type Socket } from 'node:net';
+import { AliyunProvider } from '../../../../network-plugin/route/aliyun.ts';
+import type { AliyunSettings } from '../../../../network-plugin/route/aliyun-home.ts';
+import type { Pace } from '../../../../network-plugin/route/aliyun-writer.ts';
+import { parseCidr } from '../../../../shared/cidr.ts';
+import { type Logger, silentLogger } from '../../../../shared/log.ts';
+import type { Instance, Vpc } from '../../../sim/aliyun/world.ts';
+import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
+
+/** A simulated VPC with hosts in it, made as they are asked for. */
+
+export interface HostOptions {
+  readonly settings?: Partial<AliyunSettings>;
+  readonly pace?: Partial<Pace>;
+  readonly log?: Logger;
+}
+
+export interface AliyunWorld {
+  readonly sim: AliyunSim;
+  readonly vpc: Vpc;
+  readonly vswitch: string;
+  /** A provider of host `n`, not started; each is a new one of the same instance. */
+  host(n: number, options?: HostOptions): AliyunProvider;
+  instance(n: number): Instance;
+}
+
+type Teardown = { teardown(work: () => unknown): void };
+
+/** Quick, and in the same proportion as what is real. */
+export const QUICK: Partial<Pace> = {
+  ...{ gatherMs: 2, pollMs: 8, longestPollMs: 40, backoffMs: 15, longestBackoffMs: 150 },
+  ...{ settleMs: 15, lostMs: 400, staleMs: 500 },
+};
+
+export const ROLE = 'drayage';
+
+/** The metadata service tells instances apart by the address that they ask from: each host has a way of its own to it. */
+const metadataWay = async (t: Teardown, to: string, from: string): Promise<string> => {
+  const { hostname, port } = new URL(to);
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    const way = connect({ host: hostname, port: Number(port), localAddress: from });
+    for (const one of [socket, way]) {
+      one.on('error', () => {
+        socket.destroy();
+        way.destroy();
+      });
+    }
+    socket.pipe(way).pipe(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  const address = server.address();
+  if (typeof address !== 'object' || address === null) throw new Error('no address');
+  return `http://127.0.0.1:${address.port}`;
+};
+
+export const newWorld = async (t: Teardown, hosts = 2, config: AliyunConfig = {}): Promise<AliyunWorld> => {
+  const timing = { settleMs: 20, conflictMs: 10, ...config.timing };
+  const sim = await startAliyunSim({ rates: {}, ...config, timing });
+  t.teardown(() => sim.close());
+  const vpc = sim.vpc({ cidr: '192.168.0.0/16', cidr6: '2001:db8:1::/56' });
+  const vswitch = sim.vswitch({ vpc: vpc.id, cidr: '192.168.0.0/24', cidr6: '2001:db8:1:1::/64' }).id;
+  sim.role({ name: ROLE });
+  const instances: Instance[] = [];
+  const ways: string[] = [];
+  for (let n = 0; n < hosts; n += 1) {
+    const source = `127.0.1.${n + 1}`;
+    instances.push(sim.instance({ vswitch, name: `host-${n}`, role: ROLE, source }));
+    ways.push(await metadataWay(t, sim.metadataEndpoint, source));
+  }
+  const instance = (n: number): Instance => {
+    const found = instances[n];
+    if (found === undefined) throw new Error(`no host ${n}`);
+    return found;
+  };
+  const host = (n: number, { settings, pace, log = silentLogger }: HostOptions = {}): AliyunProvider => {
+    const own: AliyunSettings = {
+      ...{ routeTables: undefined, region: undefined, cloudEndpoint: sim.endpoint, metadataEndpoint: ways[n] },
+      ...{ pool: parseCidr('10.64.0.0/12'), pool6: parseCidr('fd64:6472:7961::/48') },
+      ...{ accessKeyId: undefined, accessKeySecret: undefined, securityToken: undefined },
+      ...{ credentialsFile: undefined, credentialsProfile: 'default' },
+      ...settings,
+    };
+    return new AliyunProvider({
+      ...{ settings: own, host: instance(n).hostName, log },
+      pace: { ...QUICK, ...pace },
+      calls: { rateOf: () => ({ burst: 1000, perSecond: 1000 }), retry: { firstMs: 10, longestMs: 100 } },
+    });
+  };
+  return { sim, vpc, vswitch, host, instance };
+};
