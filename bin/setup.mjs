@@ -38,6 +38,7 @@ const commands = {
     root: true,
   },
   'bench:control': { run: [['test/bench/control.ts']], packages: tools, root: true },
+  'bench:failover': { run: [['test/bench/failover.ts']], packages: tools, root: true },
   sim: { run: [['test/sim/main.ts']], packages: [], root: false },
   build: { run: [['plugin-configs/build.ts']], packages: [], root: false },
   lint: {
