@@ -16,6 +16,7 @@ import { PtpPath } from './datapath/ptp.ts';
 import { examine } from './doctor.ts';
 import { Driver } from './driver.ts';
 import { openFirewall } from './firewall/firewall.ts';
+import { dropTeller, foreignDrops } from './firewall/foreign-drops.ts';
 import { Ipam } from './ipam.ts';
 import { KernelWatch } from './kernel-watch.ts';
 import type { Measures } from './measures.ts';
@@ -98,6 +99,7 @@ async function assemble(
   const ipam = new Ipam(store, routes, settings);
   const filter = openFirewall();
   const driver = new Driver({ store, ipam, routes, path, filter, ports, home: settings, dryRun });
+  const tellDrops = dropTeller(log);
   const reconciler = new Reconciler({
     store,
     driver,
@@ -107,7 +109,10 @@ async function assemble(
     ports,
     log,
     dryRun,
-    onPass: (drift) => measures.reconciled(drift),
+    onPass: (drift) => {
+      measures.reconciled(drift);
+      void tellDrops();
+    },
     ...(windows && { windows }),
   });
   const touchUp = () => reconciler.touchUp();
@@ -152,7 +157,7 @@ async function assemble(
           {
             ...{ settings, sysctl, uplink },
             uses: () => kernel.uses(),
-            foreignDrops: async () => [],
+            foreignDrops,
             routes: async (each) => (await provider.findings?.(each)) ?? [],
           },
           inner,

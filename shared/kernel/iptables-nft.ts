@@ -3,12 +3,12 @@ import type { Nftables } from './nftables.ts';
 
 /** The table `filter` of iptables-nft: an nftables table, whose rules are written here as iptables-nft writes them. */
 
-type Json = Readonly<Record<string, unknown>>;
+export type Json = Readonly<Record<string, unknown>>;
 
 const isJson = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** The objects of one kind in nft's JSON listing. */
-const objects = (listing: string, kind: 'chain' | 'rule'): Json[] => {
+export const objects = (listing: string, kind: 'chain' | 'rule'): Json[] => {
   const parsed: unknown = listing === '' ? {} : JSON.parse(listing);
   const all = isJson(parsed) && Array.isArray(parsed.nftables) ? parsed.nftables : [];
   return all.flatMap((entry: unknown) => (isJson(entry) && isJson(entry[kind]) ? [entry[kind]] : []));
@@ -24,7 +24,7 @@ const linkOf = (expression: Json): string | undefined => {
   return (key === 'iifname' || key === 'oifname') && typeof match.right === 'string' ? match.right : undefined;
 };
 
-const targetOf = (expression: Json): string | undefined => {
+export const targetOf = (expression: Json): string | undefined => {
   for (const verdict of ['accept', 'drop', 'reject']) if (verdict in expression) return verdict.toUpperCase();
   for (const step of [expression.jump, expression.goto]) {
     if (isJson(step) && typeof step.target === 'string') return step.target;
@@ -44,7 +44,7 @@ const forwardRule = (rule: Json): ForwardRule => {
   };
 };
 
-const isAccept = (rule: Json | undefined, key: 'iifname' | 'oifname'): boolean => {
+export const isAccept = (rule: Json | undefined, key: 'iifname' | 'oifname'): boolean => {
   if (rule === undefined) return false;
   const [match, ...rest] = expressions(rule).filter((expression) => !('counter' in expression));
   const found = match === undefined ? undefined : JSON.stringify(match);
