@@ -174,26 +174,25 @@ const getServiceQuota = async (client: EC2Client, { signal }: SendOptions): Prom
   const hostname = custom?.hostname ?? `servicequotas.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
   const port = custom?.port;
   const body = JSON.stringify(QUOTA);
-  const signer = await client.config.signer({
-    name: 'sigv4',
-    signingName: 'servicequotas',
-    signingRegion: region,
-    properties: {},
-  });
-  const request = await signer.sign({
-    method: 'POST',
-    protocol: custom?.protocol ?? 'https:',
-    hostname,
-    ...(port !== undefined && { port }),
-    path: '/',
-    query: {},
-    headers: {
-      host: port === undefined ? hostname : `${hostname}:${port}`,
-      'content-type': 'application/x-amz-json-1.1',
-      'x-amz-target': 'ServiceQuotasV20190624.GetServiceQuota',
+  const signingName = 'servicequotas';
+  const signer = await client.config.signer({ name: 'sigv4', signingName, signingRegion: region, properties: {} });
+  const request = await signer.sign(
+    {
+      method: 'POST',
+      protocol: custom?.protocol ?? 'https:',
+      hostname,
+      ...(port !== undefined && { port }),
+      path: '/',
+      query: {},
+      headers: {
+        host: port === undefined ? hostname : `${hostname}:${port}`,
+        'content-type': 'application/x-amz-json-1.1',
+        'x-amz-target': 'ServiceQuotasV20190624.GetServiceQuota',
+      },
+      body,
     },
-    body,
-  });
+    { signingService: signingName, signingRegion: region },
+  );
   const { response } = await client.config.requestHandler.handle(request as never, { abortSignal: signal });
   const chunks: Buffer[] = [];
   for await (const chunk of response.body) chunks.push(Buffer.from(chunk));
