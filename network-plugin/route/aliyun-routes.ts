@@ -3,7 +3,6 @@ import type { Entry, Hop } from '../../shared/cloud/aliyun/client.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { AliyunHosts } from './aliyun-hosts.ts';
 import type { NextHop, Route } from './provider.ts';
-import { isAddress } from './route-kind.ts';
 
 /** Entries of Aliyun's route tables as the engine's routes, and what an entry says of who made it. */
 
@@ -128,32 +127,31 @@ export type Verdict =
 
 const refused = (why: PluginError): Verdict => ({ is: 'refused', why });
 
-/** `web-3`, or `web-3 (its instance i-1 is released)`. */
-const named = (entry: Entry, view: Viewpoint): string => {
-  const { host } = holderOf(entry, view);
-  return view.hosts.isGone(entry.hop.id) ? `${host} (a blackhole: its instance ${entry.hop.id} is released)` : host;
+/** The claim of a host that is in the way of the wanted route. */
+const owned = (entry: Entry, { prefix }: Wanted, view: Viewpoint): Verdict => {
+  const other = entry.prefix === prefix ? undefined : entry.prefix;
+  if (entry.hop.id === view.self.target) {
+    return refused(new PluginError('PREFIX_OVERLAP', { prefix, other: entry.prefix, owner: 'this host' }));
+  }
+  const { id } = entry.hop;
+  const state = view.hosts.isGone(id) ? `a blackhole: its instance ${id} is released` : undefined;
+  return refused(new PluginError('PREFIX_OWNED', { prefix, owner: holderOf(entry, view).host, other, state }));
 };
 
 export const conflict = (prefix: string, table: string, target: string): PluginError =>
   new PluginError('ROUTE_CONFLICT', { prefix, table, target });
 
-/** Who or what keeps the wanted prefix from being made, given that its own entry says nothing against it. */
+/** Whether a route of another length is in the way: gateways may have claims within, claims have nothing within. */
 const obstacle = (entry: Entry, wanted: Wanted, view: Viewpoint): Verdict | undefined => {
-  const [own, other] = [parseCidr(wanted.prefix), parseCidr(entry.prefix)];
-  if (entry.prefix === wanted.prefix || !isOurBusiness(entry) || !overlaps(own, other)) return undefined;
-  const { prefix, table } = wanted;
+  const [asked, other] = [parseCidr(wanted.prefix), parseCidr(entry.prefix)];
+  if (entry.prefix === wanted.prefix || !isOurBusiness(entry) || !overlaps(asked, other)) return undefined;
   if (isGateway(entry, view)) {
-    if (contains(other, own)) return undefined;
-    return refused(conflict(prefix, table, `${entry.hop.id || entry.hop.type} (${entry.prefix})`));
+    if (wanted.gateway || contains(other, asked)) return undefined;
+    const target = `${entry.hop.id || entry.hop.type} (${entry.prefix})`;
+    return refused(conflict(wanted.prefix, wanted.table, target));
   }
-  // Single addresses roam: they are cut out of whatever prefix they lie in.
-  if (isAddress(own) || isAddress(other)) return undefined;
-  if (entry.status === 'Deleting') return { is: 'moving' };
-  if (entry.hop.id === view.self.target) {
-    return refused(new PluginError('PREFIX_OVERLAP', { prefix, other: entry.prefix, owner: 'this host' }));
-  }
-  const context = { prefix, owner: named(entry, view), other: entry.prefix, target: entry.hop.id };
-  return refused(new PluginError('PREFIX_OWNED', context));
+  if (wanted.gateway && contains(asked, other)) return undefined;
+  return entry.status === 'Deleting' ? { is: 'moving' } : owned(entry, wanted, view);
 };
 
 /** What `entries`, all of the table, say to the wanted route. No I/O. */
@@ -166,17 +164,11 @@ export const judge = (entries: readonly Entry[], wanted: Wanted, view: Viewpoint
       const what = 'a vSwitch or service of this VPC';
       return refused(new PluginError('PREFIX_IS_LOCAL', { prefix, address: prefix, what }));
     }
-    if (isGateway(same, view) || wanted.gateway) {
-      return refused(conflict(prefix, table, isGateway(same, view) ? same.hop.id : `host ${named(same, view)}`));
-    }
-    const owner = named(same, view);
-    return refused(new PluginError('PREFIX_OWNED', { prefix, owner, target: same.hop.id }));
+    return isGateway(same, view) ? refused(conflict(prefix, table, same.hop.id)) : owned(same, wanted, view);
   }
-  if (!wanted.gateway) {
-    for (const entry of entries) {
-      const verdict = obstacle(entry, wanted, view);
-      if (verdict !== undefined) return verdict;
-    }
+  for (const entry of entries) {
+    const verdict = obstacle(entry, wanted, view);
+    if (verdict !== undefined) return verdict;
   }
   if (same === undefined) return { is: 'free' };
   return same.status === 'Available' ? { is: 'there', entry: same } : { is: 'moving' };
