@@ -166,7 +166,8 @@ export class AwsWrites {
       const table = reading.tables.find((one) => one.id === id);
       return table === undefined ? 'no table' : routeTo(table, prefix);
     };
-    let route = await look(await tables.recent(RECENT_MS, c));
+    // EC2 removes whatever is there: never by an old reading.
+    let route = await look(await tables.fresh(c));
     if (route === undefined && this.#since('made', id, prefix) < settleMs) {
       // Made a moment ago, and not shown yet.
       await this.#poll(c, async () => {

@@ -1,6 +1,7 @@
 /** Hosts in a simulated VPC, each with a provider of its own. */
 import { AwsProvider, type AwsProviderOptions } from '../../../../network-plugin/route/aws.ts';
 import { silentLogger } from '../../../../shared/log.ts';
+import type { CloudControls } from '../../../conformance/route-provider.ts';
 import { type AwsSim, type AwsSimConfig, type InstanceRequest, startAwsSim } from '../../../sim/aws/sim.ts';
 
 export interface Test {
@@ -23,6 +24,7 @@ export interface AwsWorld {
   /** The main table, which is the arbiter. */
   readonly main: string;
   readonly hosts: readonly AwsHost[];
+  readonly controls: CloudControls;
   add(request?: Partial<InstanceRequest>): Promise<AwsHost>;
   /** Not started; closed with the test. */
   provider(n: number, options?: Partial<AwsProviderOptions>): AwsProvider;
@@ -46,9 +48,23 @@ export const awsWorld = async (t: Test, count = 2, config: AwsSimConfig = {}): P
     hosts.push(host);
     return host;
   };
+  const controls: CloudControls = {
+    addTable: () => {
+      const number = 2 + sim.world.subnets.size;
+      const more = sim.subnet({ vpc: vpc.id, cidr: `10.0.${number}.0/24` });
+      return sim.routeTable({ vpc: vpc.id, subnets: [more.id] }).id;
+    },
+    gateway: () => sim.gateway('vgw', vpc.id).id,
+    stop: (n) => sim.stop(hosts[n]?.id ?? ''),
+    terminate: (n) => sim.terminate(hosts[n]?.id ?? ''),
+    writes: () =>
+      sim
+        .calls({ service: 'ec2' })
+        .filter(({ action, code }) => !action.startsWith('Describe') && code !== 'DryRunOperation').length,
+  };
   for (let n = 0; n < count; n += 1) await add();
   return {
-    ...{ sim, vpc: vpc.id, subnet: subnet.id, main: sim.tableOf(subnet.id).id, hosts, add },
+    ...{ sim, vpc: vpc.id, subnet: subnet.id, main: sim.tableOf(subnet.id).id, hosts, add, controls },
     provider: (n, options = {}) => {
       const host = hosts[n];
       if (host === undefined) throw new Error(`there is no host ${n}`);
