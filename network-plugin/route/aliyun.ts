@@ -8,7 +8,8 @@ import { aliyunFindings } from './aliyun-findings.ts';
 import { AliyunHome, type HomeOptions } from './aliyun-home.ts';
 import { AliyunHosts } from './aliyun-hosts.ts';
 import { hopOf, readMark, routeOf, type Viewpoint, type Wanted, writeMark } from './aliyun-routes.ts';
-import { AliyunWriter, PACE, type Pace } from './aliyun-writer.ts';
+import { PACE, type Pace } from './aliyun-turns.ts';
+import { AliyunWriter } from './aliyun-writer.ts';
 import type { Fate, Finding, NextHop, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
 
 export interface AliyunOptions extends HomeOptions {

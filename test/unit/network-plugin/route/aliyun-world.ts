@@ -1,11 +1,11 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { AliyunProvider } from '../../../../network-plugin/route/aliyun.ts';
 import type { AliyunSettings } from '../../../../network-plugin/route/aliyun-home.ts';
-import type { Pace } from '../../../../network-plugin/route/aliyun-writer.ts';
+import type { Pace } from '../../../../network-plugin/route/aliyun-turns.ts';
 import { parseCidr } from '../../../../shared/cidr.ts';
 import { type Logger, silentLogger } from '../../../../shared/log.ts';
-import type { Instance, Vpc } from '../../../sim/aliyun/world.ts';
 import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
+import type { Instance, Vpc } from '../../../sim/aliyun/world.ts';
 
 /** A simulated VPC with hosts in it, made as they are asked for. */
 
