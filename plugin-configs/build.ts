@@ -31,8 +31,9 @@ export async function buildPlugin(
     const rootfs = join(making, 'rootfs');
     // Where the file system can share blocks (btrfs, xfs), the copy takes no space.
     await cp(await baseRootfs(), rootfs, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
-    await bundle(entry, join(making, 'main.cjs'));
-    await rename(join(making, 'main.cjs'), join(rootfs, APP_FOLDER, 'main.cjs'));
+    for (const { name } of await bundle(entry, making)) {
+      await rename(join(making, name), join(rootfs, APP_FOLDER, name));
+    }
     await fillCompileCache(rootfs, await nodeFlags(plugin));
     await writeFile(join(making, 'config.json'), await configText(plugin));
     const bytes = await sizeOf(rootfs);

@@ -1,6 +1,7 @@
-/** One CommonJS file from a plugin's sources: it starts in less time and memory than modules that Node strips types of. */
-import { join } from 'node:path';
-import { type BuildOptions, build, type Plugin, stop } from 'esbuild';
+/** CommonJS files from a plugin's sources: they start in less time and memory than modules that Node strips types of. */
+import { writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { type BuildOptions, build, type Plugin, stop, transform } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
 
@@ -16,46 +17,92 @@ const withoutTables: Plugin = {
   },
 };
 
+const common = {
+  platform: 'node',
+  target: 'node24',
+  minifyWhitespace: true,
+  minifySyntax: true,
+  legalComments: 'none',
+  logLevel: 'error',
+} as const satisfies BuildOptions;
+
+/** A file of a bundle. */
+export interface BundleFile {
+  readonly name: string;
+  /** The sources in it, below the project's root. */
+  readonly sources: readonly string[];
+  /** Files that are loaded together with it. */
+  readonly needs: readonly string[];
+  /** Files that are loaded when the code comes to an `import('…')`. */
+  readonly later: readonly string[];
+}
+
 /** Bundles that are being made. */
 let making = 0;
 
-/** The bundler's service is another process, which would outlive this one for a moment: it ends with the last bundle. */
-async function buildAndStop(options: BuildOptions): Promise<void> {
+/**
+ * Bundles `entry` to `main.cjs` in `folder`. What is imported by `import('…')` becomes files of its own beside it, and
+ * what several files use becomes one that they share, so that there is one of each class. A file's source map goes to
+ * `<file>.map`. Names are kept, so that stack traces in a log can be read without it. koffi stays outside: it looks for
+ * its native library beside itself. Answers what is in the files.
+ */
+export async function bundle(entry: string, folder: string): Promise<BundleFile[]> {
   making += 1;
   try {
-    await build(options);
+    return await makeBundle(entry, folder);
   } finally {
     making -= 1;
+    // The bundler's service is another process, which would outlive this one for a moment: it ends with the last bundle.
     if (making === 0) await stop();
   }
 }
 
-/**
- * Bundles `entry` to `outfile`; its source map goes to `<outfile>.map`. Names are kept, so that stack traces in a log
- * can be read without the map. koffi stays outside: it looks for its native library beside itself.
- */
-export async function bundle(entry: string, outfile: string): Promise<void> {
-  await buildAndStop({
-    entryPoints: [entry],
-    outfile,
+async function makeBundle(entry: string, folder: string): Promise<BundleFile[]> {
+  const { outputFiles, metafile } = await build({
+    ...common,
     absWorkingDir: root,
+    entryPoints: { main: entry },
+    outdir: folder,
+    outExtension: { '.js': '.cjs' },
     bundle: true,
-    platform: 'node',
-    target: 'node24',
-    format: 'cjs',
+    // Only modules can be split; they are made CommonJS below.
+    format: 'esm',
+    splitting: true,
     mainFields: ['module', 'main'],
     external: ['koffi'],
     plugins: [withoutTables],
-    minifyWhitespace: true,
-    minifySyntax: true,
-    legalComments: 'none',
-    sourcemap: 'external',
+    sourcemap: 'inline',
+    metafile: true,
+    write: false,
     define: {
       'process.env.NODE_ENV': '"production"',
       // CommonJS has no import.meta; the only module that asks whether it is the program is the entry.
       'import.meta.main': 'true',
       'import.meta.dirname': '__dirname',
     },
-    logLevel: 'error',
   });
+  await Promise.all(outputFiles.map(({ path, text }) => writeCommonJs(join(folder, basename(path)), text)));
+  return Object.entries(metafile.outputs).map(([path, { inputs, imports }]) => {
+    const files = (kind: string): string[] =>
+      imports.filter((one) => one.kind === kind && one.external !== true).map((one) => basename(one.path));
+    return {
+      name: basename(path),
+      sources: Object.keys(inputs),
+      needs: files('import-statement'),
+      later: files('dynamic-import'),
+    };
+  });
+}
+
+async function writeCommonJs(file: string, module: string): Promise<void> {
+  const { code, map } = await transform(module, {
+    ...common,
+    sourcefile: basename(file),
+    format: 'cjs',
+    // A `require` at that moment: `import()` would start Node's loader of modules as well.
+    supported: { 'dynamic-import': false },
+    sourcemap: 'external',
+  });
+  await writeFile(file, code);
+  await writeFile(`${file}.map`, map);
 }
