@@ -132,10 +132,12 @@ export class AliyunHome {
     const { settings } = this.#options;
     const pools = [settings.pool, settings.pool6];
     const { cidrs = [], vswitches = [] } = this.#place ?? {};
-    const around = cidrs.map((text) => parseCidr(text)).flatMap((cidr) => {
-      const pool = pools.find((one) => overlaps(one, cidr));
-      return pool === undefined ? [cidr] : subtract(cidr, pool);
-    });
+    const around = cidrs
+      .map((text) => parseCidr(text))
+      .flatMap((cidr) => {
+        const pool = pools.find((one) => overlaps(one, cidr));
+        return pool === undefined ? [cidr] : subtract(cidr, pool);
+      });
     const inside = vswitches.flatMap((one) => one.cidrs.map((cidr) => parseCidr(cidr)));
     const apart = inside.filter((one) => !around.some((cidr) => contains(cidr, one)));
     return [...new Set([...around, ...apart].map((cidr) => cidr.text))];

@@ -4,6 +4,7 @@ import type { AliyunSettings } from '../../../../network-plugin/route/aliyun-hom
 import type { Pace } from '../../../../network-plugin/route/aliyun-turns.ts';
 import { parseCidr } from '../../../../shared/cidr.ts';
 import { type Logger, silentLogger } from '../../../../shared/log.ts';
+import type { CloudControls } from '../../../conformance/route-provider.ts';
 import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
 import type { Instance, Vpc } from '../../../sim/aliyun/world.ts';
 
@@ -22,6 +23,7 @@ export interface AliyunWorld {
   /** A provider of host `n`, not started; each is a new one of the same instance. */
   host(n: number, options?: HostOptions): AliyunProvider;
   instance(n: number): Instance;
+  readonly cloud: CloudControls;
 }
 
 type Teardown = { teardown(work: () => unknown): void };
@@ -31,6 +33,8 @@ export const QUICK: Partial<Pace> = {
   ...{ gatherMs: 2, pollMs: 8, longestPollMs: 40, backoffMs: 15, longestBackoffMs: 150 },
   ...{ settleMs: 15, lostMs: 400, staleMs: 500 },
 };
+
+const isWrite = (action: string): boolean => /^(Create|Delete|Modify)/.test(action);
 
 export const ROLE = 'drayage';
 
@@ -93,5 +97,18 @@ export const newWorld = async (t: Teardown, hosts = 2, config: AliyunConfig = {}
       calls: { rateOf: () => ({ burst: 1000, perSecond: 1000 }), retry: { firstMs: 10, longestMs: 100 } },
     });
   };
-  return { sim, vpc, vswitch, host, instance };
+  const cloud: CloudControls = {
+    addTable: () => {
+      const table = sim.routeTable({ vpc: vpc.id }).id;
+      const cidr = `192.168.${sim.world.vswitches.size}.0/24`;
+      sim.vswitch({ vpc: vpc.id, cidr, table });
+      return table;
+    },
+    gateway: () => sim.gateway({ vpc: vpc.id, kind: 'VpnGateway' }).id,
+    stop: (n) => void sim.stop(instance(n).id),
+    terminate: (n) => sim.release(instance(n).id),
+    writes: () =>
+      sim.calls().filter(({ action, parameters }) => isWrite(action) && parameters.DryRun !== 'true').length,
+  };
+  return { sim, vpc, vswitch, host, instance, cloud };
 };
