@@ -42,10 +42,10 @@ export class AliyunHosts {
    * Looks up those that are unknown, and with them those that were last looked at some time ago. What cannot be looked
    * up stays as it was: routes are worth reading without their hosts' names.
    */
-  async meet(ids: readonly string[], c: Context): Promise<void> {
+  async meet(ids: readonly string[], c: Context, freshMs = FRESH_MS): Promise<void> {
     const now = this.#now();
     const due = [...new Set(ids)].filter((id) => isInstance(id) && !this.isGone(id));
-    const stale = due.filter((id) => now - (this.#known.get(id)?.at ?? Number.NEGATIVE_INFINITY) >= FRESH_MS);
+    const stale = due.filter((id) => now - (this.#known.get(id)?.at ?? Number.NEGATIVE_INFINITY) >= freshMs);
     if (stale.length === 0) return;
     try {
       await this.#look(stale, c);

@@ -135,7 +135,8 @@ const owned = (entry: Entry, { prefix }: Wanted, view: Viewpoint): Verdict => {
   }
   const { id } = entry.hop;
   const state = view.hosts.isGone(id) ? `a blackhole: its instance ${id} is released` : undefined;
-  return refused(new PluginError('PREFIX_OWNED', { prefix, owner: holderOf(entry, view).host, other, state }));
+  const owner = holderOf(entry, view).host;
+  return refused(new PluginError('PREFIX_OWNED', { prefix, owner, other, state, target: id }));
 };
 
 export const conflict = (prefix: string, table: string, target: string): PluginError =>

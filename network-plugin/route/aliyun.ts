@@ -19,6 +19,8 @@ export interface AliyunOptions extends HomeOptions {
 
 /** The VPC is looked at anew after so many milliseconds: tables come and go, quotas are raised. */
 const AROUND_MS = 10 * 60_000;
+/** How old the last look at the owner of a prefix that is wanted may be, in milliseconds. */
+const OWNER_MS = 1_000;
 
 /** The vendor's own services (name servers, metadata, packages) answer there: no route may lead into it. */
 const VENDOR_RANGE = parseCidr('100.64.0.0/10');
@@ -90,11 +92,18 @@ export class AliyunProvider implements RouteProvider {
   }
 
   async create(table: string, request: RouteRequest, c: Context): Promise<void> {
-    const { writer } = this.#ready();
+    const { hosts, writer } = this.#ready();
     const wanted = this.#wanted(table, request);
     if (!wanted.gateway) this.#refuseVendor(request.prefix);
     this.#refuseVSwitch(wanted);
-    await writer.create(wanted, c);
+    try {
+      await writer.create(wanted, c);
+    } catch (error) {
+      const target = error instanceof PluginError && error.code === 'PREFIX_OWNED' ? error.context.target : undefined;
+      // Tables do not tell that an instance is released: whoever is in the way is looked at before it counts as there.
+      if (typeof target === 'string') await hosts.meet([target], c, OWNER_MS);
+      throw error;
+    }
   }
 
   async replace(table: string, request: RouteRequest, expected: NextHop, c: Context): Promise<void> {
