@@ -14,15 +14,22 @@ export interface ElfNeeds {
 }
 
 interface Segment {
+  /** Where its header is. */
+  readonly header: number;
   readonly type: number;
   readonly offset: number;
   readonly address: number;
   readonly fileSize: number;
+  readonly align: number;
 }
 
+const EM_AARCH64 = 183;
+const PT_NULL = 0;
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
 const PT_INTERP = 3;
+const PT_GNU_EH_FRAME = 0x6474e550;
+const UNWINDING: ReadonlySet<string> = new Set(['.eh_frame_hdr', '.eh_frame', '.gcc_except_table']);
 const DT_NULL = 0n;
 const DT_NEEDED = 1n;
 const DT_STRTAB = 5n;
@@ -54,10 +61,78 @@ export function elfNeeds(image: Buffer, name: string): ElfNeeds {
 export async function copyStripped(from: string, to: string, mode: number): Promise<void> {
   const image = await readFile(from);
   const end = Math.max(...programHeaders(image, from).map((segment) => segment.offset + segment.fileSize));
+  await writeFile(to, withoutSections(image).subarray(0, end), { mode });
+}
+
+/**
+ * Copies a program likewise, and also without what unwinds its stack (one ninth of its code's size), and without the
+ * holes by which a linker aligns segments in the file. For programs that catch no C++ exception, such as Node: one that
+ * is thrown ends them at once in place of a few frames later, and a native backtrace of a crash is short. The segments
+ * keep their addresses.
+ */
+export async function copySlim(from: string, to: string, mode: number): Promise<void> {
+  const image = await readFile(from);
+  const segments = programHeaders(image, from);
+  const granule = image.readUInt16LE(18) === EM_AARCH64 ? 0x10000 : 0x1000;
+  const unwinding = segments.find(({ type }) => type === PT_GNU_EH_FRAME);
+  const cut = unwinding !== undefined && endsSegment(image, segments, unwinding) ? unwinding.address : undefined;
+  const loads: (Segment & { readonly to: number })[] = [];
+  let end = 0;
+  for (const segment of segments.filter(({ type }) => type === PT_LOAD)) {
+    const fileSize = cut !== undefined && holds(segment, cut) ? cut - segment.address : segment.fileSize;
+    // The kernel maps whole pages: a segment's place in the file and its address are equal within a page.
+    const place = end + ((segment.address - end) & (granule - 1));
+    loads.push({ ...segment, fileSize, to: place });
+    end = place + fileSize;
+  }
+  const slim = Buffer.alloc(end);
+  for (const load of loads) image.copy(slim, load.to, load.offset, load.offset + load.fileSize);
+  for (const segment of segments) {
+    if (segment.type === PT_GNU_EH_FRAME && cut !== undefined) slim.writeUInt32LE(PT_NULL, segment.header);
+    const load = loads.find((one) => holds(one, segment.address));
+    if (load === undefined) continue;
+    const place = load.to + segment.address - load.address;
+    slim.writeBigUInt64LE(BigInt(place), segment.header + 8);
+    if (segment.type !== PT_LOAD) continue;
+    slim.writeBigUInt64LE(BigInt(load.fileSize), segment.header + 32);
+    if (load.fileSize !== segment.fileSize) slim.writeBigUInt64LE(BigInt(load.fileSize), segment.header + 40);
+    if ((segment.address - place) % segment.align !== 0) {
+      slim.writeBigUInt64LE(BigInt(granule), segment.header + 48);
+    }
+  }
+  await writeFile(to, withoutSections(slim), { mode });
+}
+
+const holds = ({ address, fileSize }: Segment, place: number): boolean =>
+  place >= address && place < address + fileSize;
+
+/** True when nothing but what unwinds the stack lies from there to the end of its segment. */
+function endsSegment(image: Buffer, segments: readonly Segment[], from: Segment): boolean {
+  const load = segments.find((segment) => segment.type === PT_LOAD && holds(segment, from.address));
+  if (load === undefined || load.offset === 0) return false;
+  const inside = sections(image).filter(({ address }) => address >= from.address && holds(load, address));
+  return inside.length > 0 && inside.every(({ name }) => UNWINDING.has(name));
+}
+
+/** Names and addresses of what is loaded. */
+function sections(image: Buffer): { readonly name: string; readonly address: number }[] {
+  const table = Number(image.readBigUInt64LE(40));
+  const size = image.readUInt16LE(58);
+  const count = image.readUInt16LE(60);
+  const at = (index: number): number => table + index * size;
+  const names = Number(image.readBigUInt64LE(at(image.readUInt16LE(62)) + 24));
+  return Array.from({ length: count }, (_, index) => ({
+    name: text(image, names + image.readUInt32LE(at(index))),
+    address: Number(image.readBigUInt64LE(at(index) + 16)),
+  })).filter(({ address }) => address > 0);
+}
+
+/** Forgets where the section headers are. */
+function withoutSections(image: Buffer): Buffer {
   image.writeBigUInt64LE(0n, 40); // e_shoff
   image.writeUInt16LE(0, 60); // e_shnum
   image.writeUInt16LE(0, 62); // e_shstrndx
-  await writeFile(to, image.subarray(0, end), { mode });
+  return image;
 }
 
 function programHeaders(image: Buffer, name: string): Segment[] {
@@ -68,12 +143,14 @@ function programHeaders(image: Buffer, name: string): Segment[] {
   const size = image.readUInt16LE(54);
   const count = image.readUInt16LE(56);
   return Array.from({ length: count }, (_, index) => {
-    const at = table + index * size;
+    const header = table + index * size;
     return {
-      type: image.readUInt32LE(at),
-      offset: Number(image.readBigUInt64LE(at + 8)),
-      address: Number(image.readBigUInt64LE(at + 16)),
-      fileSize: Number(image.readBigUInt64LE(at + 32)),
+      header,
+      type: image.readUInt32LE(header),
+      offset: Number(image.readBigUInt64LE(header + 8)),
+      address: Number(image.readBigUInt64LE(header + 16)),
+      fileSize: Number(image.readBigUInt64LE(header + 32)),
+      align: Number(image.readBigUInt64LE(header + 48)),
     };
   });
 }

@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { cached } from './cache.ts';
 import { unpackDebianPackages } from './debian-packages.ts';
-import { copyStripped } from './elf.ts';
+import { copySlim } from './elf.ts';
 import { LibraryCopier } from './libraries.ts';
 
 const nodeModules = join(import.meta.dirname, '..', 'node_modules');
@@ -104,7 +104,7 @@ async function addSkeleton(rootfs: string): Promise<void> {
 async function addNode(rootfs: string, copier: LibraryCopier): Promise<void> {
   const from = join(nodeModules, `node-linux-${process.arch}`);
   const node = join(rootfs, 'usr/bin/node');
-  await copyStripped(join(from, 'bin/node'), node, 0o755);
+  await copySlim(join(from, 'bin/node'), node, 0o755);
   await copier.addNeedsOf(node);
   await addLicence(join(from, 'LICENSE'), join(rootfs, 'usr/share/doc/node/copyright.gz'));
 }

@@ -45,6 +45,17 @@ t.test('the programs and libraries of the image need nothing else', async (t) =>
   t.match(await inImage('/usr/bin/node', '-e', load), { code: 0, stderr: '' });
 });
 
+t.test("the authorities of the clouds' certificates are known, without a file or a setting for them", async (t) => {
+  const script = `
+    const { X509Certificate } = require('node:crypto');
+    const subjects = require('node:tls').getCACertificates().map((text) => new X509Certificate(text).subject);
+    console.log(['Amazon Root CA 1', 'DigiCert Global Root G2', 'GlobalSign'].map((name) =>
+      subjects.some((subject) => subject.includes(name))).join());
+  `;
+  const { stdout } = await run(['chroot', rootfs, '/usr/bin/node', '-e', script], { env: { PATH: process.env.PATH } });
+  t.equal(stdout, 'true,true,true\n');
+});
+
 t.test("Node takes the image's compile cache for its own", async (t) => {
   const { entrypoint, env } = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as {
     entrypoint: string[];
