@@ -1,9 +1,9 @@
 import { addressAt, type Cidr, parseCidr, subnets, width } from '../../shared/cidr.ts';
 import { replaceAddress } from '../../shared/kernel/address.ts';
-import { AF_INET } from '../../shared/kernel/inet.ts';
+import { AF_INET, AF_INET6 } from '../../shared/kernel/inet.ts';
 import { type Link, setLink } from '../../shared/kernel/link.ts';
 import type { Ipv4Conf, Ipv6Conf } from '../../shared/kernel/link-conf.ts';
-import { setProxyDelay } from '../../shared/kernel/neighbour.ts';
+import { setNeighbourTimes } from '../../shared/kernel/neighbour.ts';
 import type { Request } from '../../shared/kernel/netlink.ts';
 import type { Route } from '../../shared/kernel/route.ts';
 import type { Attachment, PathEndpoint, PathNetwork } from './datapath.ts';
@@ -63,11 +63,20 @@ export const addressRequest = (link: number, address: string): Request =>
     ? replaceAddress({ link, address, noDad: true })
     : replaceAddress({ link, address, scope: 'link' });
 
-/** Up, forwarding, answering without the random delay of proxies (up to 0.8 s by default). */
+/** The one neighbour is in this machine. Packets that come while its link is being moved make the host ask too early. */
+const ASK_AGAIN = { retransmit: 50, probes: 60 } as const;
+
+/**
+ * Up, forwarding, answering without the random delay of proxies (up to 0.8 s by default), asking for the container
+ * again soon (after 1 s by default, which a container that is started under traffic would be late by), for 3 s in all.
+ */
 export const linkRequests = (index: number): Request[] => [
   setLink({ index }, { ipv4: IPV4_WANTED, up: true }),
-  setProxyDelay(AF_INET, index, 0),
+  setNeighbourTimes(AF_INET, index, { proxyDelay: 0, ...ASK_AGAIN }),
 ];
+
+/** The same for IPv6, which only a link has that an address of it is for. */
+export const linkRequests6 = (index: number): Request[] => [setNeighbourTimes(AF_INET6, index, ASK_AGAIN)];
 
 /** The addresses that the host itself uses towards containers. */
 export interface Sources {

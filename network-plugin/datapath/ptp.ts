@@ -37,6 +37,7 @@ import {
   hostRoutes,
   IPV6_WANTED,
   linkRequests,
+  linkRequests6,
   ownerOf,
   sandboxRoutes,
 } from './ptp-host.ts';
@@ -141,6 +142,7 @@ export class PtpPath implements DataPath {
     }
     const settings = [
       ...linkRequests(index),
+      ...(endpoint.address6 === undefined ? [] : linkRequests6(index)),
       ...hostAddresses(endpoint).map((address) => addressRequest(index, address)),
     ];
     const routes = hostRoutes(endpoint, index, sources);

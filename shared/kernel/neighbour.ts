@@ -25,6 +25,8 @@ const NUD_PERMANENT = 0x80;
 const NDTA_NAME = 1;
 const NDTA_PARMS = 6;
 const NDTPA_IFINDEX = 1;
+const NDTPA_RETRANS_TIME = 5;
+const NDTPA_MCAST_PROBES = 11;
 const NDTPA_PROXY_DELAY = 13;
 const BODY_SIZE = 12;
 
@@ -191,14 +193,21 @@ const parseNeighbour = (message: Message): FoundNeighbour | undefined => {
 
 const tableName = (family: Family): string => (family === AF_INET ? 'arp_cache' : 'ndisc_cache');
 
-/**
- * How long the host waits at random, at most, before it answers as a proxy on a link: 800 ms is the kernel's default,
- * 0 answers at once. Read with `listProxyDelays`.
- */
-export const setProxyDelay = (family: Family, link: number, milliseconds: number): Request => ({
+/** Times in milliseconds; what is absent stays as it is. */
+export interface NeighbourTimes {
+  /** How long the host waits at random, at most, before it answers as a proxy: 800 is the kernel's default, 0 answers at once. */
+  readonly proxyDelay?: number;
+  /** How long it waits for an answer before it asks again: 1000 by default. Packets for the neighbour wait as long. */
+  readonly retransmit?: number;
+  /** How often it asks all of the link before it calls the neighbour unreachable: 3 by default. */
+  readonly probes?: number;
+}
+
+/** Sets the times of one link. The delay of proxies is read with `listProxyDelays`. */
+export const setNeighbourTimes = (family: Family, link: number, times: NeighbourTimes): Request => ({
   type: RTM_SETNEIGHTBL,
   flags: 0,
-  what: `set the proxy delay of link ${link} (${tableName(family)})`,
+  what: `set the times of neighbours on link ${link} (${tableName(family)})`,
   write: (writer) => {
     writer.body(4, (buffer, at) => {
       buffer.writeUInt8(family, at);
@@ -206,7 +215,9 @@ export const setProxyDelay = (family: Family, link: number, milliseconds: number
     writer.text(NDTA_NAME, tableName(family));
     writer.nest(NDTA_PARMS, () => {
       writer.u32(NDTPA_IFINDEX, link);
-      writer.u64(NDTPA_PROXY_DELAY, BigInt(milliseconds));
+      if (times.proxyDelay !== undefined) writer.u64(NDTPA_PROXY_DELAY, BigInt(times.proxyDelay));
+      if (times.retransmit !== undefined) writer.u64(NDTPA_RETRANS_TIME, BigInt(times.retransmit));
+      if (times.probes !== undefined) writer.u32(NDTPA_MCAST_PROBES, times.probes);
     });
   },
 });

@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { hostLink, sandboxLink } from '../../../../network-plugin/datapath/datapath.ts';
 import { aliasOf } from '../../../../network-plugin/datapath/ptp-host.ts';
 import { addAddress, deleteAddress } from '../../../../shared/kernel/address.ts';
 import { createBridge, createVeth, deleteLink, findLink, setLink } from '../../../../shared/kernel/link.ts';
-import { setProxyDelay } from '../../../../shared/kernel/neighbour.ts';
+import { setNeighbourTimes } from '../../../../shared/kernel/neighbour.ts';
 import { addRoute, deleteRoute, listRoutes, RTPROT_DRAYAGE, RTPROT_STATIC } from '../../../../shared/kernel/route.ts';
 import { makeNamespace } from '../../shared/kernel/namespaces.ts';
 import { asEngine, context, endpointOf, makeWorld, network, ping } from './ptp-world.ts';
@@ -33,6 +34,17 @@ t.test('containers, hosts and remote containers reach each other, in IPv4 and IP
     t.ok(ms !== undefined && ms < 300, `${from.name} reaches ${whom} ${to} at the first ping`, { ms, output });
   }
   t.same(await path.check([network], known(5, 6), true, context()), [], 'nothing drifts when all is as attach made it');
+});
+
+t.test('packets that come before the engine has moved the link are answered soon after it has', async (t) => {
+  const { host, path } = makeWorld(t);
+  await path.setup(network, context());
+  const attachment = await path.attach(endpointOf(5), context());
+  const early = ['10.64.3.5', 'fd64:0:0:3::5'].map((to) => ping(host, to, '-W', '5'));
+  await sleep(400);
+  asEngine(host, makeNamespace(t, 'c'), endpointOf(5), attachment);
+  for (const { ms, output } of await Promise.all(early))
+    t.ok(ms !== undefined && ms < 900, 'not a second late', { output });
 });
 
 t.test('an address that nobody has is answered at once', async (t) => {
@@ -247,7 +259,7 @@ t.test('check finds and repairs each drift, and writes nothing afterwards', asyn
     [/unused addresses of 10.64.3.0\/24 was missing/, () => host.rt.run(deleteRoute({ destination: '10.64.3.0/24' }))],
     [/3::\/64 was missing/, () => host.rt.run(deleteRoute({ destination: 'fd64:0:0:3::/64' }))],
     [/settings of dry/, () => host.rt.run(setLink({ index }, { ipv4: { proxyArp: 0 } }))],
-    [/settings of dry/, () => host.rt.run(setProxyDelay(2, index, 800))],
+    [/settings of dry/, () => host.rt.run(setNeighbourTimes(2, index, { proxyDelay: 800 }))],
     [
       /address 169.254.1.1\/32 .* missing/,
       () => host.rt.run(deleteAddress({ link: index, address: '169.254.1.1/32' })),

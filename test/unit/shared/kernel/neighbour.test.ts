@@ -8,8 +8,8 @@ import {
   listProxies,
   listProxyDelays,
   replaceNeighbour,
+  setNeighbourTimes,
   setProxy,
-  setProxyDelay,
 } from '../../../../shared/kernel/neighbour.ts';
 import { makeNamespace } from './namespaces.ts';
 
@@ -71,7 +71,7 @@ t.test('IPv6 knows no proxy for all links', async (t) => {
   t.throws(() => rt.run(setProxy({ address: 'fd00::9' })), { code: 'KERNEL' });
 });
 
-t.test('the delay of proxies is set for one link and read back', async (t) => {
+t.test('the times of neighbours are set for one link; the delay of proxies is read back', async (t) => {
   const { rt, link, sysctl } = makeNamespace(t);
   rt.run(createVeth({ name: 'va', peer: 'vb' }));
   const [one, other] = [link('va').index, link('vb').index];
@@ -80,9 +80,16 @@ t.test('the delay of proxies is set for one link and read back', async (t) => {
     [10, 'ipv6'],
   ] as const) {
     t.equal(listProxyDelays(rt, family).get(one), 800);
-    rt.run(setProxyDelay(family, one, 0));
+    rt.run(setNeighbourTimes(family, one, { proxyDelay: 0, retransmit: 40, probes: 9 }));
     t.same([listProxyDelays(rt, family).get(one), listProxyDelays(rt, family).get(other)], [0, 800]);
     t.equal(sysctl.read(`${version}/neigh/va/proxy_delay`), '0');
+    t.equal(sysctl.read(`${version}/neigh/va/mcast_solicit`), '9');
+    rt.run(setNeighbourTimes(family, other, { retransmit: 80 }));
+    t.same(
+      ['va', 'vb'].map((name) => sysctl.read(`${version}/neigh/${name}/retrans_time_ms`)),
+      ['40', '80'],
+    );
+    t.equal(listProxyDelays(rt, family).get(other), 800, 'what is not named stays');
   }
 });
 
