@@ -1,0 +1,5 @@
+// @timeout 5m
+// The `vpc` driver in a simulated cloud (aws): see cloud/traffic.ts.
+import { cloudTraffic } from './cloud/traffic.ts';
+
+cloudTraffic('aws');
