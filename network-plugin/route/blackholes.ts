@@ -35,7 +35,7 @@ const MOST_AT_ONCE = 4;
  */
 export class Blackholes {
   readonly #deps: BlackholeDeps;
-  /** When this host's turn comes, by table and prefix. */
+  /** When this host's turn comes, by prefix and target: one host does all tables. */
   readonly #due = new Map<string, number>();
 
   constructor(deps: BlackholeDeps) {
@@ -117,8 +117,8 @@ export class Blackholes {
   }
 }
 
-const keyOf = ({ table, route }: { readonly table: string; readonly route: Route }): string =>
-  `${table} ${route.prefix} ${route.nextHop.target ?? route.nextHop.host}`;
+const keyOf = ({ route }: { readonly route: Route }): string =>
+  `${route.prefix} ${route.nextHop.target ?? route.nextHop.host}`;
 
 const textOf = ({ table, route }: { readonly table: string; readonly route: Route }): string =>
   `${route.prefix} in ${table} is a blackhole of ${route.nextHop.host}`;
