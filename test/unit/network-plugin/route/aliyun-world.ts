@@ -1,4 +1,3 @@
-import { connect, createServer, type Socket } from 'node:net';
 import { AliyunProvider } from '../../../../network-plugin/route/aliyun.ts';
 import type { AliyunSettings } from '../../../../network-plugin/route/aliyun-home.ts';
 import type { Pace } from '../../../../network-plugin/route/aliyun-turns.ts';
@@ -38,32 +37,6 @@ const isWrite = (action: string): boolean => /^(Create|Delete|Modify)/.test(acti
 
 export const ROLE = 'drayage';
 
-/** The metadata service tells instances apart by the address that they ask from: each host has a way of its own to it. */
-const metadataWay = async (t: Teardown, to: string, from: string): Promise<string> => {
-  const { hostname, port } = new URL(to);
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    const way = connect({ host: hostname, port: Number(port), localAddress: from });
-    for (const one of [socket, way]) {
-      one.on('error', () => {
-        socket.destroy();
-        way.destroy();
-      });
-    }
-    socket.pipe(way).pipe(socket);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  const address = server.address();
-  if (typeof address !== 'object' || address === null) throw new Error('no address');
-  return `http://127.0.0.1:${address.port}`;
-};
-
 export const newWorld = async (t: Teardown, hosts = 2, config: AliyunConfig = {}): Promise<AliyunWorld> => {
   const timing = { settleMs: 20, conflictMs: 10, ...config.timing };
   const sim = await startAliyunSim({ rates: {}, ...config, timing });
@@ -74,9 +47,9 @@ export const newWorld = async (t: Teardown, hosts = 2, config: AliyunConfig = {}
   const instances: Instance[] = [];
   const ways: string[] = [];
   for (let n = 0; n < hosts; n += 1) {
-    const source = `127.0.1.${n + 1}`;
-    instances.push(sim.instance({ vswitch, name: `host-${n}`, role: ROLE, source }));
-    ways.push(await metadataWay(t, sim.metadataEndpoint, source));
+    const made = sim.instance({ vswitch, name: `host-${n}`, role: ROLE });
+    instances.push(made);
+    ways.push(await sim.metadataOf(made.id));
   }
   const instance = (n: number): Instance => {
     const found = instances[n];
