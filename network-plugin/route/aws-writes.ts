@@ -61,8 +61,13 @@ export class AwsWrites {
   async #create(id: string, request: RouteRequest, c: Context): Promise<void> {
     const { tables, own } = this.#deps;
     const target = request.via ?? own;
-    const known = this.#tableIn(await tables.recent(RECENT_MS, c), id);
-    if ((await refuseObstacles(this.#deps, known, request, c)) === 'there') {
+    let known = this.#tableIn(await tables.recent(RECENT_MS, c), id);
+    const state = await refuseObstacles(this.#deps, known, request, c).catch(async () => {
+      // Before anybody is refused, it is asked whether it still is so.
+      known = this.#tableIn(await tables.fresh(c), id);
+      return refuseObstacles(this.#deps, known, request, c);
+    });
+    if (state === 'there') {
       if (this.#since('removed', id, request.prefix) < this.#deps.settleMs) await this.#shown(id, request, c);
       return;
     }

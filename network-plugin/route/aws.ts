@@ -2,6 +2,7 @@ import { Ec2 } from '../../shared/cloud/aws/client.ts';
 import { Credentials } from '../../shared/cloud/aws/credentials.ts';
 import type { AccessKey, TableRoute } from '../../shared/cloud/aws/model.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
+import type { Rate } from '../../shared/cloud/token-bucket.ts';
 import { type Context, now } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -38,6 +39,8 @@ export interface AwsProviderOptions {
   readonly settleMs?: number;
   /** Longest wait for one answer of EC2, in milliseconds. */
   readonly attemptMs?: number;
+  /** How often each API may be called; a part of what an account may by default. */
+  readonly rateOf?: (api: string) => Rate;
   readonly log: Logger;
 }
 
@@ -174,12 +177,13 @@ export class AwsProvider implements RouteProvider {
   }
 
   #open(identity: AwsIdentity): Place {
-    const { endpoint, attemptMs, tables: named, settleMs = SETTLE_MS, log } = this.#options;
+    const { endpoint, attemptMs, rateOf, tables: named, settleMs = SETTLE_MS, log } = this.#options;
     const { region, vpc, networkInterface: own } = identity;
     const ec2 = new Ec2({
       ...{ region, credentials: this.#credentials, log },
       ...(endpoint !== undefined && { endpoint }),
       ...(attemptMs !== undefined && { attemptMs }),
+      ...(rateOf !== undefined && { rateOf }),
     });
     const tables = new AwsTables({ ec2, vpc, named, log });
     const hosts = new AwsHosts(ec2);

@@ -17,6 +17,8 @@ export interface Ec2Options {
   readonly log: Logger;
   /** Longest wait for one answer, in milliseconds. */
   readonly attemptMs?: number;
+  /** How often each API may be called; a part of what an account may by default. */
+  readonly rateOf?: (api: string) => Rate;
   /** For tests: instead of the vendor's client. */
   readonly open?: () => Promise<Wire>;
 }
@@ -43,7 +45,7 @@ export const isRefusal = (error: unknown, ...kinds: readonly Ec2Refusal[]): erro
  * An account's limits are shared by all its hosts (for each API 50 at once and 5 a second that change something, 100
  * and 20 that describe): one host takes no more than a part of them.
  */
-const rateOf = (api: string): Rate => {
+const shareOf = (api: string): Rate => {
   if (api.startsWith('Describe')) return { burst: 30, perSecond: 10 };
   return api === 'GetServiceQuota' ? { burst: 2, perSecond: 1 } : { burst: 20, perSecond: 5 };
 };
@@ -71,13 +73,14 @@ export class Ec2 {
   readonly clock = new ClockSkew();
   readonly counts: Ec2Counts = { calls: 0, throttled: 0, retries: 0 };
   readonly #options: Ec2Options;
-  readonly #limits = new RateLimits('aws', rateOf);
+  readonly #limits: RateLimits;
   #wire: Promise<Wire> | undefined;
 
   constructor(options: Ec2Options) {
     this.region = options.region;
     this.endpoint = options.endpoint ?? `ec2.${options.region}`;
     this.#options = options;
+    this.#limits = new RateLimits('aws', options.rateOf ?? shareOf);
   }
 
   /**

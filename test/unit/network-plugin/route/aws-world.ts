@@ -73,6 +73,8 @@ export const awsWorld = async (t: Test, count = 2, config: AwsSimConfig = {}): P
         metadataEndpoint: host.metadata,
         ...{ tables: [], addresses: [], gateways: [], settleMs: SETTLE_MS, log: silentLogger },
         pools: ['10.64.0.0/12'],
+        // A simulator that limits nobody needs no consideration.
+        ...(config.rates === undefined && { rateOf: () => ({ burst: 1_000, perSecond: 1_000 }) }),
         ...options,
       });
       t.teardown(() => provider.close());
