@@ -76,6 +76,7 @@ export class AliyunTurns {
         pause = this.pollPause(polls++);
         failure = undefined;
       } catch (error) {
+        if (c.signal.aborted && failure !== undefined) throw client.caller.translate(failure);
         if (!isTransient(error)) throw client.caller.translate(error);
         failure = error;
         pause = this.backoff(++failures);
