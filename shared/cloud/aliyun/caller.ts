@@ -70,15 +70,18 @@ export class AliyunCaller {
 
   /** Repeats until there is an answer that is final, or the context ends. Errors: PROVIDER_*, DEADLINE. */
   async read(service: Service, action: string, parameters: Parameters, c: Context): Promise<Body> {
+    let failure: unknown;
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.write(service, action, parameters, c);
       } catch (error) {
+        // When the context ends meanwhile, what failed before says more than that time ran out.
+        if (c.signal.aborted && failure !== undefined) throw failure;
+        failure = this.translate(error);
         const pause = pauseMs(attempt, this.#options.retry);
-        if (!isTransient(error) || pause >= remaining(c)) throw this.translate(error);
-        c.log.debug('will ask Aliyun again', { action, attempt, error: asPluginError(this.translate(error)).message });
-        // When the context ends during the pause, what failed says more than that time ran out.
-        await sleep(pause, c).catch(() => Promise.reject(this.translate(error)));
+        if (!isTransient(error) || pause >= remaining(c)) throw failure;
+        c.log.debug('will ask Aliyun again', { action, attempt, error: asPluginError(failure).message });
+        await sleep(pause, c).catch(() => Promise.reject(failure));
       }
     }
   }
