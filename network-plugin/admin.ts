@@ -4,17 +4,8 @@ import { flag, optionalRecord, record, text } from '../shared/plugin/wire.ts';
 import type { StateStore } from '../shared/state/store.ts';
 import type { Drift } from './datapath/datapath.ts';
 import type { Finding } from './route/provider.ts';
+import type { RouteRow } from './route/route-rows.ts';
 import type { NetworkState } from './state.ts';
-
-/** One route of the cluster's pools, as a table shows it. */
-export interface RouteRow {
-  readonly prefix: string;
-  readonly pool?: string;
-  readonly host: string;
-  readonly nextHop: string;
-  readonly state: string;
-  readonly ours: boolean;
-}
 
 export interface AdminDeps {
   readonly store: StateStore<NetworkState>;
@@ -61,11 +52,14 @@ export function adminMethods(deps: AdminDeps): Record<string, Handler> {
     '/Drayage.Routes': async () => ({
       Routes: deps.routes().map((route) => ({
         Prefix: route.prefix,
-        Pool: route.pool ?? '',
+        Table: route.table,
         NextHop: route.nextHop,
         Host: route.host,
+        Kind: route.kind,
         State: route.state,
-        Ours: route.ours,
+        Owner: route.owner,
+        Drift: route.drift ?? '',
+        Pool: route.pool ?? '',
       })),
     }),
     '/Drayage.Doctor': async (_body, c) => ({

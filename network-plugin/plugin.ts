@@ -142,15 +142,7 @@ async function assemble(
   admin.install(
     adminMethods({
       store,
-      routes: () =>
-        routes.routes().map(({ prefix, pool, nextHop, state, ours }) => ({
-          prefix,
-          ...(pool === undefined ? {} : { pool }),
-          host: nextHop.host,
-          nextHop: nextHop.address ?? nextHop.address6 ?? nextHop.target ?? '',
-          state,
-          ours,
-        })),
+      routes: () => routes.rows(),
       forget: (network, inner) => driver.forgetNetwork(network, inner),
       doctor: (inner) =>
         examine(
@@ -158,7 +150,7 @@ async function assemble(
             ...{ settings, sysctl, uplink },
             uses: () => kernel.uses(),
             foreignDrops,
-            routes: async (each) => (await provider.findings?.(each)) ?? [],
+            routes: (each) => routes.findings(each),
           },
           inner,
         ),

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ask, CommandError, exit, isRecord } from './client.ts';
 import { findings } from './findings.ts';
+import { policy, type Scope } from './policy.ts';
 import { listing, table } from './table.ts';
 
 /** Where the command prints: one call a line or block, without the line end. */
@@ -18,7 +19,7 @@ interface Command {
   readonly method?: string;
   /** Milliseconds. */
   readonly timeout?: number;
-  answer?(operand: string): Readonly<Record<string, unknown>>;
+  answer?(operand: string, scope: Scope): Readonly<Record<string, unknown>>;
   show(answer: Readonly<Record<string, unknown>>): string;
   /** True when the answer itself means failure. */
   failed?(answer: Readonly<Record<string, unknown>>): boolean;
@@ -56,6 +57,12 @@ const commands: Readonly<Record<string, Command>> = {
     show: ({ Findings }) => findings(list(Findings)),
     failed: ({ Findings }) => list(Findings).some((one) => isRecord(one) && one.State === 'bad'),
   },
+  policy: {
+    help: 'the least-privilege policy document for exactly the calls that the plugin makes',
+    operand: 'aws or aliyun',
+    answer: policy,
+    show: (answer) => JSON.stringify(answer, null, 2),
+  },
   status: {
     method: '/Drayage.Status',
     help: 'the settings, and how the plugin gets on with its provider',
@@ -66,7 +73,7 @@ const commands: Readonly<Record<string, Command>> = {
     method: '/Drayage.Forget',
     help: 'give up a network that Docker removed while the plugin could not be told',
     timeout: 60_000,
-    operand: 'NETWORK-ID',
+    operand: 'a NETWORK-ID',
     show: ({ Network }) => `Network ${String(Network)} is forgotten, and its prefix is free.`,
   },
   reconcile: {
@@ -87,6 +94,8 @@ ${Object.entries(commands)
 Options:
   --json          print the plugin's answer as JSON
   --dry-run       with reconcile: say what differs and change nothing
+  --region, --account, --vpc, --tables
+                  with policy: limit it to these (--vpc for aws, --tables for aliyun)
   --state FOLDER  the plugin's state folder (DRAYAGE_STATE, else /var/lib/drayage)
   --help          this text
 
@@ -96,6 +105,7 @@ Examples:
   drayage ports
   drayage routes --json
   drayage doctor
+  drayage policy aws --region eu-central-1 --vpc vpc-0a1b2c3d > policy.json
   drayage reconcile --dry-run
   drayage forget 8a99ec086875
   drayage status --state /srv/drayage`;
@@ -117,13 +127,18 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
       return exit.usage;
     }
     const command = find(name, rest, values['dry-run']);
+    const scoped = Object.values(scopeOf(values)).some((value) => value !== undefined);
+    if (scoped && name !== 'policy') {
+      throw new CommandError('--region, --account, --vpc and --tables only go with policy.', exit.usage);
+    }
     const socket = join(values.state ?? env.DRAYAGE_STATE ?? '/var/lib/drayage', 'network', 'admin.sock');
     const body = {
       ...(name === 'reconcile' && { DryRun: values['dry-run'] }),
       ...(name === 'forget' && { Network: rest[0] }),
     };
     const answer =
-      command.answer?.(rest[0] ?? '') ?? (await ask(socket, command.method ?? '', body, command.timeout ?? 10_000));
+      command.answer?.(rest[0] ?? '', scopeOf(values)) ??
+      (await ask(socket, command.method ?? '', body, command.timeout ?? 10_000));
     output.out(values.json ? JSON.stringify(answer, null, 2) : command.show(answer));
     return !values['dry-run'] && command.failed?.(answer) === true ? exit.failed : exit.fine;
   } catch (error) {
@@ -142,6 +157,10 @@ function parse(args: readonly string[]) {
         json: { type: 'boolean', default: false },
         'dry-run': { type: 'boolean', default: false },
         state: { type: 'string' },
+        region: { type: 'string' },
+        account: { type: 'string' },
+        vpc: { type: 'string' },
+        tables: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
@@ -153,13 +172,16 @@ function parse(args: readonly string[]) {
   }
 }
 
+/** Options that only `policy` takes. */
+const scopeOf = ({ region, account, vpc, tables }: Scope): Scope => ({ region, account, vpc, tables });
+
 function find(name: string, rest: readonly string[], dryRun: boolean): Command {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command === undefined) {
     throw new CommandError(`There is no command "${name}"; there are ${Object.keys(commands).join(', ')}.`, exit.usage);
   }
   const expected = command.operand === undefined ? 0 : 1;
-  if (rest.length < expected) throw new CommandError(`${name} needs a ${command.operand}.`, exit.usage);
+  if (rest.length < expected) throw new CommandError(`${name} needs ${command.operand}.`, exit.usage);
   if (rest.length > expected) {
     throw new CommandError(`"${rest[expected]}" is not expected after ${name}. See drayage --help.`, exit.usage);
   }

@@ -129,6 +129,21 @@ t.test('doctor shows the worst first with its remedy, and fails when something i
   t.same(JSON.parse((await drayage(well.state, 'doctor', '--json')).out), { Findings: [good] });
 });
 
+t.test('policy is printed without a plugin, narrowed as asked, and takes no other cloud', async (t) => {
+  const state = stateFolder(t);
+  const wide = await drayage(state, 'policy', 'aws');
+  t.equal(wide.code, 0);
+  t.ok(JSON.stringify(JSON.parse(wide.out)).includes('ec2:CreateRoute'));
+  const narrow = await drayage(state, 'policy', 'aws', '--region', 'cn-north-1', '--vpc', 'vpc-1');
+  t.match(narrow.out, /arn:aws-cn:ec2:cn-north-1:\*:vpc\/vpc-1/);
+  const aliyun = await drayage(state, 'policy', 'aliyun', '--tables', 'vtb-1,vtb-2');
+  t.match(aliyun.out, /routetable\/vtb-1"[\s\S]*routetable\/vtb-2"/);
+  t.match(await drayage(state, 'policy', 'azure'), { code: 2, error: /"azure"; there are aws and aliyun/ });
+  t.match(await drayage(state, 'policy', 'aliyun', '--vpc', 'x'), { code: 2, error: /--vpc does not go with/ });
+  t.match(await drayage(state, 'policy'), { code: 2, error: /policy needs aws or aliyun/ });
+  t.match(await drayage(state, 'routes', '--region', 'x'), { code: 2, error: /only go with policy/ });
+});
+
 t.test('a record in a list is shown in words', async (t) => {
   const lost = [{ prefix: '10.64.3.0/24', owner: 'b', other: '10.64.3.0/25' }];
   const { state } = await fakePlugin(t, { '/Drayage.Status': { body: { Provider: { lost } } } });
