@@ -46,10 +46,7 @@ export class AliyunClaims {
     this.#work ??= this.#run();
     return noLongerThan(c, promise).catch((error: unknown) => {
       job.settled = true;
-      // What was in the way says more than that time ran out.
-      throw c.signal.aborted && job.failure !== undefined
-        ? this.#turns.deps.client.caller.translate(job.failure)
-        : error;
+      throw this.#whyLate(job, error);
     });
   }
 
@@ -57,6 +54,16 @@ export class AliyunClaims {
   async close(): Promise<void> {
     this.#end.abort(new PluginError('NOT_READY', { reason: 'the plugin is stopping' }));
     await this.#work;
+  }
+
+  #fail(job: Job, error: unknown): void {
+    settle(job, this.#whyLate(job, error));
+  }
+
+  /** What was in the way says more than that time ran out. */
+  #whyLate({ failure }: Job, error: unknown): unknown {
+    const late = error instanceof PluginError && error.code === 'DEADLINE';
+    return late && failure !== undefined ? this.#turns.deps.client.caller.translate(failure) : error;
   }
 
   /** Until no claim is left. */
@@ -69,7 +76,7 @@ export class AliyunClaims {
       await sleep(this.#turns.deps.pace.gatherMs, end);
       await this.#turns.alone(() => this.#rounds(end), end);
     } catch (error) {
-      for (const job of this.#jobs) settle(job, error);
+      for (const job of this.#jobs) this.#fail(job, error);
     }
     this.#jobs = this.#jobs.filter((job) => !job.settled);
     this.#work = this.#jobs.length === 0 || this.#end.signal.aborted ? undefined : this.#run();
@@ -113,7 +120,7 @@ export class AliyunClaims {
         }
       } catch (error) {
         // The table's own trouble is none of the others'.
-        for (const job of here) settle(job, error);
+        for (const job of here) this.#fail(job, error);
       }
     }
     if (free.length === 0) return false;
@@ -146,7 +153,7 @@ export class AliyunClaims {
       await this.#turns.steps(this.#turns.removal(job.wanted, c), c);
       settle(job, why);
     } catch (error) {
-      settle(job, error);
+      this.#fail(job, error);
     }
   }
 

@@ -1,4 +1,4 @@
-import { RouteEngine } from '../../../../network-plugin/route/engine.ts';
+import { type EngineDeps, RouteEngine } from '../../../../network-plugin/route/engine.ts';
 import type { LocalUse, PeerRoute, RouteKernel } from '../../../../network-plugin/route/kernel.ts';
 import type {
   NextHop,
@@ -164,7 +164,7 @@ export interface World {
 }
 
 /** An engine that is not started yet. */
-export const makeWorld = (options: { dryRun?: boolean; log?: Logger } = {}): World => {
+export const makeWorld = (options: Partial<EngineDeps> & { log?: Logger } = {}): World => {
   const [provider, kernel, store] = [new FakeProvider(), new FakeKernel(), new MemoryStore<NetworkState>()];
   const engine = new RouteEngine({ provider, kernel, store, log: silentLogger, ...options });
   return { provider, kernel, store, engine };
@@ -173,8 +173,12 @@ export const makeWorld = (options: { dryRun?: boolean; log?: Logger } = {}): Wor
 type Ending = { teardown(work: () => unknown): void };
 
 /** An engine that works, or that has found out that its provider is down; `prepare` comes before its start. */
-export const startedWorld = async (t: Ending, prepare: (world: World) => unknown = () => undefined): Promise<World> => {
-  const world = makeWorld();
+export const startedWorld = async (
+  t: Ending,
+  prepare: (world: World) => unknown = () => undefined,
+  options: Partial<EngineDeps> = {},
+): Promise<World> => {
+  const world = makeWorld(options);
   await prepare(world);
   t.teardown(() => world.engine.close(context()));
   await world.engine.start(context());

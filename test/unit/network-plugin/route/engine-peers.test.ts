@@ -1,6 +1,8 @@
 import t from 'tap';
+import { checkPeers } from '../../../../network-plugin/route/gateways.ts';
+import { parseCidr } from '../../../../shared/cidr.ts';
 import { context } from '../../../conformance/route-provider.ts';
-import { startedWorld as started } from './engine-fakes.ts';
+import { startedWorld as started, type World } from './engine-fakes.ts';
 import { until } from './etcd-world.ts';
 
 const POOL = '10.64.0.0/12';
@@ -85,5 +87,92 @@ t.test('the ways to peers', async (t) => {
     });
     await until('it is gone', () => world.kernel.peerRoutes.size === 0);
     t.same(world.kernel.writes, ['remove 10.64.2.0/24 via 192.0.2.2']);
+  });
+});
+
+t.test('PEERS in the kernel', async (t) => {
+  const peers = [
+    { prefix: parseCidr('10.72.0.0/16'), via: '192.0.2.250' },
+    { prefix: parseCidr('fd72::/48'), via: '2001:db8::250' },
+  ];
+  const ROUTES = ['10.72.0.0/16 via 192.0.2.250', 'fd72::/48 via 2001:db8::250'];
+  const ways = ({ kernel }: World): string[] =>
+    [...kernel.peerRoutes].map(([prefix, via]) => `${prefix} via ${via}`).sort();
+
+  for (const installsKernelRoutes of [true, false]) {
+    t.test(`are set and put back, ${installsKernelRoutes ? 'beside those of hosts' : 'on a host alone'}`, async (t) => {
+      const world = await started(
+        t,
+        (world) => {
+          world.provider.installsKernelRoutes = installsKernelRoutes;
+          world.provider.other('host-2', '10.64.2.0/24', { address: '192.0.2.2' });
+        },
+        { peers },
+      );
+      const hosts = installsKernelRoutes ? ['10.64.2.0/24 via 192.0.2.2'] : [];
+      await until('they are there', () => ways(world).length === hosts.length + 2);
+      t.same(ways(world), [...hosts, ...ROUTES]);
+      t.same(await world.engine.reconcile(true, context()), []);
+      world.kernel.peerRoutes.delete('10.72.0.0/16');
+      t.match(await world.engine.reconcile(true, context()), [
+        { what: /missing route 10\.72\.0\.0\/16 via 192\.0\.2\.250/, repaired: true },
+      ]);
+      t.ok(world.engine.local().includes('10.72.0.0/16'), 'they are not masqueraded');
+    });
+  }
+
+  t.test('taken out of the setting are removed', async (t) => {
+    const world = await started(t, (world) => {
+      for (const { prefix, via } of peers) world.kernel.peerRoutes.set(prefix.text, via);
+    });
+    await until('they are gone', () => world.kernel.peerRoutes.size === 0);
+    t.equal(world.kernel.writes.length, 2);
+  });
+
+  t.test('stay while the provider is down, and belong to no host', async (t) => {
+    const world = await started(
+      t,
+      (world) => {
+        world.provider.down = true;
+        for (const { prefix, via } of peers) world.kernel.peerRoutes.set(prefix.text, via);
+      },
+      { peers },
+    );
+    await world.engine.reconcile(true, context());
+    t.same(world.kernel.writes, []);
+    t.equal(world.engine.ownerOf('10.72.0.9'), undefined);
+  });
+
+  t.test('are refused to hosts, and a wider one does not lead own prefixes away', async (t) => {
+    const wide = [{ prefix: parseCidr('10.72.0.0/16'), via: '192.0.2.250' }];
+    const world = await started(t, () => undefined, { peers: wide });
+    t.match(await world.engine.claim('10.72.3.0/24', POOL, context()).catch((error: unknown) => error), {
+      code: 'ROUTE_CONFLICT',
+      message: /10\.72\.3\.0\/24 in PEERS already points to 192\.0\.2\.250/,
+    });
+    t.equal(await world.engine.claimFree({ pool: '10.72.0.0/15', length: 24 }, context()), '10.73.0.0/24');
+    await until('the way is there', () => world.kernel.peerRoutes.size === 1);
+    t.same(await world.engine.reconcile(true, context()), []);
+  });
+
+  t.test('that overlap a local network are told and not set', async (t) => {
+    const world = await started(
+      t,
+      (world) => {
+        const what = 'the subnet of eth1';
+        world.kernel.localUses = [{ prefix: '10.72.0.0/16', kind: 'address', gateway: false, what }];
+      },
+      { peers: peers.slice(0, 1) },
+    );
+    t.match(await world.engine.reconcile(true, context()), [{ what: /of PEERS overlaps the subnet of eth1/ }]);
+    t.same(world.kernel.writes, []);
+  });
+
+  t.test('need an address of their own family', (t) => {
+    const wrong = (prefix: string, via: string) => () => checkPeers([{ prefix: parseCidr(prefix), via }], 'kernel');
+    t.throws(wrong('10.72.0.0/16', 'vgw-1'), { code: 'SETTING_INVALID', message: /PEERS=10\.72\.0\.0\/16 via vgw-1/ });
+    t.throws(wrong('10.72.0.0/16', '2001:db8::1'), { code: 'SETTING_INVALID', message: /families/ });
+    t.doesNotThrow(() => checkPeers(peers, 'kernel'));
+    t.end();
   });
 });
