@@ -277,7 +277,8 @@ export class RouteEngine {
         drift.push({ what: why, repaired: false });
       }
     } else {
-      drift.push({ what: `route provider ${provider.name} is not at work: ${this.#link.why}`, repaired: false });
+      const why = this.#link.why ?? 'it is just beginning';
+      drift.push({ what: `route provider ${provider.name} is not at work: ${why}`, repaired: false });
     }
     const gone = before.filter((table) => !this.#view.tables.includes(table));
     const tables = new Set([...gone, ...this.#ledger.missing]);

@@ -38,8 +38,9 @@ export class ProviderLink {
     return this.#started;
   }
 
+  /** It has come to work, and the last that was heard of it was good. */
   get reachable(): boolean {
-    return this.#reachable;
+    return this.#started && this.#reachable;
   }
 
   /** Epoch milliseconds of the last change of `reachable`. */
