@@ -207,7 +207,8 @@ export class Firewall {
 /** The firewall of this host. Errors: FIREWALL when nftables cannot be used. */
 export const openFirewall = (): Firewall => {
   const nft = openNftables();
-  const accepts = new ForwardAccepts([legacyTable(4), legacyTable(6), nftTable(nft, 4), nftTable(nft, 6)]);
+  const tables = [legacyTable(4), legacyTable(6), nftTable(nft, 4), nftTable(nft, 6)];
+  const accepts = new ForwardAccepts(tables, () => nft.foreignChanges());
   return new Firewall({ nft, accepts, connections: trackedConnections() });
 };
 

@@ -71,13 +71,11 @@ export const nftTable = (nft: Nftables, family: 4 | 6): FilterTable => {
       .filter(({ target, handle }) => target === CHAIN && handle !== undefined)
       .map(({ handle }) => `delete rule ${table} FORWARD handle ${handle}`);
   const isLive = (): boolean => chains().some((chain) => chain.name === 'FORWARD' && chain.hook === 'forward');
-  let seen: { readonly at: number; readonly live: boolean } | undefined;
+  let seen: { readonly changes: number; readonly live: boolean } | undefined;
   return {
     name,
-    live: () => {
-      // Asked before looking: what changes meanwhile is looked at again.
-      const at = nft.foreignChanges();
-      if (seen?.at !== at) seen = { at, live: isLive() };
+    live: (changes) => {
+      if (seen?.changes !== changes) seen = { changes, live: isLive() };
       return seen.live;
     },
     read: async () => ({

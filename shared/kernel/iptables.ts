@@ -35,7 +35,8 @@ export interface Chains {
 export interface FilterTable {
   /** Such as `iptables-legacy`. */
   readonly name: string;
-  live(): boolean;
+  /** Is it in use? `changes` is a number that stays the same while nobody else changes nftables. */
+  live(changes: number): boolean;
   read(c: Context): Promise<Chains>;
   /** Writes our chain, and puts the only jump to it in front of all rules, or behind the rule number `behind`. */
   write(chains: Chains, behind: number | undefined, c: Context): Promise<void>;
@@ -140,10 +141,13 @@ export interface AcceptDrift {
 /** The accepts in all of iptables' tables that are in use. One call at a time. */
 export class ForwardAccepts {
   readonly #tables: readonly FilterTable[];
+  readonly #changes: () => number;
   #known = '';
 
-  constructor(tables: readonly FilterTable[]) {
+  /** `changes`: see `Nftables.foreignChanges`; without it nftables is looked at each time. */
+  constructor(tables: readonly FilterTable[], changes: () => number = () => Number.NaN) {
     this.#tables = tables;
+    this.#changes = changes;
   }
 
   /** Compares, and repairs when `repair`. Writes nothing when all is well. Throws only when the context ends. */
@@ -181,7 +185,9 @@ export class ForwardAccepts {
   }
 
   #live(): readonly FilterTable[] {
-    return this.#tables.filter((table) => table.live());
+    // Read before looking: what changes meanwhile is looked at again.
+    const changes = this.#changes();
+    return this.#tables.filter((table) => table.live(changes));
   }
 }
 

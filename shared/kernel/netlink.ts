@@ -148,14 +148,22 @@ export class Netlink implements Disposable {
     for (const failure of this.#transact(all, ignore)) if (failure !== undefined) throw failure;
   }
 
-  /** A request whose answer is one message. Throws KernelError; undefined when the kernel only said "done", or `absent`. */
+  /** A request whose answer is one message; undefined when it is `absent`. Throws KernelError. */
   ask<T>(request: Request, parse: (message: Message) => T): T | undefined {
-    let answer: T | undefined;
-    const [failure] = this.#transact([request], (message) => {
-      answer ??= parse(message);
-    });
-    if (failure !== undefined) throw failure;
-    return answer;
+    const sequence = this.#sequence;
+    this.#send([request], false);
+    let answer: { readonly found: T } | { readonly failure: KernelError | undefined } | undefined;
+    while (answer === undefined) {
+      const datagram = this.#receive(request.what);
+      if (datagram === undefined) throw lost(request);
+      eachMessage(datagram, (message) => {
+        if (message.sequence !== sequence || answer !== undefined) return;
+        answer = message.type === NLMSG_ERROR ? { failure: failureOf(message, request) } : { found: parse(message) };
+      });
+    }
+    if ('found' in answer) return answer.found;
+    if (answer.failure !== undefined) throw answer.failure;
+    return undefined;
   }
 
   /**
@@ -198,7 +206,7 @@ export class Netlink implements Disposable {
   /** Undefined: interrupted, to be tried again. */
   #dumpOnce<T>(request: Request, parse: (message: Message) => T | undefined): T[] | undefined {
     const sequence = this.#sequence;
-    this.#send([request], NLM_F_REQUEST | NLM_F_DUMP);
+    this.#send([{ ...request, flags: request.flags | NLM_F_DUMP }], false);
     const found: T[] = [];
     let ended = false;
     let broken = false;
@@ -229,7 +237,7 @@ export class Netlink implements Disposable {
   async attemptLater(requests: readonly Request[]): Promise<(KernelError | undefined)[]> {
     if (requests.length > BATCH) throw new RangeError(`${requests.length} requests in one call`);
     const first = this.#sequence;
-    const bytes = this.#compose(requests, NLM_F_REQUEST | NLM_F_ACK);
+    const bytes = this.#compose(requests, true);
     try {
       await sendLater(this.#fd, bytes, bytes.length);
     } catch (error) {
@@ -240,25 +248,26 @@ export class Netlink implements Disposable {
 
   #transact(requests: readonly Request[], visit: (message: Message) => void): (KernelError | undefined)[] {
     const first = this.#sequence;
-    this.#send(requests, NLM_F_REQUEST | NLM_F_ACK);
+    this.#send(requests, true);
     return this.#collect(requests, first, visit);
   }
 
-  /** The acknowledgements of the requests that were sent with sequence numbers from `first` on. */
+  /**
+   * The outcomes of requests that were sent with sequence numbers from `first` on. The kernel tells each failure in its
+   * turn, and acknowledges the last request: then all are done.
+   */
   #collect(
     requests: readonly Request[],
     first: number,
     visit: (message: Message) => void,
   ): (KernelError | undefined)[] {
     const failures: (KernelError | undefined)[] = requests.map(() => undefined);
-    let refused = false;
-    const answered = new Set<number>();
-    requests.forEach((request, slot) => {
-      if (request.silent) answered.add(slot);
-    });
-    while (answered.size < requests.length) {
+    const last = lastSpoken(requests);
+    let done = last < 0;
+    while (!done) {
       const datagram = this.#receive(requests[0]?.what ?? 'talk to the kernel');
-      if (datagram === undefined) return this.#lost(requests, failures, answered);
+      // The receive buffer overflowed: every request was carried out, but for some nobody knows with which result.
+      if (datagram === undefined) return failures.map((failure, slot) => failure ?? lost(requests[slot]));
       eachMessage(datagram, (message) => {
         const slot = message.sequence - first;
         const request = requests[slot];
@@ -267,30 +276,15 @@ export class Netlink implements Disposable {
           visit(message);
           return;
         }
-        answered.add(slot);
         failures[slot] = failureOf(message, request);
-        refused ||= request.silent === true && failures[slot] !== undefined;
+        done ||= slot === last || request.silent === true;
       });
-      if (refused) return failures;
     }
     return failures;
   }
 
-  /** The receive buffer overflowed: every request was carried out, but for some nobody knows with which result. */
-  #lost(
-    requests: readonly Request[],
-    failures: (KernelError | undefined)[],
-    answered: ReadonlySet<number>,
-  ): (KernelError | undefined)[] {
-    return failures.map((failure, slot) =>
-      answered.has(slot)
-        ? failure
-        : new KernelError(requests[slot]?.what ?? '', ENOBUFS, 'the answer was lost, the outcome is unknown'),
-    );
-  }
-
-  #send(requests: readonly Request[], flags: number): void {
-    const bytes = this.#compose(requests, flags);
+  #send(requests: readonly Request[], acknowledge: boolean): void {
+    const bytes = this.#compose(requests, acknowledge);
     try {
       send(this.#fd, bytes, bytes.length);
     } catch (error) {
@@ -298,15 +292,17 @@ export class Netlink implements Disposable {
     }
   }
 
-  #compose(requests: readonly Request[], flags: number): Buffer {
+  #compose(requests: readonly Request[], acknowledge: boolean): Buffer {
     const writer = this.#writer;
+    const last = acknowledge ? lastSpoken(requests) : -1;
     writer.reset();
-    for (const request of requests) {
-      writer.begin(request.type, request.flags | (request.silent ? flags & ~NLM_F_ACK : flags), this.#sequence);
+    requests.forEach((request, slot) => {
+      const flags = request.flags | NLM_F_REQUEST | (slot === last ? NLM_F_ACK : 0);
+      writer.begin(request.type, flags, this.#sequence);
       this.#sequence = (this.#sequence % 0x7fffffff) + 1;
       request.write(writer);
       writer.finish();
-    }
+    });
     return writer.bytes;
   }
 
@@ -340,6 +336,12 @@ export class Netlink implements Disposable {
 }
 
 const ignore = (): undefined => undefined;
+
+/** The place of the last request that the kernel acknowledges. */
+const lastSpoken = (requests: readonly Request[]): number => requests.findLastIndex(({ silent }) => silent !== true);
+
+const lost = (request: Request | undefined): KernelError =>
+  new KernelError(request?.what ?? '', ENOBUFS, 'the answer was lost, the outcome is unknown');
 
 /** The refusal in an acknowledgement or at the end of a dump; undefined when it says that all went well. */
 const failureOf = (message: Message, { what, absent }: Request): KernelError | undefined => {
