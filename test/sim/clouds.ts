@@ -4,7 +4,9 @@ import { startAwsSim } from './aws/sim.ts';
 import type { Call, CallFilter } from './core/call-log.ts';
 import type { CoreConfig } from './core/config.ts';
 import type { Credential } from './core/credentials.ts';
+import type { Faults } from './core/faults.ts';
 import type { SimInfo } from './core/process.ts';
+import type { EffectiveRoute } from './core/routes.ts';
 
 export const CLOUDS = ['aws', 'aliyun'] as const;
 export type CloudName = (typeof CLOUDS)[number];
@@ -30,10 +32,13 @@ export interface Site {
 export interface SimulatedCloud {
   readonly name: CloudName;
   readonly info: SimInfo;
+  readonly faults: Faults;
   key(): Credential;
   /** Makes a VPC with so many running hosts, `host-1` and so on. The subnet has room for about 4,000. */
   furnish(hosts: number): Site;
   calls(filter?: CallFilter): Call[];
+  /** What the cloud's routers carry now. */
+  routes(): readonly EffectiveRoute[];
   close(): Promise<void>;
 }
 
@@ -45,6 +50,7 @@ const aws = async (config: CloudConfig): Promise<SimulatedCloud> => {
   return {
     name: 'aws',
     info: sim.info(),
+    faults: sim.faults,
     key: () => sim.key(),
     furnish: (hosts) => {
       const vpc = sim.vpc({ name: 'demo', cidr: '172.31.0.0/16' });
@@ -58,6 +64,7 @@ const aws = async (config: CloudConfig): Promise<SimulatedCloud> => {
       return { vpc: vpc.id, subnet: subnet.id, table: sim.tableOf(subnet.id).id, hosts: made };
     },
     calls: (filter) => sim.calls(filter),
+    routes: () => sim.effectiveRoutes(),
     close: () => sim.close(),
   };
 };
@@ -68,6 +75,7 @@ const aliyun = async (config: CloudConfig): Promise<SimulatedCloud> => {
   const environment = { PROVIDER: 'aliyun', REGION: region, CLOUD_ENDPOINT: endpoint };
   return {
     name: 'aliyun',
+    faults: sim.faults,
     info: { cloud: 'aliyun', endpoint, metadataEndpoint, control, region, environment },
     key: () => sim.key(),
     furnish: (hosts) => {
@@ -87,6 +95,7 @@ const aliyun = async (config: CloudConfig): Promise<SimulatedCloud> => {
       return { vpc: vpc.id, subnet: vswitch.id, table: vpc.systemTable, hosts: made };
     },
     calls: (filter) => sim.calls(filter),
+    routes: () => sim.core.routes.current.routes,
     close: () => sim.close(),
   };
 };

@@ -30,8 +30,7 @@ export const named = <T extends { readonly id: string }>(
 const nameTag = ({ name }: { readonly name: string }): Record<string, string> => (name === '' ? {} : { Name: name });
 
 /** Whether the check is on, as a reader is shown it. */
-const checkOf = (world: World, id: string): boolean =>
-  world.sourceDestCheck.visible().find(([key]) => key === id)?.[1].on ?? true;
+const checkOf = (world: World, id: string): boolean => world.sourceDestCheck.seen(id)?.on ?? true;
 
 const privateName = (world: World, address: string): string =>
   `ip-${address.replaceAll('.', '-')}.${world.region}.compute.internal`;

@@ -38,22 +38,22 @@ export interface CallFilter {
 }
 
 export class CallLog {
-  readonly #calls: Call[] = [];
+  readonly #calls = new Map<number, Call>();
   #number = 0;
 
-  /** Notes a call at its beginning; the answer is completed by `end`. */
+  /** Notes a call at its beginning; the answer is completed by `note`. */
   begin(call: Omit<Call, 'number' | 'code' | 'status' | 'took' | 'faults'>): number {
     this.#number += 1;
-    this.#calls.push({ ...call, number: this.#number, code: '-', status: 0, took: 0, faults: [] });
-    return this.#number;
+    const number = this.#number;
+    this.#calls.set(number, { ...call, number, code: '-', status: 0, took: 0, faults: [] });
+    return number;
   }
 
   /** What has become known about the call. */
   note(number: number, known: Partial<Omit<Call, 'number'>>): void {
-    const index = this.#calls.findIndex((call) => call.number === number);
-    const call = this.#calls[index];
+    const call = this.#calls.get(number);
     // A call may still be in work when a test clears the log.
-    if (call !== undefined) this.#calls[index] = { ...call, ...known };
+    if (call !== undefined) this.#calls.set(number, { ...call, ...known });
   }
 
   list(filter: CallFilter = {}): Call[] {
@@ -63,7 +63,7 @@ export class CallLog {
       (action.endsWith('*') ? call.action.startsWith(action.slice(0, -1)) : call.action === action);
     const same = (call: Call) =>
       Object.entries(equal).every(([key, value]) => value === undefined || call[key as keyof Call] === value);
-    return this.#calls.filter((call) => call.number > after && named(call) && same(call));
+    return [...this.#calls.values()].filter((call) => call.number > after && named(call) && same(call));
   }
 
   count(filter: CallFilter = {}): number {
@@ -76,6 +76,6 @@ export class CallLog {
   }
 
   clear(): void {
-    this.#calls.length = 0;
+    this.#calls.clear();
   }
 }

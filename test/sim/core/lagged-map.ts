@@ -48,6 +48,12 @@ export class LaggedMap<V> {
     return this.#view((versions) => versions.findLast(({ at }) => at <= horizon));
   }
 
+  /** What a reader gets now for one key. */
+  seen(key: string): V | undefined {
+    const horizon = this.#clock.now() - this.#lag();
+    return this.#versions.get(key)?.findLast(({ at }) => at <= horizon)?.value;
+  }
+
   #write(key: string, value: V | undefined): void {
     const now = this.#clock.now();
     const horizon = now - this.#lag();

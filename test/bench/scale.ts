@@ -1,0 +1,247 @@
+/**
+ * Hosts that join at once: each with a route engine and a provider of its own, all in this process, claim a free prefix
+ * each on a simulated cloud that throttles as the real one does. How long until all are routed, how many calls that
+ * takes, and how many of them meet a throttle; then one round of reconciliation, which should write nothing.
+ *
+ *     npm run sim:scale -- [--cloud aws] [--hosts 50] [--latency 80] [--lag 500] [--spread 0] [--json FILE]
+ */
+import { parseArgs } from 'node:util';
+import { SETTINGS } from '../../network-plugin/options.ts';
+import { RouteEngine } from '../../network-plugin/route/engine.ts';
+import type { RouteKernel } from '../../network-plugin/route/kernel.ts';
+import { openProvider, peersIn } from '../../network-plugin/route/registry.ts';
+import type { NetworkState } from '../../network-plugin/state.ts';
+import { type Context, newContext } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { silentLogger } from '../../shared/log.ts';
+import { fromEnv } from '../../shared/options.ts';
+import { MemoryStore } from '../../shared/state/store.ts';
+import { CLOUDS, type SimulatedCloud, type Site, type SiteHost, startCloud } from '../sim/clouds.ts';
+import type { Call } from '../sim/core/call-log.ts';
+import { count, machine, say, table, writeJson } from './report.ts';
+import { median, percentile, rounded } from './statistics.ts';
+
+const POOL = '10.64.0.0/12';
+/** As long as the plugin gives one call of Docker's. */
+const CALL_MS = 25_000;
+/** Pause before a user would repeat a command that was not done in time. */
+const REPEAT_MS = 1_000;
+/** Quotas: name in the simulator → how many routes of a table are kept for others. */
+const QUOTAS = { aws: 'routes-per-table', aliyun: 'vpc_quota_route_entrys_num' } as const;
+const USUAL_QUOTA = { aws: 500, aliyun: 200 } as const;
+
+/** A host that has no routes of its own and needs none. */
+const emptyKernel: RouteKernel = {
+  peers: async () => [],
+  putPeer: async () => undefined,
+  removePeer: async () => undefined,
+  held: async () => [],
+  hold: async () => true,
+  unhold: async () => undefined,
+  uses: async () => [],
+};
+
+const context = (ms: number): Context => newContext(silentLogger, ms);
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+interface Member {
+  readonly host: SiteHost;
+  readonly engine: RouteEngine;
+}
+
+interface Joined {
+  readonly host: string;
+  readonly prefix: string;
+  readonly seconds: number;
+  /** Calls of Docker's that ended before the prefix was there. */
+  readonly repeats: number;
+}
+
+const member = async (cloud: SimulatedCloud, host: SiteHost): Promise<Member> => {
+  const settings = fromEnv(SETTINGS, {
+    PROVIDER: cloud.name,
+    CLOUD_ENDPOINT: cloud.info.endpoint,
+    METADATA_ENDPOINT: await host.metadata(),
+    NODE_NAME: host.name,
+    POOL,
+  });
+  const [store, log, kernel] = [new MemoryStore<NetworkState>(), silentLogger, emptyKernel];
+  const provider = await openProvider(settings, { kernel, store, uplink: { address: host.address }, log });
+  const engine = new RouteEngine({ provider, store, kernel, log, home: [POOL], peersIn: peersIn(settings) });
+  return { host, engine };
+};
+
+/** Is it a matter of repeating the command? */
+const passes = (error: unknown): boolean =>
+  error instanceof PluginError &&
+  (error.code === 'STILL_WORKING' || error.code === 'DEADLINE' || error.retry !== 'never');
+
+async function join({ host, engine }: Member, afterMs: number, endsAt: number): Promise<Joined> {
+  await pause(afterMs);
+  const begun = performance.now();
+  await engine.start(context(CALL_MS));
+  for (let repeats = 0; ; repeats += 1) {
+    try {
+      const prefix = await engine.claimFree({ pool: POOL, length: 24 }, context(CALL_MS));
+      return { host: host.name, prefix, seconds: (performance.now() - begun) / 1000, repeats };
+    } catch (error) {
+      if (!passes(error) || performance.now() > endsAt) throw error;
+      await pause(REPEAT_MS);
+    }
+  }
+}
+
+const tally = (values: readonly string[]): Record<string, number> => {
+  const sums = new Map<string, number>();
+  for (const value of values) sums.set(value, (sums.get(value) ?? 0) + 1);
+  return Object.fromEntries([...sums].sort((a, b) => b[1] - a[1]));
+};
+
+const isThrottle = ({ code }: Call): boolean => /RequestLimitExceeded|Throttling|TooManyRequests/.test(code);
+const isWrite = ({ action }: Call): boolean => !/^(Describe|List|Get)/.test(action);
+
+/** Calls of the cloud's API; those of the metadata service cost nobody anything and are counted apart. */
+const apiCalls = (calls: readonly Call[]): Call[] => calls.filter(({ service }) => service !== 'metadata');
+
+function callFigures(all: readonly Call[], hosts: number) {
+  const calls = apiCalls(all);
+  const perCaller = Object.values(tally(calls.map(({ caller }) => caller)));
+  const throttled = calls.filter(isThrottle);
+  return {
+    calls: {
+      total: calls.length,
+      per_host: {
+        mean: rounded(calls.length / hosts),
+        p50: rounded(median(perCaller)),
+        max: Math.max(0, ...perCaller),
+      },
+      by_action: tally(calls.map(({ action }) => action)),
+      refused: tally(calls.filter(({ code }) => code !== 'OK').map(({ code }) => code)),
+      metadata_per_host: rounded((all.length - calls.length) / hosts),
+    },
+    throttled: {
+      total: throttled.length,
+      per_host: rounded(throttled.length / hosts),
+      by_action: tally(throttled.map(({ action }) => action)),
+    },
+  };
+}
+
+/** Throws unless every host has one prefix of its own, and the cloud's table says the same. */
+async function check(cloud: SimulatedCloud, site: Site, joined: readonly Joined[]): Promise<void> {
+  const routes = new Map(cloud.routes().map(({ prefix, target, table }) => [prefix, { target, table }]));
+  for (const { host, prefix } of joined) {
+    const wanted = site.hosts.find(({ name }) => name === host)?.target;
+    const found = routes.get(prefix);
+    if (found?.target !== wanted || found?.table !== site.table) {
+      throw new Error(`${prefix} of ${host} leads to ${found?.target ?? 'nothing'} and not to ${wanted}`);
+    }
+  }
+  if (new Set(joined.map(({ prefix }) => prefix)).size !== joined.length) throw new Error('two hosts have one prefix');
+  if (routes.size !== joined.length) throw new Error(`${routes.size} routes for ${joined.length} hosts`);
+}
+
+/** Each host looks once, a little apart, as its reconcile loop does; answers what that cost. */
+async function steady(cloud: SimulatedCloud, members: readonly Member[], spreadMs: number) {
+  const after = cloud.calls().at(-1)?.number ?? 0;
+  const drift = await Promise.all(
+    members.map(async ({ engine }, n) => {
+      await pause((n / members.length) * spreadMs);
+      return engine.reconcile(true, context(CALL_MS));
+    }),
+  );
+  const calls = apiCalls(cloud.calls({ after }));
+  return {
+    calls_per_host: rounded(calls.length / members.length),
+    writes: calls.filter(isWrite).length,
+    drift: drift.flat().length,
+  };
+}
+
+const { values } = parseArgs({
+  options: {
+    cloud: { type: 'string', default: 'aws' },
+    hosts: { type: 'string', default: '50' },
+    latency: { type: 'string', default: '80' },
+    lag: { type: 'string', default: '500' },
+    spread: { type: 'string', default: '0' },
+    deadline: { type: 'string', default: '1200' },
+    json: { type: 'string' },
+  },
+});
+const name = CLOUDS.find((each) => each === values.cloud);
+if (name === undefined) throw new Error(`--cloud ${values.cloud}: choose one of ${CLOUDS.join(', ')}.`);
+const hosts = count(values.hosts, 'hosts');
+const [latencyMs, lagMs, spreadS] = [values.latency, values.lag, values.spread].map(Number) as [number, number, number];
+const quota = Math.max(USUAL_QUOTA[name], hosts);
+const cloud = await startCloud(name, { lagMs, quotas: { [QUOTAS[name]]: quota } });
+const site = cloud.furnish(hosts);
+if (latencyMs > 0) cloud.faults.delay('*', latencyMs);
+say(
+  `${hosts} hosts join on ${name}: ${latencyMs} ms a call, writes show after ${lagMs} ms, a quota of ${quota} routes`,
+);
+const members = await Promise.all(site.hosts.map((host) => member(cloud, host)));
+const begun = performance.now();
+const endsAt = begun + count(values.deadline, 'deadline') * 1000;
+let done = 0;
+const progress = setInterval(() => {
+  const throttled = cloud.calls().filter(isThrottle).length;
+  say(`${Math.round((performance.now() - begun) / 1000)} s: ${done} hosts routed, ${throttled} throttles`);
+}, 10_000);
+const joined = await Promise.all(
+  members.map(async (each, n) => {
+    const result = await join(each, (n / hosts) * spreadS * 1000, endsAt);
+    done += 1;
+    return result;
+  }),
+);
+const allRoutedS = (performance.now() - begun) / 1000;
+clearInterval(progress);
+await check(cloud, site, joined);
+const joining = callFigures(cloud.calls(), hosts);
+// What was left to do in the background, and what lags, has its moment first.
+await pause(lagMs + 3_000);
+const roundMs = Math.max(3_000, hosts * 60);
+const seconds = joined.map((each) => each.seconds);
+const [first, second] = [await steady(cloud, members, roundMs), await steady(cloud, members, roundMs)];
+const figures = {
+  cloud: name,
+  hosts,
+  latency_ms: latencyMs,
+  lag_ms: lagMs,
+  spread_s: spreadS,
+  all_routed_s: rounded(allRoutedS),
+  host_s: {
+    p50: rounded(percentile(seconds, 0.5)),
+    p90: rounded(percentile(seconds, 0.9)),
+    max: rounded(Math.max(...seconds)),
+  },
+  repeated_commands: joined.reduce((sum, { repeats }) => sum + repeats, 0),
+  ...joining,
+  // The first round still learns who the other hosts are.
+  reconcile: { first, steady: second },
+  machine: machine(),
+};
+for (const { engine } of members) await engine.close(context(5_000));
+await cloud.close();
+const { calls, throttled, reconcile } = figures;
+const rows = [
+  ['', name],
+  ['all routed', `${figures.all_routed_s} s`],
+  ['a host, p50', `${figures.host_s.p50} s`],
+  ['a host, p90', `${figures.host_s.p90} s`],
+  ['commands to repeat', String(figures.repeated_commands)],
+  ['calls of a host, mean', String(calls.per_host.mean)],
+  ['calls of a host, most', String(calls.per_host.max)],
+  ['throttles met', String(throttled.total)],
+  ['first reconcile: calls of a host', String(reconcile.first.calls_per_host)],
+  ['next reconcile: calls of a host', String(reconcile.steady.calls_per_host)],
+  ['next reconcile: writes', String(reconcile.steady.writes)],
+];
+process.stdout.write(`${table(rows)}\n`);
+const list = (counts: Readonly<Record<string, number>>) =>
+  Object.entries(counts)
+    .map(([what, times]) => `${what} ${times}`)
+    .join(', ') || 'none';
+process.stdout.write(`calls: ${list(calls.by_action)}\nrefused: ${list(calls.refused)}\n`);
+writeJson(values.json, figures);
