@@ -83,7 +83,8 @@ export class Roaming {
       if (existing === undefined) continue;
       const holder = holderOf(this.#store, other.network, address);
       const given = this.#given.has(addressKey(other.id, address)) && this.#now() - existing.at < unusedMs;
-      if (holder === undefined && !given && other.id === pool.id) return existing;
+      // An endpoint that is not joined may be what a crash left: CreateEndpoint looks whether its container runs.
+      if (holder?.phase !== 'joined' && !given && other.id === pool.id) return existing;
       const network = `network ${(other.network ?? other.id).slice(0, 12)}`;
       const owner = holder === undefined ? network : `endpoint ${holder.id.slice(0, 12)}`;
       throw new PluginError('ADDRESS_IN_USE', { address, owner });
@@ -91,7 +92,7 @@ export class Roaming {
     return undefined;
   }
 
-  /** Gives the address back, when it is as it was `seen`; one that an endpoint has is left to that. */
+  /** Gives the address back, when it is as it was `seen`; one that an endpoint with a link has is left to that. */
   async release(pool: string, address: string, c: Context, seen?: AddressRecord): Promise<void> {
     const key = addressKey(pool, address);
     await this.#locks.run(
@@ -100,7 +101,7 @@ export class Roaming {
         const record = this.#store.get('addresses', key);
         if (record === undefined || (seen !== undefined && seen.at !== record.at)) return;
         const holder = holderOf(this.#store, this.#store.get('pools', pool)?.network, address);
-        if (holder !== undefined) {
+        if (holder !== undefined && holder.phase !== 'created') {
           c.log.warn('a roaming address stays with the endpoint that has it', { address, endpoint: holder.id });
           return;
         }

@@ -160,6 +160,7 @@ t.test('two containers of one host do not have one address, in one network or in
   await t.rejects(ask(all, pool), { code: 'ADDRESS_IN_USE' }, 'asked for just now');
   await t.rejects(ask(all, other), { code: 'ADDRESS_IN_USE', message: /network aaaaaaaaaaaa/ });
   await create(all);
+  await join(all);
   all.clock.now += 3_600_000;
   await t.rejects(ask(all, pool), { code: 'ADDRESS_IN_USE', message: /endpoint cccccccccccc/ });
   await t.rejects(ask(all, other), { code: 'ADDRESS_IN_USE', message: /endpoint cccccccccccc/ });
@@ -192,6 +193,7 @@ t.test(
     const pool = await network(all);
     await ask(all, pool);
     await create(all);
+    await join(all);
     await all.ipam.releaseAddress(pool, ADDRESS, context());
     t.same([...all.routes.addresses], [ADDRESS]);
     await end(all, pool);
@@ -321,6 +323,19 @@ t.test('an intent without its claim is given back by reconcile', async (t) => {
   all.clock.now += 61_000;
   await all.reconciler.run(true, context());
   t.same([[...all.routes.addresses], addressesOf(all)], [[], []]);
+});
+
+t.test('an endpoint that a crash left before its Join is in nobody’s way, here or elsewhere', async (t) => {
+  const all = bench();
+  const pool = await network(all);
+  await ask(all, pool);
+  await create(all);
+  const next = { ...all, ipam: new Ipam(all.store, all.routes, SETTINGS, () => all.clock.now) };
+  t.equal(await ask(next, pool), `${ADDRESS}/32`);
+  await create(all, END2);
+  t.equal(all.store.get('endpoints', END), undefined, 'it gives way');
+  await next.ipam.releaseAddress(pool, ADDRESS, context());
+  t.same([...all.routes.addresses], [], 'what Docker gives up can be had by another host');
 });
 
 t.test('reconcile leaves an address alone that was given out again while it looked', async (t) => {
