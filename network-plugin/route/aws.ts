@@ -193,7 +193,9 @@ export class AwsProvider implements RouteProvider {
       quota: () => quota,
       isGateway: (route) => this.#isGateway(route),
       nameOf: async ({ target }, c) => {
-        await hosts.learn([target], c);
+        // With one call for all that are not known: the next refusal is likely to be another one's.
+        const { last } = tables;
+        await hosts.learn(last === undefined ? [target] : [target, ...targetsOf(last)], c);
         return hosts.name(target.id);
       },
     });

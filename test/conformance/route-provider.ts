@@ -41,11 +41,11 @@ const prefixes = (routes: readonly Route[]): string[] => routes.map((route) => r
 
 /**
  * What every route provider must do. `make` answers a world without routes, gone when the test ends; `single`: there
- * can only be one host in it.
+ * can only be one host in it; `hosts`: how many there are at most, 20 by default.
  */
 export const routeProviderConformance = async (
   t: Test,
-  options: { readonly single: boolean },
+  options: { readonly single: boolean; readonly hosts?: number },
   make: (t: Test) => Promise<ProviderWorld>,
 ): Promise<void> => {
   const world = async (
@@ -185,25 +185,30 @@ export const routeProviderConformance = async (
     t.equal((await routesOf(one)).length, 1);
   });
 
-  await t.test('twenty hosts that all try the same prefixes at once get twenty that do not overlap', async (t) => {
-    const { providers, table } = await world(t, 20);
-    const pool = parseCidr('10.64.0.0/19');
-    const got = await Promise.all(
-      providers.map(async (provider) => {
-        // Each begins with the first and goes on until one is granted: the worst case.
-        for (let n = 0; n < 32; n += 1) {
-          const prefix = `10.64.${n}.0/24`;
-          const code = await codeOf(provider.create(table, { prefix, pool: pool.text }, context(30_000)));
-          if (code === 'none') return prefix;
-          if (code !== 'PREFIX_OWNED') throw new Error(code);
-        }
-        throw new Error('all were taken');
-      }),
-    );
-    t.equal(new Set(got).size, providers.length, got.join(' '));
-    const cidrs = got.map((one) => parseCidr(one));
-    t.ok(cidrs.every((one) => contains(pool, one) && cidrs.every((other) => other === one || !overlaps(other, one))));
-  });
+  const { hosts: most = 20 } = options;
+  const number = most === 20 ? 'twenty' : String(most);
+  await t.test(
+    `${number} hosts that all try the same prefixes at once get ${number} that do not overlap`,
+    async (t) => {
+      const { providers, table } = await world(t, most);
+      const pool = parseCidr('10.64.0.0/19');
+      const got = await Promise.all(
+        providers.map(async (provider) => {
+          // Each begins with the first and goes on until one is granted: the worst case.
+          for (let n = 0; n < 32; n += 1) {
+            const prefix = `10.64.${n}.0/24`;
+            const code = await codeOf(provider.create(table, { prefix, pool: pool.text }, context(30_000)));
+            if (code === 'none') return prefix;
+            if (code !== 'PREFIX_OWNED') throw new Error(code);
+          }
+          throw new Error('all were taken');
+        }),
+      );
+      t.equal(new Set(got).size, providers.length, got.join(' '));
+      const cidrs = got.map((one) => parseCidr(one));
+      t.ok(cidrs.every((one) => contains(pool, one) && cidrs.every((other) => other === one || !overlaps(other, one))));
+    },
+  );
 
   await t.test('what cannot be told of a host is not made up', async (t) => {
     const { providers } = await world(t, 2);
