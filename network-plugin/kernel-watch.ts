@@ -84,11 +84,7 @@ export class KernelWatch {
       kind === 'resync' ||
       (kind === 'route' && this.#lost(event.route, event.action)) ||
       (kind === 'address' && this.#moved(event.address, event.action)) ||
-      // A link that is gone cannot be made again here: its container is gone, or the engine is about to say so.
-      (kind === 'link' &&
-        event.action === 'new' &&
-        !event.link.up &&
-        this.#attached(({ link }) => link === event.link.name));
+      (kind === 'link' && event.action === 'new' && !event.link.up && this.#isDown(event.link.name));
     if (touched) this.#soon();
   }
 
@@ -107,6 +103,14 @@ export class KernelWatch {
       if (phase === 'ready' && prefixes.includes(destination)) return true;
     }
     return protocol === RTPROT_DRAYAGE && routes().some(({ prefix, ours }) => !ours && prefix === destination);
+  }
+
+  /**
+   * Still so: a link is born like that, and its attachment is whole before anybody hears of it. A link that is gone is
+   * not meant: it cannot be made again here, and its container is gone or the engine is about to say so.
+   */
+  #isDown(name: string): boolean {
+    return this.#attached(({ link }) => link === name) && findLink(this.#deps.rt, { name })?.up === false;
   }
 
   /** A gateway's address is gone from its link, or the host's own address has changed: not just its time of life. */

@@ -139,13 +139,19 @@ t.test('what we do ourselves, and what others do with their own, leads to no pas
     undefined,
     'of others',
   );
+  const record = store.get('endpoints', endpoint.id);
+  if (record === undefined) throw new Error('no record');
+  const { id } = endpointOf(6);
+  const six = { ...record, id, link: hostLink(id), address: '10.64.3.6', address6: 'fd64:0:0:3::6' };
   await path.attach(endpointOf(6), context());
-  await path.detach(endpointOf(6).id, context());
+  await store.update((tx) => tx.put('endpoints', id, six));
+  t.equal(await passAfter(() => undefined), undefined, 'a container that comes');
   await store.update((tx) => {
-    const record = tx.get('endpoints', endpoint.id);
-    if (record !== undefined) tx.put('endpoints', endpoint.id, { ...record, phase: 'leaving' });
+    tx.put('endpoints', id, { ...six, phase: 'leaving' });
+    tx.put('endpoints', endpoint.id, { ...record, phase: 'leaving' });
   });
-  t.equal(await passAfter(() => undefined), undefined, 'a container that comes and goes');
+  await path.detach(id, context());
+  t.equal(await passAfter(() => undefined), undefined, 'and goes');
   await path.detach(endpoint.id, context());
   t.equal(await passAfter(() => undefined), undefined, 'ours that leaves');
   watch.close();
