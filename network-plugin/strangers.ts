@@ -95,11 +95,14 @@ export class Strangers {
   }
 
   async #leave(endpoint: string, c: Context): Promise<void> {
+    const { store, path, pass } = this.#deps;
+    if (store.get('endpoints', endpoint) !== undefined) return;
     const strangers = await this.#present();
+    // Only a link that carries this very id is taken away; mostly there is none.
+    await path.detach(endpoint, c);
     if (!strangers.some((one) => one.endpoint === endpoint)) return;
-    await this.#deps.path.detach(endpoint, c);
     c.log.info('a container that no record knew has gone', { endpoint });
     // After the last one nothing of theirs is left.
-    if (strangers.length === 1) await this.#deps.pass(c);
+    if (strangers.length === 1) await pass(c);
   }
 }
