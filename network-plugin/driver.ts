@@ -171,7 +171,7 @@ export class Driver {
   async followRoutes(c: Context): Promise<void> {
     const { store, routes, path, dryRun } = this.#deps;
     if (dryRun) return;
-    const gone = [...lostAddresses(routes)].map(([address, host]) => `${address} is host ${host}'s now`).sort();
+    const gone = [...lostAddresses(store, routes)].map(([address, owner]) => `${address} leads to ${owner}`).sort();
     const view = JSON.stringify([routes.local(), routes.pools(), gone]);
     if (view === this.#followed) return;
     await this.#gate.apply(c);

@@ -73,7 +73,7 @@ export class Endpoints {
       if (!isHeld(store, network.id, address)) {
         throw new PluginError('ADDRESS_OUTSIDE', { address, prefix: network.prefixes.join(' and ') });
       }
-      const owner = lostAddresses(routes).get(address);
+      const owner = lostAddresses(store, routes).get(address);
       if (owner !== undefined) throw new PluginError('ADDRESS_HELD', { address, owner });
     }
   }

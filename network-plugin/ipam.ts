@@ -261,6 +261,11 @@ export class Ipam {
     }
   }
 
+  /** For reconcile: a roaming address that was lost. Errors: those of a claim. */
+  async regainAddress(address: string, c: Context): Promise<void> {
+    for (const pool of this.#store.all('pools').values()) await this.#roaming.regain(pool, address, c);
+  }
+
   /** Errors: DRY_RUN for a roaming address. `seen`: only while its record is that one. */
   async releaseAddress(id: string, address: string, c: Context, seen?: AddressRecord): Promise<void> {
     const { text } = parseAddress(address);

@@ -1,6 +1,6 @@
 import type { StateStore } from '../shared/state/store.ts';
 import type { FirewallModel, PublishedPort, RoamingAddress } from './firewall/policy.ts';
-import { type LostClaims, lostAddresses, roamingOf } from './roaming.ts';
+import { type AddressOwners, lostAddresses, roamingOf } from './roaming.ts';
 import type { EndpointRecord, NetworkRecord, NetworkState } from './state.ts';
 
 export const publishedPorts = (endpoint: EndpointRecord): PublishedPort[] =>
@@ -22,7 +22,7 @@ export const roamingAddresses = (
 /** What the firewall must say, from what this host knows. Deterministic: equal states give equal models. */
 export function firewallModel(
   store: StateStore<NetworkState>,
-  routes: LostClaims & { local(): readonly string[]; pools(): readonly string[] },
+  routes: AddressOwners & { local(): readonly string[]; pools(): readonly string[] },
   without?: string,
 ): FirewallModel {
   const networks = [...store.all('networks').values()]
@@ -30,7 +30,7 @@ export function firewallModel(
     .sort((a, b) => (a.id < b.id ? -1 : 1));
   const known = new Map(networks.map((network) => [network.id, network]));
   const endpoints = [...store.all('endpoints').values()];
-  const gone = lostAddresses(routes);
+  const gone = lostAddresses(store, routes);
   return {
     networks: networks.map(({ id, prefixes, pools, allow, ingress, internal, masquerade }) => ({
       id,

@@ -4,7 +4,7 @@ import type { StateStore } from '../shared/state/store.ts';
 import type { CheckedEndpoint, PathEndpoint, PathNetwork } from './datapath/datapath.ts';
 import { homePool, parseNetworkOptions, type Settings } from './options.ts';
 import { ADDRESS_SPACE } from './pool-plan.ts';
-import { type LostClaims, lostAddresses, refuseReserved } from './roaming.ts';
+import { type AddressOwners, lostAddresses, refuseReserved } from './roaming.ts';
 import type { EndpointRecord, NetworkRecord, NetworkState, PoolRecord } from './state.ts';
 
 /** One pool of CreateNetwork, as Docker's IPAM driver or ours handed it out. */
@@ -124,8 +124,8 @@ export const pathEndpoint = (endpoint: EndpointRecord, network: NetworkRecord): 
  * All endpoints, as the data path's check wants them. An address that another host has by now is left out, so that this
  * host leads no packets to its former container.
  */
-export function checkedEndpoints(store: StateStore<NetworkState>, routes: LostClaims): CheckedEndpoint[] {
-  const gone = lostAddresses(routes);
+export function checkedEndpoints(store: StateStore<NetworkState>, routes: AddressOwners): CheckedEndpoint[] {
+  const gone = lostAddresses(store, routes);
   return [...store.all('endpoints').values()].flatMap((endpoint) => {
     const network = store.get('networks', endpoint.network);
     if (network === undefined) return [];

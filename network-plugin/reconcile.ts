@@ -8,12 +8,12 @@ import type { DataPath, Drift } from './datapath/datapath.ts';
 import type { Driver } from './driver.ts';
 import type { Ipam } from './ipam.ts';
 import { checkedEndpoints, pathNetwork } from './network.ts';
-import type { LostClaims } from './roaming.ts';
+import { type AddressOwners, lostAddresses, NOBODY } from './roaming.ts';
 import type { EndpointRecord, NetworkState } from './state.ts';
 import { isVacant } from './strangers.ts';
 
 /** What reconcile needs of the route engine. */
-export interface RouteRepair extends LostClaims {
+export interface RouteRepair extends AddressOwners {
   reconcile(repair: boolean, c: Context): Promise<readonly Drift[]>;
   /** The same from what is known, without a question to the provider. */
   settle(repair: boolean, c: Context): Promise<readonly Drift[]>;
@@ -103,6 +103,7 @@ export class Reconciler {
       ['endpoints', () => this.#endpoints(repair, atStart, c)],
       ['pools', () => this.#pools(repair, c)],
       ['routes', () => routes.reconcile(repair, c)],
+      ['roaming addresses', () => this.#lost(repair, c)],
       ['data path', () => path.check(this.#readyNetworks(), checkedEndpoints(store, routes), repair, c)],
       ['firewall', () => driver.checkFirewall(repair, c)],
       ['ports', async () => (repair ? ports.restore([...store.all('endpoints').values()], c) : [])],
@@ -234,6 +235,19 @@ export class Reconciler {
       if (claimed.has(claim.prefix) || !due) continue;
       if (repair) await routes.release(claim.prefix, c);
       drift.push({ what: `nothing uses the prefix ${claim.prefix}`, repaired: repair });
+    }
+    return drift;
+  }
+
+  /** Addresses that another host has taken: they are claimed again when they are to be had, and said until then. */
+  async #lost(repair: boolean, c: Context): Promise<Drift[]> {
+    const { store, ipam, routes } = this.#deps;
+    const drift: Drift[] = [];
+    for (const [address, owner] of lostAddresses(store, routes)) {
+      const free = owner === NOBODY && repair;
+      if (free) await ipam.regainAddress(address, c);
+      const what = free ? 'was lost, and is held again' : `leads to ${owner}: its container here is not reached`;
+      drift.push({ what: `${address} ${what}`, repaired: free });
     }
     return drift;
   }

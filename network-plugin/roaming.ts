@@ -16,9 +16,14 @@ export interface AddressClaims {
 }
 
 /** What of the routes tells whether an address of this host is another's by now. */
-export interface LostClaims {
+export interface AddressOwners {
+  /** Prefixes and addresses that this host believes it holds while the provider says that another does. */
   lost(): readonly { readonly prefix: string; readonly owner: string }[];
+  ownerOf(address: string): { readonly host: string; readonly ours: boolean } | undefined;
 }
+
+/** Who has an address that is to be had. */
+export const NOBODY = 'nobody';
 
 /**
  * Addresses that lie in no host's prefix and follow their container from host to host. Each is claimed at the route
@@ -58,7 +63,7 @@ export class Roaming {
         const record = { pool: pool.id, address, at: this.#now(), purpose: 'endpoint', roaming: true } as const;
         await this.#store.update((tx) => tx.put('addresses', key, { ...record, phase: 'claiming' }));
         try {
-          await this.#claims.claimAddress(address, homePool(parseCidr(pool.pool), this.#settings).text, c);
+          await this.#claim(pool, address, c);
         } catch (error) {
           // Going on unattended: the call is repeated and joins it, or reconcile gives back what came of it.
           const goesOn = error instanceof PluginError && error.code === 'STILL_WORKING';
@@ -74,6 +79,22 @@ export class Roaming {
       },
       c,
     );
+  }
+
+  /** Claims an address again that a container of this host has kept all the while. Errors: those of `claimAddress`. */
+  async regain(pool: PoolRecord, address: string, c: Context): Promise<void> {
+    await this.#locks.run(
+      address,
+      async () => {
+        if (this.#store.get('addresses', addressKey(pool.id, address))?.phase === 'held')
+          await this.#claim(pool, address, c);
+      },
+      c,
+    );
+  }
+
+  #claim(pool: PoolRecord, address: string, c: Context): Promise<void> {
+    return this.#claims.claimAddress(address, homePool(parseCidr(pool.pool), this.#settings).text, c);
   }
 
   /** The record of an earlier call that did not come to its end, if there is one. */
@@ -147,15 +168,28 @@ export function roamingOf(
   return [endpoint.address, endpoint.address6].flatMap((one) => (one === undefined || isOwn(one) ? [] : [one]));
 }
 
-/** Which of this host's roaming addresses are another's by now, and whose: address → host. */
-export function lostAddresses(routes: LostClaims): ReadonlyMap<string, string> {
-  return new Map(
-    routes.lost().flatMap(({ prefix, owner }) => {
-      const { text } = parseAddress(prefix.slice(0, prefix.indexOf('/')));
-      return hostCidr(parseAddress(text)).text === prefix ? [[text, owner] as const] : [];
-    }),
-  );
+/**
+ * Roaming addresses that containers of this host have, and that it does not hold any more, with who has them: they were
+ * taken by another host while this one was thought to be dead. The records tell, also after a restart.
+ */
+export function lostAddresses(store: StateStore<NetworkState>, routes: AddressOwners): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  let lost: ReadonlyMap<string, string> | undefined;
+  for (const { address, roaming, phase } of store.all('addresses').values()) {
+    if (roaming !== true || phase !== 'held') continue;
+    const prefix = hostCidr(parseAddress(address)).text;
+    lost ??= new Map(routes.lost().map((one) => [one.prefix, one.owner]));
+    const owner = lost.get(prefix);
+    if (owner !== undefined) found.set(address, owner);
+    else if (store.get('claims', prefix)?.phase !== 'held') found.set(address, ownerOf(address, routes) ?? NOBODY);
+  }
+  return found;
 }
+
+const ownerOf = (address: string, routes: AddressOwners): string | undefined => {
+  const owner = routes.ownerOf(address);
+  return owner === undefined || owner.ours ? undefined : owner.host;
+};
 
 /** Parts of the pools that this host's networks keep for roaming addresses: no prefix is claimed in them. */
 export const roamingRanges = (store: StateStore<NetworkState>): readonly string[] => [

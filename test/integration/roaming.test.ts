@@ -194,7 +194,7 @@ async function lost(t: Test, cluster: Cluster): Promise<void> {
     t.match(one.plugin.log().join('\n'), /ADDRESS LOST/);
     t.match(
       (await one.reconcile()).filter(({ What }) => What.includes(ADDRESS)),
-      [{ What: /lost.*host2/, Repaired: false }],
+      [{ What: /leads to host2: its container here is not reached/, Repaired: false }],
       'what it finds wrong is that it lost it, and no more',
     );
     t.notMatch(await one.host.must(['nft', 'list', 'map', 'inet', 'drayage', 'roam_to4']), ADDRESS);
@@ -206,7 +206,26 @@ async function lost(t: Test, cluster: Cluster): Promise<void> {
     await two.remove('roamer');
   });
 
-  await t.test('and has it again when nobody took it', async (t) => {
+  await t.test('and has it again when the other one has gone', async (t) => {
+    await serve(one);
+    await cluster.rig.router.cutEtcd(1);
+    await until('the end of the lease', async () => (await claimsOf(cluster)).length === 0, { timeoutMs: 15_000 });
+    await serve(two);
+    await cluster.rig.router.healEtcd(1);
+    await until('host 1 to yield', async () => /via/.test(await wayThere()), { timeoutMs: 20_000 });
+    await two.remove('roamer');
+    await until('host 1 to hear of it', async () => (await wayThere()) === '');
+    t.match(
+      (await one.reconcile()).filter(({ What }) => What.includes(ADDRESS)),
+      [{ What: /held again/, Repaired: true }, { Repaired: true }],
+      'the claim, then the route',
+    );
+    await reachedByAll(t, cluster, 'on its former host');
+    await one.remove('roamer');
+    t.same(await claimsOf(cluster), []);
+  });
+
+  await t.test('or when nobody took it', async (t) => {
     await serve(one);
     await cluster.rig.router.cutEtcd(1);
     await until('the end of the lease', async () => (await claimsOf(cluster)).length === 0, { timeoutMs: 15_000 });

@@ -25,6 +25,8 @@ import { MemoryStore } from '../../../shared/state/store.ts';
 
 export const context = (): Context => newContext(silentLogger, 10_000);
 
+const SINCE = new Date(0).toISOString();
+
 export class FakeRoutes implements Routes {
   readonly held = new Map<string, string>();
   /** prefix → host */
@@ -62,16 +64,21 @@ export class FakeRoutes implements Routes {
     return undefined;
   }
 
+  /** Where claims of addresses are written down. */
+  store: MemoryStore<NetworkState> | undefined;
   /** Roaming addresses of this host. */
   readonly addresses = new Set<string>();
-  async claimAddress(address: string): Promise<void> {
+  async claimAddress(address: string, pool: string): Promise<void> {
     if (this.failing !== undefined) throw this.failing;
     const owner = this.foreign.get(hostCidr(parseAddress(address)).text);
     if (owner !== undefined) throw new PluginError('ADDRESS_HELD', { address, owner });
     this.addresses.add(address);
+    const prefix = hostCidr(parseAddress(address)).text;
+    await this.store?.update((tx) => tx.put('claims', prefix, { prefix, pool, phase: 'held', since: SINCE }));
   }
   async releaseAddress(address: string): Promise<void> {
     this.addresses.delete(address);
+    await this.store?.update((tx) => tx.delete('claims', hostCidr(parseAddress(address)).text));
   }
 
   lostPrefixes: { prefix: string; owner: string }[] = [];
@@ -190,6 +197,7 @@ export function bench() {
   const clock = { now: 1_000_000 };
   const store = new MemoryStore<NetworkState>();
   const routes = new FakeRoutes();
+  routes.store = store;
   const path = new FakePath();
   const filter = new FakeFilter();
   const ports = new FakePorts();

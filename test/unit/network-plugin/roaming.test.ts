@@ -262,6 +262,41 @@ t.test(
   },
 );
 
+t.test(
+  'an address that was given up to another host stays given up, also after a restart, and is had again when it is free',
+  async (t) => {
+    const all = withReconciler();
+    const pool = await network(all);
+    await ask(all, pool);
+    await create(all);
+    await join(all);
+    let seen: readonly CheckedEndpoint[] = [];
+    all.path.check = async (_networks?: readonly PathNetwork[], endpoints: readonly CheckedEndpoint[] = []) => {
+      seen = endpoints;
+      return [];
+    };
+    // As the route engine leaves it: the claim is gone, the address leads elsewhere.
+    await all.routes.releaseAddress(ADDRESS);
+    all.routes.foreign.set(`${ADDRESS}/32`, 'host-b');
+    const leadsThere = [{ what: `${ADDRESS} leads to host-b: its container here is not reached`, repaired: false }];
+    for (const pass of ['first', 'second']) {
+      t.same(await all.reconciler.run(true, context()), leadsThere, `it is said at the ${pass} pass`);
+      t.equal(seen[0]?.address, undefined);
+      t.same(firewallModel(all.store, all.routes).roaming, []);
+    }
+    all.routes.foreign.clear();
+    t.same(await all.reconciler.run(false, context()), [
+      { what: `${ADDRESS} leads to nobody: its container here is not reached`, repaired: false },
+    ]);
+    t.same(await all.reconciler.run(true, context()), [
+      { what: `${ADDRESS} was lost, and is held again`, repaired: true },
+    ]);
+    t.equal(seen[0]?.address, ADDRESS);
+    t.same([...all.routes.addresses], [ADDRESS]);
+    t.same(await all.reconciler.run(true, context()), []);
+  },
+);
+
 t.test('a view of routes that says nothing new leaves the firewall alone', async (t) => {
   const all = bench();
   await network(all);
@@ -277,8 +312,8 @@ t.test('a view of routes that says nothing new leaves the firewall alone', async
 t.test(
   'cut off at each step, the address is had by the next attempt, and reconcile gives back what has none',
   async (t) => {
-    /** Writes of state until CreateEndpoint: the intent, the claim's end, the endpoint. */
-    for (const at of [1, 2, 3]) {
+    /** Writes of state until CreateEndpoint: the intent, the claim, the address, the endpoint. */
+    for (const at of [1, 2, 3, 4]) {
       const all = withReconciler();
       const pool = await network(all);
       let writes = 0;
@@ -294,7 +329,7 @@ t.test(
       all.store.update = update;
       // A new process over the same records and claims.
       const next = { ...all, ipam: new Ipam(all.store, all.routes, SETTINGS, () => all.clock.now) };
-      if (at < 3) {
+      if (at < 4) {
         t.equal(await ask(next, pool), `${ADDRESS}/32`, `Docker's retry after step ${at}`);
         await next.ipam.releaseAddress(pool, ADDRESS, context());
         t.same([[...all.routes.addresses], addressesOf(all)], [[], []]);
