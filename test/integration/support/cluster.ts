@@ -286,9 +286,11 @@ export class Cluster {
     await Promise.all(this.members.map((member) => member.must('network', 'rm', ...names)));
   }
 
-  /** Waits until every claim in etcd has its route on the router and on the other hosts. */
+  /** Waits until every claim has its route on the router and is known to the other hosts. */
   async untilRouted(): Promise<void> {
     const { etcd } = this;
+    // A cloud tells no news: hosts hear of each other when they next look.
+    if (this.cloud !== undefined) await Promise.all(this.members.map((member) => member.reconcile()));
     if (etcd === undefined) return;
     await until('the routes of all claims', async () => {
       const claimed = (await etcd.list('/drayage')).filter(({ key }) => key.includes('/routes/'));
