@@ -21,13 +21,13 @@ export interface Pace {
   readonly settleMs: number;
   /** A write that does not show after so long was undone by somebody. */
   readonly lostMs: number;
-  /** What was read is too old after so long to lead a route elsewhere by. */
+  /** What was read is too old after so long to lead a route elsewhere by; well below `settleMs`. */
   readonly staleMs: number;
 }
 
 export const PACE: Pace = {
   ...{ gatherMs: 5, pollMs: 400, longestPollMs: 2_000, backoffMs: 1_000, longestBackoffMs: 5_000 },
-  ...{ settleMs: 1_000, lostMs: 15_000, staleMs: 1_000 },
+  ...{ settleMs: 1_000, lostMs: 15_000, staleMs: 300 },
 };
 
 export interface WriterDeps {

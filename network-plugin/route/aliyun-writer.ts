@@ -32,8 +32,8 @@ export class AliyunWriter {
     const { table, prefix, hop } = wanted;
     let written: number | undefined;
     const step = async (): Promise<Step> => {
-      const latest = now() + pace.staleMs;
       const entries = await this.#turns.deps.entries(table, c);
+      const latest = now() + pace.staleMs;
       const entry = entries.find((one) => one.prefix === prefix);
       if (entry === undefined) throw conflict(prefix, table, 'nothing');
       const ours = entry.hop.id === hop.id;

@@ -97,3 +97,31 @@ t.test('the same with conflicts, throttling, lost answers and late reads', async
     [],
   );
 });
+
+t.test('two hosts take a route over at once, thirty times: one of them has it, and knows', async (t) => {
+  const world = await newWorld(t, 3, { timing: { settleMs: 8, conflictMs: 5 } });
+  const [holder, ...takers] = [world.host(0), world.host(1), world.host(2)] as const;
+  for (const host of [holder, ...takers]) {
+    t.teardown(() => host.close());
+    await host.start(context());
+  }
+  const table = world.vpc.systemTable;
+  const request = { prefix: PREFIX, pool: POOL };
+  const wrong: unknown[] = [];
+  for (let n = 0; n < 30; n += 1) {
+    await holder.create(table, request, context(20_000));
+    const former = await holder.self();
+    const codes = await Promise.all(
+      takers.map(async (host, which) => {
+        await new Promise((resolve) => setTimeout(resolve, which === n % 2 ? n : 0));
+        return codeOf(host.replace(table, request, former, context(20_000)));
+      }),
+    );
+    const [entry] = world.sim.routes(table);
+    const owner = takers[codes.indexOf('none')];
+    const known = owner !== undefined && (await owner.self()).target === entry?.hop.id;
+    if ([...codes].sort().join() !== 'ROUTE_CONFLICT,none' || !known) wrong.push({ n, codes, entry });
+    await Promise.all(takers.map((host) => host.remove(table, request, context(20_000))));
+  }
+  t.same(wrong, []);
+});

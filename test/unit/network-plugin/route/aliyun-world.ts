@@ -30,7 +30,7 @@ type Teardown = { teardown(work: () => unknown): void };
 /** Quick, and in the same proportion as what is real. */
 export const QUICK: Partial<Pace> = {
   ...{ gatherMs: 2, pollMs: 8, longestPollMs: 40, backoffMs: 15, longestBackoffMs: 150 },
-  ...{ settleMs: 15, lostMs: 400, staleMs: 500 },
+  ...{ settleMs: 40, lostMs: 400, staleMs: 20 },
 };
 
 const isWrite = (action: string): boolean => /^(Create|Delete|Modify)/.test(action);
