@@ -25,7 +25,9 @@ export interface BlackholeDeps {
 /** A blackhole is left alone for a while (whoever claims takes it over), then one of the hosts removes it. */
 const REST_MS = 2 * 60_000;
 const SPREAD_MS = 10 * 60_000;
-/** So many are looked into in one round. */
+/** A host that is only stopped may be gone after so many milliseconds. */
+const REASK_MS = 10 * 60_000;
+/** The fates of so many hosts are asked for in one round. */
 const MOST_AT_ONCE = 4;
 
 /**
@@ -64,9 +66,12 @@ export class Blackholes {
     const drift: Drift[] = [];
     let looked = 0;
     for (const one of found) {
-      const known = this.#deps.fates.known(one.route.nextHop);
-      if (known !== 'gone') looked += 1;
-      if (known !== 'gone' && looked > MOST_AT_ONCE) continue;
+      const { nextHop } = one.route;
+      if (!this.#deps.fates.isKnown(nextHop, REASK_MS)) {
+        looked += 1;
+        // The others' turn comes with the next rounds.
+        if (looked > MOST_AT_ONCE) continue;
+      }
       try {
         if (await this.#isGone(one.route, c)) drift.push(await this.#deal(one, repair, c));
       } catch (error) {
@@ -77,7 +82,7 @@ export class Blackholes {
   }
 
   async #isGone({ nextHop }: Route, c: Context): Promise<boolean> {
-    return (await this.#deps.fates.of(nextHop, c, SPREAD_MS)) === 'gone';
+    return (await this.#deps.fates.of(nextHop, c, REASK_MS)) === 'gone';
   }
 
   async #deal(one: { readonly table: string; readonly route: Route }, repair: boolean, c: Context): Promise<Drift> {

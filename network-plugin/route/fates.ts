@@ -18,10 +18,16 @@ export class Fates {
     this.#now = now;
   }
 
+  /** Can it be told without asking? `maxAgeMs` as in `of`. */
+  isKnown(hop: NextHop, maxAgeMs: number): boolean {
+    const known = this.#known.get(keyOf(hop));
+    return known !== undefined && (known.fate === 'gone' || this.#now() - known.at < maxAgeMs);
+  }
+
   /** `maxAgeMs`: how old an answer other than `gone` may be. `unknown` where the provider cannot tell. */
   async of(hop: NextHop, c: Context, maxAgeMs = 0): Promise<Fate> {
     const known = this.#known.get(keyOf(hop));
-    if (known !== undefined && (known.fate === 'gone' || this.#now() - known.at < maxAgeMs)) return known.fate;
+    if (known !== undefined && this.isKnown(hop, maxAgeMs)) return known.fate;
     const fate = (await this.#provider.fate?.(hop, c)) ?? 'unknown';
     this.#known.set(keyOf(hop), { fate, at: this.#now() });
     return fate;

@@ -1,5 +1,5 @@
 import { type Context, newContext, sleep } from '../../shared/context.ts';
-import { asPluginError } from '../../shared/errors.ts';
+import { asPluginError, type PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { pauseMs } from '../../shared/retry.ts';
 import type { RouteProvider } from './provider.ts';
@@ -18,6 +18,8 @@ export interface LinkDeps {
 
 /** Longest time for one attempt to bring the provider to work, in milliseconds. */
 const ATTEMPT_MS = 15_000;
+/** How long a call waits for an attempt that comes after one that has failed, in milliseconds. */
+const IMPATIENT_MS = 800;
 const STILL_STARTING = 'the first answer has not come yet';
 
 /** Brings the provider to work, and knows whether it is. */
@@ -28,6 +30,8 @@ export class ProviderLink {
   #reachable = false;
   #since: number;
   #why: string | undefined = STILL_STARTING;
+  /** What became of the last attempt. */
+  #failure: PluginError | undefined;
 
   constructor(deps: LinkDeps) {
     this.#deps = deps;
@@ -69,13 +73,22 @@ export class ProviderLink {
     }
   }
 
-  /** The provider is at work, or an error says why not; callers at the same time share the attempt. */
+  /**
+   * The provider is at work, or an error says why not; callers at the same time share the attempt. After one that has
+   * failed nobody waits long for the next.
+   */
   async ready(c: Context): Promise<void> {
     if (this.#started) return;
     this.#starting ??= this.#start(c).finally(() => {
       this.#starting = undefined;
     });
-    await noLongerThan(c, this.#starting);
+    const failure = this.#failure;
+    const patience = failure === undefined ? c : newContext(c.log, IMPATIENT_MS, c);
+    try {
+      await noLongerThan(patience, this.#starting);
+    } catch (error) {
+      throw failure !== undefined && patience.signal.aborted ? failure : error;
+    }
   }
 
   set(reachable: boolean, why?: string): void {
@@ -97,9 +110,14 @@ export class ProviderLink {
 
   async #start(c: Context): Promise<void> {
     const { provider, dryRun, onStart } = this.#deps;
-    await provider.start(c);
-    if (!dryRun) await provider.prepareHost?.(c);
-    await onStart(c);
+    try {
+      await provider.start(c);
+      if (!dryRun) await provider.prepareHost?.(c);
+      await onStart(c);
+    } catch (error) {
+      this.#failure = asPluginError(error);
+      throw error;
+    }
     this.#started = true;
     this.set(true);
   }

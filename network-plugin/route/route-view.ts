@@ -35,6 +35,8 @@ export class RouteView {
   #tables = new Map<string, Table>([[UNNAMED, emptyTable()]]);
   #writes = new Map<string, Write>();
   #confirmed: number | undefined;
+  /** When the last reading was begun. */
+  #begun = Number.NEGATIVE_INFINITY;
 
   /** When the last whole view came; undefined before the first: then nothing may be taken for gone. */
   get confirmed(): number | undefined {
@@ -105,6 +107,9 @@ export class RouteView {
 
   /** A reading of everything that was `begun` at that time: what this host wrote shortly before may be missing in it. */
   sync(tables: readonly RouteTable[], begun: number, now: number): void {
+    // One that was overtaken by another says nothing new.
+    if (begun < this.#begun) return;
+    this.#begun = begun;
     this.#tables = new Map(tables.map(({ id, limit, used }) => [id, { ...emptyTable(), limit, used }]));
     for (const { id, routes } of tables) for (const route of routes) this.#put(id, route);
     for (const [key, write] of this.#writes) {

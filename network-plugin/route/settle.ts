@@ -1,6 +1,6 @@
 import { parseCidr } from '../../shared/cidr.ts';
 import type { Context } from '../../shared/context.ts';
-import { asPluginError, type PluginError } from '../../shared/errors.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import type { ClaimRecord } from '../state.ts';
@@ -96,27 +96,30 @@ const fill = async (
 const regain = async (deps: SettleDeps, record: ClaimRecord, repair: boolean, c: Context): Promise<Drift[]> => {
   const { claims, ledger, provider, log, view } = deps;
   const { prefix, pool } = record;
-  const roams = isAddress(parseCidr(prefix));
-  const other = view.get(prefix);
-  if (roams && other !== undefined && repair) return await giveUp(deps, prefix, other.nextHop.host, c);
   const what = `this host's claim of ${prefix} is not at ${provider.name} any more`;
   if (!repair) return [{ what, repaired: false }];
+  const other = view.get(prefix);
   try {
+    // What is another's is not even asked for.
+    if (other !== undefined) throw new PluginError('PREFIX_OWNED', { prefix, owner: other.nextHop.host });
     const { refused } = await ledger.restore({ prefix, pool }, c);
     claims.regain(prefix);
     log.info('a claim that had vanished was made again', { prefix });
     return [{ what, repaired: true }, ...refused.map((error) => ({ what: error.message, repaired: false }))];
   } catch (error) {
     if (!isTaken(error)) throw error;
-    const owner = ownerIn(error);
-    if (roams) return await giveUp(deps, prefix, owner, c);
-    const { other: prefixOf, address } = error.context;
-    const lost = { prefix, owner, other: String(prefixOf ?? address ?? prefix) };
-    if (claims.lose(lost)) {
-      log.error('PREFIX LOST: somebody else holds it now. Running containers go on, new ones are refused', { ...lost });
-    }
-    return [{ what: `${prefix} is lost: ${error.message}`, repaired: false }];
+    if (isAddress(parseCidr(prefix))) return await giveUp(deps, prefix, ownerIn(error), c);
+    return [lose(deps, prefix, error)];
   }
+};
+
+const lose = ({ claims, log }: SettleDeps, prefix: string, error: PluginError): Drift => {
+  const { other, address } = error.context;
+  const lost = { prefix, owner: ownerIn(error), other: String(other ?? address ?? prefix) };
+  if (claims.lose(lost)) {
+    log.error('PREFIX LOST: somebody else holds it now. Running containers go on, new ones are refused', { ...lost });
+  }
+  return { what: `${prefix} is lost: ${error.message}`, repaired: false };
 };
 
 /** An address follows its container: whoever has it at the arbiter has it, and what is left of ours goes. */

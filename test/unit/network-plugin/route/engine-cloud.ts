@@ -9,6 +9,7 @@ import type {
 } from '../../../../network-plugin/route/provider.ts';
 import type { NetworkState } from '../../../../network-plugin/state.ts';
 import { contains, overlaps, parseCidr } from '../../../../shared/cidr.ts';
+import type { Context } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import { MemoryStore } from '../../../../shared/state/store.ts';
@@ -97,7 +98,7 @@ export class CloudProvider implements RouteProvider {
     return this.calls.filter((call) => call === 'read').length;
   }
 
-  async start(): Promise<void> {
+  async start(_c: Context): Promise<void> {
     this.calls.push('start');
   }
 

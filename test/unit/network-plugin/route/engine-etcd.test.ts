@@ -165,3 +165,40 @@ t.test(
     t.equal(store.get('claims', '10.64.2.0/24'), undefined, 'nothing is left of the failed claim');
   },
 );
+
+t.test('a roaming address', async (t) => {
+  const server = await etcd(t);
+  const cluster = newCluster();
+  const [left, right] = twoHosts(t);
+  const one = await start(t, etcdHost(server, cluster, 0), new LinuxRouteKernel(left.rt));
+  const two = await start(t, etcdHost(server, cluster, 1), new LinuxRouteKernel(right.rt));
+  await one.claimAddress('10.64.200.7', POOL, context());
+  await until('the peer leads there', () => peers(right).length === 1);
+  t.same(peers(right), ['10.64.200.7 via 192.0.2.1']);
+
+  t.test('is refused while a live host holds it, by name', async (t) => {
+    const refusal = await two.claimAddress('10.64.200.7', POOL, context(20_000)).catch((error: unknown) => error);
+    t.match(refusal, { code: 'ADDRESS_HELD', context: { owner: 'host-0' } });
+  });
+
+  t.test('goes to the other host as soon as its holder gives it up, and its way with it', async (t) => {
+    const moving = two.claimAddress('10.64.200.7', POOL, context());
+    await one.releaseAddress('10.64.200.7', context());
+    await moving;
+    await until('the way is turned', () => peers(left).length === 1 && peers(right).length === 0);
+    t.same(peers(left), ['10.64.200.7 via 192.0.2.2']);
+    t.match(one.ownerOf('10.64.200.7'), { host: 'host-1', prefix: '10.64.200.7/32', ours: false });
+  });
+
+  t.test('is refused in another host’s prefix', async (t) => {
+    await two.claim('10.64.3.0/24', POOL, context());
+    await until('the peer knows', () => one.ownerOf('10.64.3.9') !== undefined);
+    t.equal(await codeOf(one.claimAddress('10.64.3.9', POOL, context())), 'ADDRESS_ELSEWHERE');
+  });
+
+  t.test('is free when its host has been gone for as long as its lease', async (t) => {
+    await two.close(context());
+    await one.claimAddress('10.64.200.7', POOL, context(20_000));
+    t.match(one.ownerOf('10.64.200.7'), { ours: true });
+  });
+});

@@ -175,6 +175,22 @@ t.test('blackhole routes pile up', async (t) => {
     t.notOk(provider.writes.some((call) => call.startsWith('create')));
   });
 
+  t.test('hosts that are only stopped do not hide one that is gone', async (t) => {
+    const { cloud, engine, provider } = await cloudWorld(t);
+    for (let n = 0; n < 9; n += 1) {
+      cloud.set(`10.64.${n}.0/24`, `i-stopped-${n}`, ['rtb-1']);
+      cloud.fates.set(`i-stopped-${n}`, 'stopped');
+    }
+    cloud.set('10.64.9.0/24', 'i-gone', ['rtb-1']);
+    cloud.fates.set('i-gone', 'gone');
+    const told: string[] = [];
+    for (let pass = 0; pass < 4; pass += 1) {
+      for (const { what } of await engine.reconcile(true, context())) told.push(what);
+    }
+    t.same([...new Set(told)], ['10.64.9.0/24 in rtb-1 is a blackhole of i-gone, which is gone']);
+    t.equal(provider.calls.filter((call) => call.startsWith('fate')).length, 10, 'each was asked for once');
+  });
+
   t.test('one that comes back to life in the meantime is left alone', async (t) => {
     const { cloud, engine, clock } = await cloudWorld(t);
     cloud.set('10.64.8.0/24', 'i-gone');

@@ -1,8 +1,15 @@
 // Providers that do not tell of changes: what is read, how often, and what is made of readings that lag or are wrong.
 import t from 'tap';
-import { createLogger } from '../../../../shared/log.ts';
+import { RouteEngine } from '../../../../network-plugin/route/engine.ts';
+import { RouteView } from '../../../../network-plugin/route/route-view.ts';
+import type { NetworkState } from '../../../../network-plugin/state.ts';
+import { now, sleep } from '../../../../shared/context.ts';
+import { PluginError } from '../../../../shared/errors.ts';
+import { createLogger, silentLogger } from '../../../../shared/log.ts';
+import { MemoryStore } from '../../../../shared/state/store.ts';
 import { codeOf, context } from '../../../conformance/route-provider.ts';
-import { cloudWorld, errorOf, FakeCloud } from './engine-cloud.ts';
+import { CloudProvider, cloudWorld, errorOf, FakeCloud } from './engine-cloud.ts';
+import { FakeKernel } from './engine-fakes.ts';
 import { until } from './etcd-world.ts';
 
 const POOL = '10.64.0.0/12';
@@ -90,6 +97,17 @@ t.test('a reading that is behind', async (t) => {
   });
 });
 
+t.test('a reading that another has overtaken says nothing', (t) => {
+  const view = new RouteView();
+  const route = { prefix: PREFIX, nextHop: { host: 'i-1' }, state: 'active', ours: false } as const;
+  view.sync([{ id: 'rtb-1', routes: [route] }], 2, 3);
+  view.sync([{ id: 'rtb-1', routes: [] }], 1, 4);
+  t.equal(view.routes.length, 1);
+  view.sync([{ id: 'rtb-1', routes: [] }], 3, 5);
+  t.equal(view.routes.length, 0);
+  t.end();
+});
+
 t.test('a table that answers empty by mistake makes no new routes and loses nothing', async (t) => {
   const { engine, provider, cloud, clock } = await cloudWorld(t);
   for (const n of [1, 2, 3]) await engine.claim(`10.64.${n}.0/24`, POOL, context());
@@ -128,6 +146,27 @@ t.test('a cloud that does not answer', async (t) => {
     t.equal(engine.status().reachable, true);
     t.same(cloud.of('rtb-1'), []);
   });
+});
+
+t.test('a cloud that is not there at the start: after the first failure calls say so within a second', async (t) => {
+  const cloud = new FakeCloud();
+  const provider = new CloudProvider(cloud, 'i-me');
+  const refusal = new PluginError('PROVIDER_UNREACHABLE', { provider: 'cloud', reason: 'no metadata service' });
+  let attempts = 0;
+  provider.start = async (c) => {
+    attempts += 1;
+    if (attempts === 1) throw refusal;
+    await sleep(30_000, c);
+  };
+  const store = new MemoryStore<NetworkState>();
+  const engine = new RouteEngine({ provider, store, kernel: new FakeKernel(), log: silentLogger, peersIn: 'tables' });
+  t.teardown(() => engine.close(context()));
+  await engine.start(context());
+  await until('the second attempt hangs', () => attempts === 2);
+  const begun = now();
+  t.match(await errorOf(engine.claimFree({ pool: POOL, length: 24 }, context(30_000))), { message: refusal.message });
+  t.ok(now() - begun < 1_000, `${Math.round(now() - begun)} ms`);
+  t.equal(attempts, 2);
 });
 
 t.test('the route quota is hit without a word', async (t) => {
