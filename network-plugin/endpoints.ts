@@ -8,7 +8,7 @@ import { roamingAddresses } from './model.ts';
 import { pathEndpoint } from './network.ts';
 import { type DriverDeps, UNDO_MS } from './parts.ts';
 import type { PortRequest } from './ports/port-request.ts';
-import { isHeld, lostAddresses, roamingOf } from './roaming.ts';
+import { isHeld, roamingOf, takerOf } from './roaming.ts';
 import type { EndpointRecord, NetworkRecord } from './state.ts';
 import { waysOf } from './ways.ts';
 
@@ -73,7 +73,7 @@ export class Endpoints {
       if (!isHeld(store, network.id, address)) {
         throw new PluginError('ADDRESS_OUTSIDE', { address, prefix: network.prefixes.join(' and ') });
       }
-      const owner = lostAddresses(store, routes).get(address);
+      const owner = takerOf(address, store, routes);
       if (owner !== undefined) throw new PluginError('ADDRESS_HELD', { address, owner });
     }
   }

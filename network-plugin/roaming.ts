@@ -173,23 +173,36 @@ export function roamingOf(
  * taken by another host while this one was thought to be dead. The records tell, also after a restart.
  */
 export function lostAddresses(store: StateStore<NetworkState>, routes: AddressOwners): ReadonlyMap<string, string> {
+  const roaming = new Set<string>();
+  for (const record of store.all('addresses').values()) {
+    if (record.roaming === true && record.phase === 'held') roaming.add(record.address);
+  }
   const found = new Map<string, string>();
-  let lost: ReadonlyMap<string, string> | undefined;
-  for (const { address, roaming, phase } of store.all('addresses').values()) {
-    if (roaming !== true || phase !== 'held') continue;
-    const prefix = hostCidr(parseAddress(address)).text;
-    lost ??= new Map(routes.lost().map((one) => [one.prefix, one.owner]));
-    const owner = lost.get(prefix);
-    if (owner !== undefined) found.set(address, owner);
-    else if (store.get('claims', prefix)?.phase !== 'held') found.set(address, ownerOf(address, routes) ?? NOBODY);
+  if (roaming.size === 0) return found;
+  const lost = routes.lost();
+  for (const { address, address6 } of store.all('endpoints').values()) {
+    for (const one of [address, address6]) {
+      const owner = one !== undefined && roaming.has(one) ? takerOf(one, store, routes, lost) : undefined;
+      if (one !== undefined && owner !== undefined) found.set(one, owner);
+    }
   }
   return found;
 }
 
-const ownerOf = (address: string, routes: AddressOwners): string | undefined => {
+/** Who has a roaming address instead of this host; undefined when this host has it. */
+export function takerOf(
+  address: string,
+  store: StateStore<NetworkState>,
+  routes: AddressOwners,
+  lost = routes.lost(),
+): string | undefined {
+  const prefix = hostCidr(parseAddress(address)).text;
+  if (store.get('claims', prefix)?.phase === 'held') {
+    return lost.find((one) => one.prefix === prefix)?.owner;
+  }
   const owner = routes.ownerOf(address);
-  return owner === undefined || owner.ours ? undefined : owner.host;
-};
+  return owner === undefined || owner.ours ? NOBODY : owner.host;
+}
 
 /** Parts of the pools that this host's networks keep for roaming addresses: no prefix is claimed in them. */
 export const roamingRanges = (store: StateStore<NetworkState>): readonly string[] => [
