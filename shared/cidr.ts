@@ -1,4 +1,5 @@
 /** Addresses and prefixes of both families, as big integers, with one canonical text each (RFC 5952 for IPv6). */
+import { isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { PluginError } from './errors.ts';
 
@@ -23,14 +24,15 @@ export interface Cidr {
 /** Bits in an address. */
 export const width = (family: Family): 32 | 128 => (family === 4 ? 32 : 128);
 
-const bytesOf = (family: Family, value: bigint): number[] =>
-  Array.from({ length: width(family) / 8 }, (_, i) => Number((value >> BigInt(width(family) - 8 * (i + 1))) & 0xffn));
+const bytesOf = (value: bigint): number[] =>
+  Array.from({ length: 16 }, (_, i) => Number((value >> BigInt(120 - 8 * i)) & 0xffn));
 
 /** Canonical text of an address. Throws RangeError when the value does not fit. */
 export const formatAddress = (family: Family, value: bigint): string => {
   if (value < 0n || value >> BigInt(width(family)) !== 0n) throw new RangeError(`no IPv${family} address: ${value}`);
-  const bytes = bytesOf(family, value);
-  return family === 4 ? bytes.join('.') : ipaddr.IPv6.parse(ipaddr.fromByteArray(bytes).toString()).toRFC5952String();
+  if (family === 6) return ipaddr.IPv6.parse(ipaddr.fromByteArray(bytesOf(value)).toString()).toRFC5952String();
+  const bits = Number(value);
+  return `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}`;
 };
 
 /** The address with this value. */
@@ -58,6 +60,9 @@ const whyNot = (text: string): string | undefined => {
  * (`::ffff:10.0.0.1`, which the kernel and Docker treat as IPv4 in some places only).
  */
 export const parseAddress = (text: string): Address => {
+  // What Node takes for one is written canonically.
+  if (isIPv4(text))
+    return { family: 4, value: text.split('.').reduce((sum, part) => (sum << 8n) | BigInt(part), 0n), text };
   const reason = whyNot(text);
   if (reason !== undefined) throw new PluginError('ADDRESS_INVALID', { input: text, reason });
   const parsed = ipaddr.parse(text);
@@ -101,12 +106,25 @@ const split = (text: string): { address: Address; length: number } => {
  * cut off when `strict` is false.
  */
 export const parseCidr = (text: string, options: { strict?: boolean } = {}): Cidr => {
+  const known = remembered.get(text);
+  if (known !== undefined) return known;
   const { address, length } = split(text);
   const cidr = cidrOf(address.family, address.value, length);
-  if ((options.strict ?? true) && cidr.base !== address.value) {
+  if (cidr.base === address.value) return remember(text, cidr);
+  if (options.strict ?? true) {
     const reason = `it has bits set behind /${length}`;
     throw new PluginError('CIDR_INVALID', { input: text, reason, suggestion: cidr.text });
   }
+  return cidr;
+};
+
+/** Every call of the engine has to do with the same few pools and prefixes: as they are written, without stray bits. */
+const remembered = new Map<string, Cidr>();
+const MOST_REMEMBERED = 500;
+
+const remember = (text: string, cidr: Cidr): Cidr => {
+  if (remembered.size >= MOST_REMEMBERED) remembered.clear();
+  remembered.set(text, Object.freeze(cidr));
   return cidr;
 };
 

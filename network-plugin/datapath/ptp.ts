@@ -109,7 +109,7 @@ export class PtpPath implements DataPath {
     }
     let made: Link | undefined;
     const requests = [
-      createVeth({ name, peer, mtu, mac: HOST_MAC, peerMac: endpoint.mac }),
+      createVeth({ name, peer, mtu, mac: HOST_MAC, peerMac: endpoint.mac, queues: 1 }),
       setLink({ name }, { alias: aliasOf(endpoint.id), noAddressGeneration: true }),
       readLink({ name }),
     ];

@@ -37,6 +37,8 @@ const IFLA_AF_SPEC = 26;
 const IFLA_GROUP = 27;
 const IFLA_NET_NS_FD = 28;
 const IFLA_EXT_MASK = 29;
+const IFLA_NUM_TX_QUEUES = 31;
+const IFLA_NUM_RX_QUEUES = 32;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
@@ -121,6 +123,11 @@ export interface VethSpec {
   readonly up?: boolean;
   /** Where the peer is made; here when absent. */
   readonly peerNetns?: { readonly fd: number } | { readonly pid: number };
+  /**
+   * Queues each way, of both ends. When absent the kernel makes one for each CPU that the machine could have and uses
+   * the first: the others wait for XDP, and making them is most of the work.
+   */
+  readonly queues?: number;
 }
 
 const checkName = (name: string): string => {
@@ -179,6 +186,9 @@ export const createVeth = (spec: VethSpec): Request => ({
       writer.text(IFLA_IFNAME, checkName(name));
       if (spec.mtu !== undefined) writer.u32(IFLA_MTU, spec.mtu);
       if (mac !== undefined) writer.raw(IFLA_ADDRESS, packMac(mac));
+      if (spec.queues === undefined) return;
+      writer.u32(IFLA_NUM_TX_QUEUES, spec.queues);
+      writer.u32(IFLA_NUM_RX_QUEUES, spec.queues);
     };
     side(spec.name, spec.up, spec.mac);
     writer.nest(IFLA_LINKINFO, () => {

@@ -19,6 +19,23 @@ import {
   subtract,
 } from '../../../shared/cidr.ts';
 
+t.test(
+  'a prefix with stray bits is refused however often it was cut off before, and a known one is the same',
+  async (t) => {
+    for (let i = 0; i < 2; i += 1) {
+      t.equal(parseCidr('10.1.2.3/8', { strict: false }).text, '10.0.0.0/8');
+      t.throws(() => parseCidr('10.1.2.3/8'), { code: 'CIDR_INVALID' });
+      t.match(parseCidr('10.0.0.0/8'), { family: 4, base: 10n << 24n, length: 8, text: '10.0.0.0/8' });
+      t.equal(parseCidr('FD64::/48').text, 'fd64::/48');
+    }
+    // More than are remembered.
+    for (let n = 0; n < 1_000; n += 1) {
+      const text = `10.${n >> 8}.${n & 255}.0/24`;
+      t.equal(parseCidr(text).text, text);
+    }
+  },
+);
+
 const texts = (cidrs: Iterable<Cidr>): string[] => [...cidrs].map(({ text }) => text);
 
 t.test('an address has one canonical text', async (t) => {

@@ -45,6 +45,14 @@ t.test('a veth pair is made as ordered, as ip shows it', async (t) => {
   t.match(link('vb'), { mac: '02:42:0a:00:00:02', mtu: 1400, up: false, noAddressGeneration: false });
 });
 
+t.test('a veth pair has as many queues as ordered, at both ends', async (t) => {
+  const { rt, ip } = makeNamespace(t);
+  rt.run(createVeth({ name: 'va', peer: 'vb', queues: 1 }), createVeth({ name: 'vc', peer: 'vd', queues: 3 }));
+  for (const [name, queues] of Object.entries({ va: 1, vb: 1, vc: 3, vd: 3 })) {
+    t.match(ip('-d', 'link', 'show', name), [{ num_tx_queues: queues, num_rx_queues: queues }], name);
+  }
+});
+
 t.test('a link moves to another namespace by descriptor and is found there', async (t) => {
   const [one, two] = [makeNamespace(t), makeNamespace(t)];
   one.rt.run(createVeth({ name: 'va', peer: 'vb', peerNetns: { fd: two.fd } }));
