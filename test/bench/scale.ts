@@ -206,8 +206,8 @@ clearInterval(progress);
 const leftAtOnce = check(cloud, site, joined);
 const joining = callFigures(cloud.calls(), hosts);
 // What was left to do in the background, and what lags, has its moment first.
-await pause(lagMs + 3_000);
-const roundMs = Math.max(3_000, hosts * 60);
+await pause(lagMs + 1_000);
+const roundMs = Math.max(500, hosts * 60);
 const seconds = joined.map((each) => each.seconds);
 const [first, second] = [await steady(cloud, members, roundMs), await steady(cloud, members, roundMs)];
 const figures = {
