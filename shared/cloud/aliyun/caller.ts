@@ -78,7 +78,7 @@ export class AliyunCaller {
         // When the context ends meanwhile, what failed before says more than that time ran out.
         if (c.signal.aborted && failure !== undefined) throw failure;
         failure = this.translate(error);
-        const pause = pauseMs(attempt, this.#options.retry);
+        const pause = this.#pause(attempt, kindOfError(error) === 'throttled');
         if (!isTransient(error) || pause >= remaining(c)) throw failure;
         c.log.debug('will ask Aliyun again', { action, attempt, error: asPluginError(failure).message });
         await sleep(pause, c).catch(() => Promise.reject(failure));
@@ -118,6 +118,13 @@ export class AliyunCaller {
         credentials.reject(key);
       }
     }
+  }
+
+  /** The limit is the account's, and all of its hosts draw on it: after a throttle one stays away for longer. */
+  #pause(attempt: number, throttled: boolean): number {
+    const { retry = {} } = this.#options;
+    const { firstMs = 100, longestMs = 5_000 } = retry;
+    return pauseMs(attempt, throttled ? { ...retry, firstMs: 10 * firstMs, longestMs: 2 * longestMs } : retry);
   }
 
   /** Aliyun's errors in the words of the user. */
