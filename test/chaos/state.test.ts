@@ -112,3 +112,40 @@ t.test('state that is damaged or lost', async (t) => {
     },
   );
 });
+
+t.test('state that is lost on a host of a cluster', async (t) => {
+  const cluster = await Cluster.for(t, { hosts: 2, env: { ETCD_LEASE: '3s' } });
+  const [one, two] = [cluster.member(1), cluster.member(2)];
+  await cluster.createNetwork('web', '--ipam-driver', 'vpc');
+  await one.serve('left', '--network', 'web');
+  await two.serve('right', '--network', 'web');
+  const [left, right] = [await one.address('left'), await two.address('right')];
+  const claims = async (): Promise<string[]> =>
+    ((await cluster.etcd?.list('/drayage/default/routes/')) ?? []).map(({ value }) => {
+      const { prefix, host, id } = JSON.parse(value) as { prefix: string; host: string; id: string };
+      return `${prefix} ${host} ${id}`;
+    });
+  const held = (await claims()).find((claim) => claim.includes('host1')) ?? '';
+  const [prefix = '', host = ''] = held.split(' ');
+
+  await t.test('its prefix is held on under its new identity, and containers talk across hosts', async (t) => {
+    await one.plugin.disable();
+    rmSync(join(one.host.stateFolder, 'network/state'), { recursive: true });
+    await one.plugin.enable();
+    await untilBack(one);
+    const again = async (): Promise<boolean> =>
+      (await claims()).some((claim) => claim.startsWith(`${prefix} ${host} `) && claim !== held);
+    await until('the claim of the new identity', again, { timeoutMs: 20_000 });
+    await cluster.untilRouted();
+    t.equal(await one.whoami('left', right), left, 'it reaches the other host');
+    t.equal(await two.whoami('right', left), right, 'and is reached from there');
+  });
+
+  await t.test('with the container and the network the claim goes', async (t) => {
+    await one.remove('left');
+    await until('the end of the claim', async () => !(await claims()).some((claim) => claim.startsWith(prefix)));
+    await two.remove('right');
+    await cluster.removeNetwork('web');
+    t.same(await cluster.leftoversInTheEnd(), []);
+  });
+});
