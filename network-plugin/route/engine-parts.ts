@@ -34,6 +34,8 @@ export interface EngineDeps {
   readonly peersIn?: 'kernel' | 'tables';
   /** CIDRs that no host may claim a prefix in: the roaming ranges of this host's networks. Asked at each claim. */
   readonly reserved?: () => readonly string[];
+  /** How many free places a host chooses among where hosts do not hear of each other's claims. */
+  readonly choice?: number;
   readonly now?: () => number;
   /** For tests: a number in [0, 1). */
   readonly random?: () => number;
@@ -71,6 +73,7 @@ export const assembleEngine = (deps: EngineDeps, { begin, freshen, pools, end }:
   const { reserved = () => [] } = deps;
   checkPeers(peers, peersIn);
   const chance = deps.random === undefined ? {} : { random: deps.random };
+  const choice = deps.choice === undefined ? {} : { choice: deps.choice };
   const view = new RouteView();
   const fates = new Fates(provider, now);
   const ledger = new Ledger({ provider, view, fates, log, now });
@@ -93,7 +96,7 @@ export const assembleEngine = (deps: EngineDeps, { begin, freshen, pools, end }:
   });
   return {
     ...{ view, fates, ledger, quotas, claims, blackholes, link, rounds },
-    free: new FreeClaims({ provider, view, claims, fates, obstacles, ready, freshen, ...chance }),
+    free: new FreeClaims({ provider, view, claims, fates, obstacles, ready, freshen, ...chance, ...choice }),
     addresses: new Addresses({ claims, view, fates, ready, freshen }),
     unattended: new Unattended(log, end),
   };

@@ -4,7 +4,7 @@ import { PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Claims } from './claims.ts';
 import type { Fates } from './fates.ts';
-import { type FreePrefix, findFree } from './free-prefix.ts';
+import { countFree, type FreePrefix, findFree } from './free-prefix.ts';
 import type { Obstacles } from './obstacles.ts';
 import type { NextHop, RouteProvider } from './provider.ts';
 import { isTaken } from './refusals.ts';
@@ -20,15 +20,16 @@ export interface FreeClaimDeps {
   readonly ready: (c: Context) => Promise<void>;
   /** Reads the whole view from the provider, unless it was read within `maxAgeMs`. */
   readonly freshen: (c: Context, maxAgeMs?: number) => Promise<void>;
+  /** How many free places a host chooses among, where hosts do not hear of each other; four times as many after a lost race. */
+  readonly choice?: number;
   /** For tests: a number in [0, 1). */
   readonly random?: () => number;
 }
 
 /** A view that is younger will do for a second try, in milliseconds. */
 const FRESH_MS = 5_000;
-/** How many free places a host chooses among after its first lost race; four times as many after each further one. */
-const FIRST_CHOICE = 64;
-const WIDEST_CHOICE = 65_536;
+/** Fifty hosts that start together rarely choose the same of so many. */
+const CHOICE = 1024;
 
 /** What is asked for, and what was found out about it. */
 interface Search {
@@ -89,16 +90,19 @@ export class FreeClaims {
   }
 
   /**
-   * The first free place; after lost races one at random, in ever more of them, where hosts do not hear of each other's
-   * claims: many that start at once would otherwise try the same places one after the other.
+   * The first free place, where hosts hear of each other's claims at once. Elsewhere many that start together would try
+   * the same places one after the other: each begins at one of its own, and goes on at random after lost races.
    */
   async #candidate({ area, length, tried }: Search, races: number, c: Context): Promise<Cidr | undefined> {
-    const { provider, obstacles, claims, random = Math.random } = this.#deps;
+    const { provider, obstacles, claims, choice = CHOICE, random = Math.random } = this.#deps;
     const { claimed, local } = await obstacles.taken(area, length, c);
     const taken = [...new Set([...claimed, ...claims.own, ...local, ...tried])].map((text) => parseCidr(text));
-    const choice = Math.min(WIDEST_CHOICE, FIRST_CHOICE * 4 ** (races - 1));
-    const skip = provider.watch !== undefined || races === 0 ? 0 : Math.floor(random() * choice);
-    return findFree(area, length, taken, skip) ?? (skip === 0 ? undefined : findFree(area, length, taken));
+    if (provider.watch !== undefined) return findFree(area, length, taken);
+    const free = Number(countFree(area, length, taken));
+    if (free === 0) return undefined;
+    const own = fractionOf(`${(await provider.self(c)).host} ${area.text} ${claims.own.length}`);
+    const places = Math.min(free, choice * 4 ** races);
+    return findFree(area, length, taken, BigInt(Math.floor((races === 0 ? own : random()) * places)));
   }
 
   /** Prefixes whose hosts are gone, one after the other. */
@@ -136,3 +140,10 @@ export class FreeClaims {
     return new PluginError('POOL_EXHAUSTED', { pool: area.text, kind: `prefix of length /${length}`, reason });
   }
 }
+
+/** The same number in [0, 1) for the same text, spread evenly (FNV-1a). */
+const fractionOf = (text: string): number => {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash / 2 ** 32;
+};

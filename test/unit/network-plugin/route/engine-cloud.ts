@@ -238,7 +238,7 @@ export const cloudWorld = async (
   const clock = { now: 1_800_000_000_000 };
   const engine = new RouteEngine({
     ...{ provider, store, kernel, log: silentLogger, home: ['10.64.0.0/12'], peersIn: 'tables', now: () => clock.now },
-    random: dice,
+    ...{ random: dice, choice: 1 },
     ...deps,
   });
   t.teardown(() => engine.close(context()));

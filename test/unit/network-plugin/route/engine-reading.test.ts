@@ -238,13 +238,40 @@ t.test('the route quota is hit without a word', async (t) => {
   });
 });
 
-t.test('many hosts that start at once do not all try the same prefixes', async (t) => {
-  const cloud = new FakeCloud();
-  const worlds = await Promise.all(Array.from({ length: 50 }, (_, n) => cloudWorld(t, { cloud, target: `i-${n}` })));
-  const got = await Promise.all(worlds.map(({ engine }) => engine.claimFree({ pool: POOL, length: 24 }, context())));
-  t.equal(new Set(got).size, 50);
-  const creates = worlds.map(({ provider }) => provider.writes.filter((call) => call.startsWith('create')).length);
-  const tries = creates.reduce((sum, n) => sum + n, 0);
-  t.ok(tries < 50 * 3 + 49 + 150, `${tries} creations, 150 of them needed`);
-  t.ok(Math.max(...worlds.map(({ provider }) => provider.reads)) <= 4, 'and nobody reads all the time');
+t.test('many hosts that start at once', async (t) => {
+  const join = async (t: { teardown(work: () => unknown): void }, pool: string, choice: number) => {
+    const cloud = new FakeCloud();
+    const hosts = Array.from({ length: 50 }, (_, n) => cloudWorld(t, { cloud, target: `i-${n}`, choice }));
+    const worlds = await Promise.all(hosts);
+    const got = await Promise.all(worlds.map(({ engine }) => engine.claimFree({ pool, length: 24 }, context())));
+    const creates = worlds.map(({ provider }) => provider.writes.filter((call) => call.startsWith('create')).length);
+    return { got, tries: creates.reduce((sum, n) => sum + n, 0), reads: worlds.map(({ provider }) => provider.reads) };
+  };
+
+  t.test('do not try the same prefixes', async (t) => {
+    const { got, tries, reads } = await join(t, POOL, 1024);
+    t.equal(new Set(got).size, 50);
+    t.ok(tries < 150 + 10, `${tries} creations, 150 of them needed`);
+    t.ok(Math.max(...reads) <= 3, 'and nobody reads all the time');
+  });
+
+  t.test('go apart after lost races, when they have chosen the same', async (t) => {
+    const { got, tries } = await join(t, POOL, 1);
+    t.equal(new Set(got).size, 50);
+    t.ok(tries < 150 + 250, `${tries} creations, 150 of them needed`);
+  });
+
+  t.test('take all of a pool that is just large enough', async (t) => {
+    const { got } = await join(t, '10.64.0.0/18', 1024);
+    t.equal(new Set(got).size, 50);
+  });
+});
+
+t.test('a host begins at the same place again', async (t) => {
+  const first = await cloudWorld(t, { choice: 1024 });
+  const again = await cloudWorld(t, { choice: 1024 });
+  const got = await Promise.all(
+    [first, again].map(({ engine }) => engine.claimFree({ pool: POOL, length: 24 }, context())),
+  );
+  t.equal(got[0], got[1]);
 });

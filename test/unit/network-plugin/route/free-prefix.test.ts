@@ -1,5 +1,5 @@
 import t from 'tap';
-import { findFree } from '../../../../network-plugin/route/free-prefix.ts';
+import { countFree, findFree } from '../../../../network-plugin/route/free-prefix.ts';
 import { overlaps, parseCidr, subnets } from '../../../../shared/cidr.ts';
 
 const free = (pool: string, length: number, ...taken: string[]): string | undefined =>
@@ -41,7 +41,10 @@ t.test('agrees with trying all, on many small pools', async (t) => {
       return parseCidr(`10.64.0.${random(256)}/${length}`, { strict: false });
     });
     const length = 25 + random(6);
-    const slow = [...subnets(pool, length)].find((one) => !taken.some((other) => overlaps(one, other)));
-    t.equal(findFree(pool, length, taken)?.text, slow?.text, taken.map((one) => one.text).join(' '));
+    const slow = [...subnets(pool, length)].filter((one) => !taken.some((other) => overlaps(one, other)));
+    t.equal(findFree(pool, length, taken)?.text, slow[0]?.text, taken.map((one) => one.text).join(' '));
+    t.equal(countFree(pool, length, taken), BigInt(slow.length));
+    const skip = random(slow.length + 2);
+    t.equal(findFree(pool, length, taken, BigInt(skip))?.text, slow[skip]?.text);
   }
 });
