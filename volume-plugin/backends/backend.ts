@@ -1,0 +1,72 @@
+import type { Context } from '../../shared/context.ts';
+import type { Schema } from '../../shared/options.ts';
+
+/** A volume as a back-end is asked for it. Plain data: what any host of the cluster can find out. */
+export interface VolumeSpec {
+  readonly name: string;
+  /** Canonical texts of the options that the user gave; parse them with the back-end's schema. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** A volume that exists. */
+export interface Volume extends VolumeSpec {
+  /** What the back-end answered at its making, or lists. */
+  readonly handle: Readonly<Record<string, string>>;
+}
+
+/** A volume in the cluster's own list. */
+export interface ListedVolume extends Volume {
+  /** ISO time. */
+  readonly created: string;
+  /** Where it is, in words for `docker volume inspect`: `available`, `in use on host-2`. */
+  readonly whereabouts: string;
+}
+
+/** What was mounted, for verification in the kernel's mount table. */
+export interface Mounted {
+  /** The source of the mount, such as `/dev/nvme1n1`. */
+  readonly source: string;
+  /** Device numbers as `/proc/self/mountinfo` shows them: `259:4`. */
+  readonly device: string;
+  /** The folder below the target that containers get: `data`; empty for the target itself. */
+  readonly inside: string;
+  /** The cluster's fencing epoch, where there is one. */
+  readonly epoch?: number;
+}
+
+/**
+ * A kind of volume. The driver keeps records, references and locks; a back-end makes, finds, mounts and removes. Every
+ * call may be repeated after a crash and then finishes or joins what was begun; calls for one volume never overlap.
+ *
+ * Errors of every call with I/O: BACKEND_UNREACHABLE (retry with back-off; the outcome is open), BACKEND_AUTH,
+ * BACKEND_PERMISSION (names the right that is missing), STILL_WORKING, DEADLINE.
+ */
+export interface Backend {
+  /** The value of `-o type=`. */
+  readonly type: string;
+  readonly schema: Schema;
+  /** Gets to work: who this host is, what it may. Repeated until it succeeds; no other call but `close` comes before. */
+  start(c: Context): Promise<void>;
+  /** Every volume of this type in the cluster: the truth. A volume that is not in a complete answer does not exist. */
+  list(c: Context): Promise<readonly ListedVolume[]>;
+  /**
+   * Looks one name up in the truth, past every cache. Undefined is confirmed absence; anything less is an error.
+   */
+  find(name: string, c: Context): Promise<ListedVolume | undefined>;
+  /** Makes the volume; succeeds with the existing one's handle when the same was made already. Errors: VOLUME_EXISTS. */
+  create(spec: VolumeSpec, c: Context): Promise<Volume>;
+  /**
+   * Brings the volume to this host and mounts it at `target`, an empty folder; when it is mounted there already,
+   * verifies that. Errors: VOLUME_BUSY (names the host that has it), FORMAT_REFUSED, FILESYSTEM_DAMAGED, …
+   */
+  mount(volume: Volume, target: string, c: Context): Promise<Mounted>;
+  /** Writes out and unmounts; nothing of this host uses the volume afterwards. Errors: VOLUME_IN_USE. */
+  unmount(volume: Volume, target: string, c: Context): Promise<void>;
+  /** Lets other hosts have it: detaches. Comes after `unmount`, in the background, and is repeated until it succeeds. */
+  leave(volume: Volume, c: Context): Promise<void>;
+  /** What `docker volume rm` does, by the volume's `on-remove`. Succeeds when there is none. Errors: VOLUME_BUSY. */
+  remove(volume: Volume, c: Context): Promise<void>;
+  /** Details for `docker volume inspect`, from what is known here: no I/O that can hang. */
+  status(volume: Volume): Readonly<Record<string, string | number | boolean>>;
+  close(): Promise<void>;
+}

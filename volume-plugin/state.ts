@@ -1,0 +1,69 @@
+/** What the `cloudvol` plugin remembers on this host: one record type a collection, all plain JSON. */
+
+/** A volume of the cluster, as this host last knew it. Key: the name. This index is what Get, List and Path answer from. */
+export interface VolumeRecord {
+  readonly name: string;
+  /** The back-end's name: `block`, `nfs`, `object`. */
+  readonly type: string;
+  /** As the user gave them, in canonical form; what was left out is not there. */
+  readonly options: Readonly<Record<string, string>>;
+  /** What the back-end needs to find it again, such as the disk's id. */
+  readonly handle: Readonly<Record<string, string>>;
+  /** `creating` and `removing` are intents of this host: reconcile finishes or undoes them after a crash. */
+  readonly phase: 'creating' | 'ready' | 'removing';
+  /** ISO time of its making, anywhere in the cluster. */
+  readonly created: string;
+  /** Where and in what state the cluster last said it was, in words: `in use on host-2`, `available`. */
+  readonly whereabouts?: string;
+  /** The last thing that went wrong with it here, as the user was told. */
+  readonly lastError?: { readonly text: string; readonly at: string };
+}
+
+/** A volume that is on this host, on the way here, or on the way out. Key: the volume's name. */
+export interface MountRecord {
+  readonly volume: string;
+  /**
+   * `mounting` and `unmounting` are intents; `mounted` was verified in the kernel's mount table; `leaving`: unmounted,
+   * and its disk is being detached.
+   */
+  readonly phase: 'mounting' | 'mounted' | 'unmounting' | 'leaving';
+  /** The kernel's boot id: a record of another boot describes nothing that still is. */
+  readonly boot: string;
+  /** Where it is mounted, below the plugin's propagated mount. */
+  readonly target: string;
+  /** What the mount table must show, once mounted: its source and device numbers, such as `/dev/nvme1n1` and `259:4`. */
+  readonly source?: string;
+  readonly device?: string;
+  /** The cluster's fencing epoch that this host mounted under. */
+  readonly epoch?: number;
+  /** Epoch milliseconds of the last change of phase. */
+  readonly since: number;
+}
+
+/**
+ * Docker's hold on a volume: one for each container's mount, and again for `docker cp` with the same id. Key:
+ * `<volume>|<mount id>`.
+ */
+export interface ReferenceRecord {
+  readonly volume: string;
+  readonly id: string;
+  /** How many Mounts of this id are without their Unmount. */
+  readonly count: number;
+  readonly boot: string;
+  /** Epoch milliseconds of the last change. */
+  readonly since: number;
+}
+
+/** What this host keeps of itself. Key: `self`. */
+export interface HostRecord {
+  /** Random, made once: tells this host from another one of the same name. */
+  readonly id: string;
+}
+
+/** The collections of the plugin's store. */
+export interface VolumeState {
+  readonly hosts: HostRecord;
+  readonly volumes: VolumeRecord;
+  readonly mounts: MountRecord;
+  readonly references: ReferenceRecord;
+}
