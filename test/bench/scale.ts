@@ -83,7 +83,10 @@ async function join({ host, engine }: Member, afterMs: number, endsAt: number): 
   await engine.start(context(CALL_MS));
   for (;;) {
     try {
-      const prefix = await engine.claimFree({ pool: POOL, length: 24 }, context(CALL_MS));
+      // As the IPAM driver does: what an earlier call got after its caller had gone is taken first.
+      const [preferred] = engine.status().held;
+      const wanted = { pool: POOL, length: 24, ...(preferred !== undefined && { preferred }) };
+      const prefix = await engine.claimFree(wanted, context(CALL_MS));
       return { host: host.name, prefix, seconds: (performance.now() - begun) / 1000, codes };
     } catch (error) {
       if (!passes(error) || performance.now() > endsAt) throw error;
