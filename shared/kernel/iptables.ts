@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import type { Context } from '../context.ts';
 import { PluginError } from '../errors.ts';
 import { exec } from './exec.ts';
@@ -93,7 +93,7 @@ export const parseRule = (line: string): ForwardRule => {
 /** The table that iptables-legacy uses. */
 export const legacyTable = (family: 4 | 6): FilterTable => {
   const program = family === 4 ? 'iptables-legacy' : 'ip6tables-legacy';
-  const names = `/proc/self/net/ip${family === 4 ? '' : '6'}_tables_names`;
+  const names = new ProcList(`/proc/self/net/ip${family === 4 ? '' : '6'}_tables_names`);
   const restore = async (lines: readonly string[], c: Context): Promise<void> => {
     const stdin = ['*filter', ...lines, 'COMMIT', ''].join('\n');
     await exec(`${program}-restore`, ['--noflush', '-w', WAIT_SECONDS], c, { stdin });
@@ -102,7 +102,7 @@ export const legacyTable = (family: 4 | 6): FilterTable => {
     chains.forward.filter(({ target }) => target === CHAIN).map(() => `-D FORWARD -j ${CHAIN}`);
   return {
     name: program,
-    live: () => readNames(names).includes('filter'),
+    live: () => names.lines().includes('filter'),
     read: async (c) => {
       const list = async (chain: string, allow: readonly number[]) =>
         exec(program, ['-w', WAIT_SECONDS, '-S', chain], c, { allow });
@@ -123,15 +123,44 @@ export const legacyTable = (family: 4 | 6): FilterTable => {
   };
 };
 
-/** No such file: the kernel has no iptables-legacy. */
-const readNames = (file: string): string[] => {
-  try {
-    return readFileSync(file, 'utf8').split('\n');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
-    throw error;
+const ROOM = 4096;
+const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
+
+/** A short list in /proc that is asked for with each container: it stays open, for opening takes longer than reading. */
+class ProcList {
+  readonly #path: string;
+  readonly #buffer = Buffer.alloc(ROOM);
+  #fd: number | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
   }
-};
+
+  /** The lines as they are now. No such file, no lines: the kernel does not have what it is about, or not yet. */
+  lines(): string[] {
+    const fd = this.#fd;
+    if (fd !== undefined) {
+      try {
+        return this.#read(fd);
+      } catch {
+        // The kernel's module was unloaded; it may have been loaded again since.
+        this.#fd = undefined;
+        closeSync(fd);
+      }
+    }
+    try {
+      this.#fd = openSync(this.#path, 'r');
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+    return this.#read(this.#fd);
+  }
+
+  #read(fd: number): string[] {
+    return this.#buffer.toString('latin1', 0, readSync(fd, this.#buffer, 0, ROOM, 0)).split('\n');
+  }
+}
 
 export interface AcceptDrift {
   readonly what: string;

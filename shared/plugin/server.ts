@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { createServer, type Server } from 'node:http';
 import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
 import { Coalescer } from '../coalesce.ts';
@@ -195,9 +196,9 @@ export class PluginServer {
       const handler = early ?? (await this.#installed(method, c));
       const raw: unknown = request.body;
       const bytes = Buffer.isBuffer(raw) ? raw : Buffer.alloc(0);
-      const body = parseBody(method, bytes, this.#options.bodyless ?? BODYLESS);
+      const text = decodeBody(method, bytes);
+      const body = parseBody(method, text, this.#options.bodyless ?? BODYLESS);
       const distinct = (this.#options.distinct ?? DISTINCT).test(method);
-      const text = bytes.toString('latin1');
       this.#unique += distinct ? 1 : 0;
       const key = `${method} ${distinct ? this.#unique : ''} ${text}`;
       if (this.#flights.has(key)) c.log.info('joins the same call under way');
@@ -332,29 +333,30 @@ const errorBody = (error: PluginError, requestId?: string): { Err: string; Error
   return { Err: text, Error: text };
 };
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
+const refusedBody = (method: string, reason: string, cause?: unknown): PluginError =>
+  new PluginError('BAD_REQUEST', { method: method.slice(0, 100), reason }, { cause });
+
+/** Without the mark of the byte order that some put in front. Throws BAD_REQUEST. */
+const decodeBody = (method: string, bytes: Buffer): string => {
+  if (!isUtf8(bytes)) throw refusedBody(method, 'the body is not UTF-8');
+  const text = bytes.toString();
+  return text.startsWith('\ufeff') ? text.slice(1) : text;
+};
 
 /** JSON of the body; undefined for none where none is needed. Throws BAD_REQUEST. */
-const parseBody = (method: string, bytes: Buffer, bodyless: RegExp): unknown => {
-  const refuse = (reason: string, cause?: unknown): PluginError =>
-    new PluginError('BAD_REQUEST', { method: method.slice(0, 100), reason }, { cause });
-  let text: string;
-  try {
-    text = UTF8.decode(bytes);
-  } catch (error) {
-    throw refuse('the body is not UTF-8', error);
-  }
+const parseBody = (method: string, text: string, bodyless: RegExp): unknown => {
   if (text.trim() === '') {
     if (bodyless.test(method)) return undefined;
-    throw refuse('the body is empty, as it is when the plugin was started again during the call');
+    throw refusedBody(method, 'the body is empty, as it is when the plugin was started again during the call');
   }
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch (error) {
-    throw refuse('the body is not JSON', error);
+    throw refusedBody(method, 'the body is not JSON', error);
   }
   if (body === null && bodyless.test(method)) return undefined;
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw refuse('the body is not a JSON object');
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw refusedBody(method, 'the body is not a JSON object');
   return body;
 };

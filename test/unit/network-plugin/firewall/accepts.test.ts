@@ -58,6 +58,18 @@ t.test('tables that are not in use are not made', async (t) => {
   t.equal(run('nft', 'list', 'tables'), '');
 });
 
+t.test('a table of iptables-legacy that comes into use later is noticed when a container joins', async (t) => {
+  const firewall = openFirewall();
+  await firewall.apply(MODEL, c);
+  await firewall.ensureAccepts(c);
+  run('iptables-legacy', '-P', 'FORWARD', 'DROP');
+  t.match(await lab.outside.ask('tcp', A.address, 80), 'TIMEOUT');
+  await firewall.ensureAccepts(c);
+  t.match(await lab.outside.ask('tcp', A.address, 80), /^a /);
+  await firewall.remove(c);
+  run('iptables-legacy', '-P', 'FORWARD', 'ACCEPT');
+});
+
 t.test('iptables-legacy is run with the lock file of the settings', async (t) => {
   process.env['XTABLES_LOCKFILE'] = '/nonexistent/xtables.lock';
   t.teardown(() => {
