@@ -56,7 +56,26 @@ const gone = async (): Promise<boolean> => true;
 
 const httpd = ['httpd', '-f', '-h', '/www'];
 
-function pairs({ ipam }: Round, cluster: Cluster): readonly Pair[] {
+/** An address that roams: its claim is one step more, and nobody else could have it as long as it is left behind. */
+function roaming({ when }: Round): Pair {
+  const address = when === 'before' ? '10.64.200.7' : '10.64.200.8';
+  const run = ['run', '-d', '--name', 'rr', '--network', 'pool', '--ip', address, IMAGE, ...httpd];
+  return {
+    name: 'run --ip and rm -f, with a roaming address',
+    prepare: [['network', 'create', '-d', 'vpc', ...VPC, '--subnet', '10.64.0.0/12', 'pool']],
+    forth: {
+      name: 'run --ip',
+      command: run,
+      clear: ['rm', '-f', 'rr'],
+      works: async (member) => (await member.whoamiFromHost(address)) !== '',
+    },
+    back: { name: 'rm -f', command: ['rm', '-f', 'rr'], works: gone },
+    clear: [['network', 'rm', 'pool']],
+  };
+}
+
+function pairs(round: Round, cluster: Cluster): readonly Pair[] {
+  const { ipam } = round;
   const run = ['run', '-d', '--name', 'cc', '-p', '8081:80', '--network', 'n', IMAGE, ...httpd];
   const create = ['network', 'create', '-d', 'vpc', ...ipam, 'n'];
   const served = async (member: Member): Promise<boolean> =>
@@ -100,6 +119,7 @@ function pairs({ ipam }: Round, cluster: Cluster): readonly Pair[] {
         ['network', 'rm', 'n'],
       ],
     },
+    ...(ipam === VPC ? [roaming(round)] : []),
   ];
 }
 
