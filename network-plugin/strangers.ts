@@ -1,4 +1,4 @@
-import { contains, parseAddress, parseCidr } from '../shared/cidr.ts';
+import { contains, hostCidr, parseAddress, parseCidr } from '../shared/cidr.ts';
 import type { Context } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import type { Handler } from '../shared/plugin/server.ts';
@@ -46,7 +46,10 @@ export class Strangers {
     if (strangers.length === 0) return;
     const addresses = addressesOf(strangers);
     const since = new Date().toISOString();
-    for (const prefix of await answered(c)) {
+    const prefixes = (await answered(c)).map((prefix) => parseCidr(prefix));
+    // An address in none of them roams: it has a claim of its own.
+    const roaming = addresses.filter((address) => !prefixes.some((prefix) => contains(prefix, address))).map(hostCidr);
+    for (const { text: prefix } of [...prefixes, ...roaming]) {
       const cidr = parseCidr(prefix);
       if (store.get('claims', prefix) !== undefined || !addresses.some((address) => contains(cidr, address))) continue;
       const pool = homePool(cidr, home).text;

@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { Drift, Stranger } from '../../../network-plugin/datapath/datapath.ts';
 import { Reconciler } from '../../../network-plugin/reconcile.ts';
-import { Strangers } from '../../../network-plugin/strangers.ts';
+import { isVacant, Strangers } from '../../../network-plugin/strangers.ts';
 import { parseCidr } from '../../../shared/cidr.ts';
 import { silentLogger } from '../../../shared/log.ts';
 import { bench, context } from './fakes.ts';
@@ -63,6 +63,24 @@ t.test('the prefixes of containers that no record knows are held, and no others'
   t.match(
     [...store.all('claims').values()],
     [{ prefix: '10.64.3.0/24', pool: '10.64.0.0/12', phase: 'held', adopted: true }],
+  );
+});
+
+t.test('a roaming address that no record knows is held too, as long as its container is there', async (t) => {
+  const { strangers, path, store } = scene();
+  path.strange = [{ ...stranger(5), addresses: ['10.64.200.7', 'fd64::7'] }];
+  await strangers.adopt(context());
+  const claims = [...store.all('claims').values()];
+  t.match(claims, [
+    { prefix: '10.64.200.7/32', pool: '10.64.0.0/12', adopted: true },
+    { prefix: 'fd64::7/128', pool: 'fd64::/48', adopted: true },
+  ]);
+  t.same(
+    claims.map((claim) => [isVacant(claim, path.strange), isVacant(claim, [])]),
+    [
+      [false, true],
+      [false, true],
+    ],
   );
 });
 
