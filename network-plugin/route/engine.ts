@@ -56,6 +56,8 @@ export class RouteEngine {
   readonly #peers: readonly GatewayRoute[];
   readonly #parts: EngineParts;
   readonly #end = new AbortController();
+  /** Prefixes that came of searches when nobody waited for them any more, and what was asked for. */
+  readonly #found = new Map<string, string>();
   #bringUp: Promise<void> | undefined;
   #stopWatch: (() => void) | undefined;
   #self: NextHop | undefined;
@@ -97,6 +99,7 @@ export class RouteEngine {
     const { text } = parseCidr(prefix);
     // A record that is held costs nothing, also while the provider is down.
     if (!this.#parts.claims.isHeld(text) && this.#deps.dryRun !== true) await this.#parts.link.ready(c);
+    this.#found.delete(text);
     const work = (inner: Context): Promise<void> => this.#parts.claims.claim(text, pool, {}, inner);
     await this.#parts.unattended.run(`claim ${text}`, `claiming ${text}`, work, c);
   }
@@ -107,7 +110,23 @@ export class RouteEngine {
     await this.#parts.link.ready(c);
     const key = `free ${parseCidr(pool).text} ${length} ${within ?? ''}`;
     const what = `claiming a prefix of length /${length} in ${within ?? pool}`;
-    return await this.#parts.unattended.run(key, what, (inner) => this.#parts.free.claim(wanted, inner), c);
+    const prefix =
+      this.#takeFound(key) ??
+      (await this.#parts.unattended.run(
+        ...([key, what, (inner: Context) => this.#parts.free.claim(wanted, inner), c] as const),
+        (found) => this.#found.set(found, key),
+      ));
+    this.#found.delete(prefix);
+    return prefix;
+  }
+
+  /** A prefix that was found when nobody waited for it any more. */
+  #takeFound(key: string): string | undefined {
+    for (const [prefix, asked] of this.#found) {
+      if (!this.#parts.claims.isHeld(prefix)) this.#found.delete(prefix);
+      else if (asked === key) return prefix;
+    }
+    return undefined;
   }
 
   /** Idempotent. What cannot be done in time, or while the provider is down, is done later. Errors: DRY_RUN. */

@@ -36,9 +36,16 @@ export class Unattended {
 
   /**
    * Does the work, or takes over the same (by `key`) that was left alone. `what` says it in a sentence: "claiming
-   * 10.64.3.0/24". Errors: STILL_WORKING, those of the work, and the caller's own when it was cancelled.
+   * 10.64.3.0/24". `onUnattended` is given what came of it when nobody waited any more. Errors: STILL_WORKING, those of
+   * the work, and the caller's own when it was cancelled.
    */
-  async run<T>(key: string, what: string, work: (c: Context) => Promise<T>, c: Context): Promise<T> {
+  async run<T>(
+    key: string,
+    what: string,
+    work: (c: Context) => Promise<T>,
+    c: Context,
+    onUnattended: (result: T) => void = () => undefined,
+  ): Promise<T> {
     const flight = this.#takeOver(key) ?? this.#begin(work, c);
     const late = Promise.withResolvers<never>();
     const over = (): void => {
@@ -54,12 +61,12 @@ export class Unattended {
       ended = true;
     });
     try {
-      // Only work of this kind is kept under this key.
       return (await Promise.race([done, late.promise])) as T;
     } finally {
       clearTimeout(timer);
       c.signal.removeEventListener('abort', cancelled);
-      if (!ended) this.#leave(key, what, flight);
+      // Only work of this kind is kept under this key.
+      if (!ended) this.#leave(key, what, flight, (result) => onUnattended(result as T));
     }
   }
 
@@ -86,7 +93,7 @@ export class Unattended {
     return flight;
   }
 
-  #leave(key: string, what: string, flight: Flight): void {
+  #leave(key: string, what: string, flight: Flight, onUnattended: (result: unknown) => void): void {
     const others = this.#left.get(key) ?? [];
     this.#left.set(key, [...others, flight]);
     const gone = (): boolean => {
@@ -98,8 +105,10 @@ export class Unattended {
       return true;
     };
     flight.work.then(
-      () => {
-        if (gone()) this.#log.info('work that outlived its caller is done', { what });
+      (result: unknown) => {
+        if (!gone()) return;
+        this.#log.info('work that outlived its caller is done', { what });
+        onUnattended(result);
       },
       (error: unknown) => {
         if (gone()) this.#log.warn('work that outlived its caller has failed', { what, error: asPluginError(error) });

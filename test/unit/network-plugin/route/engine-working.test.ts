@@ -87,6 +87,34 @@ t.test('a search that takes too long', async (t) => {
     await until('it is done', () => world.store.get('claims', '10.64.0.0/24')?.phase === 'held');
     t.equal(await world.engine.claimFree({ ...WANTED, preferred: '10.64.0.0/24' }, context()), '10.64.0.0/24');
     t.equal(world.store.all('claims').size, 1);
+    t.equal(await world.engine.claimFree(WANTED, context()), '10.64.1.0/24', 'and to nobody else');
+  });
+
+  for (const [how, take] of [
+    ['asks for the same', undefined],
+    ['claims it by name', '10.64.0.0/24'],
+  ] as const) {
+    t.test(`or to who ${how}, once`, async (t) => {
+      const world = await cloudWorld(t);
+      const go = slow(world, 'create');
+      t.equal(await codeOf(world.engine.claimFree(WANTED, context(100))), 'STILL_WORKING');
+      go();
+      await until('it is done', () => world.store.get('claims', '10.64.0.0/24')?.phase === 'held');
+      if (take === undefined) t.equal(await world.engine.claimFree(WANTED, context()), '10.64.0.0/24');
+      else await world.engine.claim(take, POOL, context());
+      t.equal(await world.engine.claimFree(WANTED, context()), '10.64.1.0/24');
+    });
+  }
+
+  t.test('is not found when it has been released since', async (t) => {
+    const world = await cloudWorld(t);
+    const go = slow(world, 'create');
+    t.equal(await codeOf(world.engine.claimFree(WANTED, context(100))), 'STILL_WORKING');
+    go();
+    await until('it is done', () => world.store.get('claims', '10.64.0.0/24')?.phase === 'held');
+    await world.engine.release('10.64.0.0/24', context());
+    world.cloud.set('10.64.0.0/24', 'i-other');
+    t.not(await world.engine.claimFree(WANTED, context()), '10.64.0.0/24');
   });
 });
 
