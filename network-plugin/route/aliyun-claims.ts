@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { type Entry, LARGEST_BATCH } from '../../shared/cloud/aliyun/client.ts';
+import type { Entry } from '../../shared/cloud/aliyun/answers.ts';
+import { LARGEST_BATCH } from '../../shared/cloud/aliyun/client.ts';
 import { AliyunRefusal, isOpen, isTransient, kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import { type Context, newContext, now, remaining, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';

@@ -1,6 +1,7 @@
 import { contains, overlaps, parseCidr, subtract } from '../../shared/cidr.ts';
+import type { VSwitchInfo } from '../../shared/cloud/aliyun/answers.ts';
 import { AliyunCaller, type CallerOptions } from '../../shared/cloud/aliyun/caller.ts';
-import { AliyunClient, USUAL_ROUTE_QUOTA, type VSwitchInfo } from '../../shared/cloud/aliyun/client.ts';
+import { AliyunClient, USUAL_ROUTE_QUOTA } from '../../shared/cloud/aliyun/client.ts';
 import { Credentials } from '../../shared/cloud/aliyun/credentials.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
 import { type Context, newContext } from '../../shared/context.ts';

@@ -1,4 +1,5 @@
-import type { AliyunClient, InstanceInfo } from '../../shared/cloud/aliyun/client.ts';
+import type { InstanceInfo } from '../../shared/cloud/aliyun/answers.ts';
+import type { AliyunClient } from '../../shared/cloud/aliyun/client.ts';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
 import type { Fate } from './provider.ts';

@@ -1,5 +1,5 @@
 import { type Cidr, contains, overlaps, parseCidr } from '../../shared/cidr.ts';
-import type { Entry, Hop } from '../../shared/cloud/aliyun/client.ts';
+import type { Entry, Hop } from '../../shared/cloud/aliyun/answers.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { AliyunHosts } from './aliyun-hosts.ts';
 import type { NextHop, Route } from './provider.ts';

@@ -1,4 +1,5 @@
-import type { AliyunClient, Entry } from '../../shared/cloud/aliyun/client.ts';
+import type { Entry } from '../../shared/cloud/aliyun/answers.ts';
+import type { AliyunClient } from '../../shared/cloud/aliyun/client.ts';
 import { isTransient, kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import type { PluginError } from '../../shared/errors.ts';

@@ -1,4 +1,4 @@
-import type { Entry } from '../../shared/cloud/aliyun/client.ts';
+import type { Entry } from '../../shared/cloud/aliyun/answers.ts';
 import { isOpen, kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { AliyunClaims } from './aliyun-claims.ts';

@@ -1,5 +1,6 @@
 import { contains, overlaps, parseCidr } from '../../shared/cidr.ts';
-import { type Entry, MOST_INSTANCES } from '../../shared/cloud/aliyun/client.ts';
+import type { Entry } from '../../shared/cloud/aliyun/answers.ts';
+import { MOST_INSTANCES } from '../../shared/cloud/aliyun/client.ts';
 import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';

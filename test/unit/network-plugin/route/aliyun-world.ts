@@ -2,8 +2,9 @@ import { AliyunProvider } from '../../../../network-plugin/route/aliyun.ts';
 import type { AliyunSettings } from '../../../../network-plugin/route/aliyun-home.ts';
 import type { Pace } from '../../../../network-plugin/route/aliyun-turns.ts';
 import { parseCidr } from '../../../../shared/cidr.ts';
+import { PluginError } from '../../../../shared/errors.ts';
 import { type Logger, silentLogger } from '../../../../shared/log.ts';
-import type { CloudControls } from '../../../conformance/route-provider.ts';
+import { type CloudControls, context } from '../../../conformance/route-provider.ts';
 import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
 import type { Instance, Vpc } from '../../../sim/aliyun/world.ts';
 
@@ -85,3 +86,32 @@ export const newWorld = async (t: Teardown, hosts = 2, config: AliyunConfig = {}
   };
   return { sim, vpc, vswitch, host, instance, cloud };
 };
+
+/** A provider of host `n`, at work until the test ends. */
+export const started = async (
+  t: Teardown,
+  world: AliyunWorld,
+  n = 0,
+  options: HostOptions = {},
+): Promise<AliyunProvider> => {
+  const provider = world.host(n, options);
+  t.teardown(() => provider.close());
+  await provider.start(context());
+  return provider;
+};
+
+/** A world, its first host at work, and the arbiter's id. */
+export const oneHost = async (t: Teardown, config: AliyunConfig = {}) => {
+  const world = await newWorld(t, 2, config);
+  return { world, provider: await started(t, world), table: world.vpc.systemTable };
+};
+
+/** What a promise rejects with. */
+export const thrown = (work: Promise<unknown>): Promise<PluginError> =>
+  work.then(
+    () => Promise.reject(new Error('nothing was thrown')),
+    (error: unknown) => {
+      if (error instanceof PluginError) return error;
+      throw error;
+    },
+  );
