@@ -90,7 +90,8 @@ const filters: Look = async (deps, c) => {
   const check = 'firewall';
   const drops = await deps.foreignDrops(c);
   if (drops.length === 0) return [{ check, state: 'good', found: 'No other table drops forwarded packets.' }];
-  const remedy = 'Accept the pool there (for firewalld: firewall-cmd --permanent --zone=trusted --add-source=POOL).';
+  const remedy =
+    'Let the links dry* through there; with firewalld: firewall-cmd --permanent --zone=trusted --add-interface=dry+ and firewall-cmd --reload.';
   return drops.map(({ table, chain }) => ({
     ...{ check, state: 'warning', remedy },
     found: `Chain ${chain} of nftables table ${table} drops forwarded packets that nobody accepts in it.`,
