@@ -161,8 +161,10 @@ export class AliyunHome {
       throw new PluginError('ROUTE_TABLE_MISSING', { table: `of ${vpc}`, place: region });
     }
     const named = this.#options.settings.routeTables ?? [];
-    for (const table of named) {
-      if (!all.some(({ id }) => id === table)) throw new PluginError('ROUTE_TABLE_MISSING', { table, place: vpc });
+    // One that goes while we are at work is left out; one that was never there is a mistake.
+    const lost = named.filter((table) => !all.some(({ id }) => id === table));
+    if (lost.length > 0 && (this.#place === undefined || lost.length === named.length)) {
+      throw new PluginError('ROUTE_TABLE_MISSING', { table: lost.join(', '), place: vpc });
     }
     const used = all.filter(({ id, system, vswitches: users }) =>
       named.length > 0 ? named.includes(id) : system || users.length > 0,

@@ -17,7 +17,8 @@ const TYPES: readonly (readonly [beginning: string, type: string])[] = [
   ['tr-attach-', 'Attachment'],
   ['cen', 'Attachment'],
   ['pcc-', 'VpcPeer'],
-  ['vco-', 'VpcPeer'],
+  ['ipv6gw-', 'IPv6Gateway'],
+  ['ipv4gw-', 'Ipv4Gateway'],
   ['ecr', 'Ecr'],
 ];
 
@@ -106,6 +107,11 @@ export const routeOf = (entry: Entry, view: Viewpoint): Route | undefined => {
   return { ...rest, nextHop: holderOf(entry, view), ours: entry.hop.id === view.self.target };
 };
 
+const MOVING = new Set(['Pending', 'Creating', 'Modifying', 'Deleting']);
+
+/** Is it on its way? Then neither it nor its table takes a change. */
+export const isMoving = ({ status }: Entry): boolean => MOVING.has(status);
+
 /** A route that is asked for. */
 export interface Wanted {
   readonly table: string;
@@ -172,5 +178,5 @@ export const judge = (entries: readonly Entry[], wanted: Wanted, view: Viewpoint
     if (verdict !== undefined) return verdict;
   }
   if (same === undefined) return { is: 'free' };
-  return same.status === 'Available' ? { is: 'there', entry: same } : { is: 'moving' };
+  return isMoving(same) ? { is: 'moving' } : { is: 'there', entry: same };
 };

@@ -6,7 +6,7 @@ import type { PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
 import { pauseMs } from '../../shared/retry.ts';
-import type { Viewpoint, Wanted } from './aliyun-routes.ts';
+import { isMoving, type Viewpoint, type Wanted } from './aliyun-routes.ts';
 
 /** Times in milliseconds. */
 export interface Pace {
@@ -44,8 +44,6 @@ export interface WriterDeps {
 }
 
 const ALONE = 'vpc';
-
-export const isMoving = ({ status }: Entry): boolean => status !== 'Available';
 
 export type Step = 'done' | 'wait';
 

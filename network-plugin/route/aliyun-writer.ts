@@ -2,8 +2,8 @@ import type { Entry } from '../../shared/cloud/aliyun/answers.ts';
 import { isOpen, kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { AliyunClaims } from './aliyun-claims.ts';
-import { conflict, holderOf, type Viewpoint, type Wanted } from './aliyun-routes.ts';
-import { AliyunTurns, isMoving, type Step, type WriterDeps } from './aliyun-turns.ts';
+import { conflict, holderOf, isMoving, type Viewpoint, type Wanted } from './aliyun-routes.ts';
+import { AliyunTurns, type Step, type WriterDeps } from './aliyun-turns.ts';
 import type { NextHop } from './provider.ts';
 
 /** Writes to the route tables of one VPC, one of this host's writes at a time. */
@@ -40,7 +40,7 @@ export class AliyunWriter {
       if (written === undefined || !ours) {
         const fits = isExpected(entry, expected, view);
         if (!fits) throw conflict(prefix, table, holderOf(entry, view).host);
-        if (ours && entry.status === 'Available') return 'done';
+        if (ours && !isMoving(entry)) return 'done';
       }
       if (entries.some(isMoving)) return 'wait';
       if (ours) {

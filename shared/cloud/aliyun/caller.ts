@@ -73,7 +73,7 @@ export class AliyunCaller {
     let failure: unknown;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.write(service, action, parameters, c);
+        return await this.once(service, action, parameters, c);
       } catch (error) {
         // When the context ends meanwhile, what failed before says more than that time ran out.
         if (c.signal.aborted && failure !== undefined) throw failure;
@@ -90,7 +90,7 @@ export class AliyunCaller {
    * One attempt, but a second one with new credentials. `latest`: not to be sent after this moment of the contexts'
    * clock. Errors: AliyunRefusal, AliyunSilence, PROVIDER_*, DEADLINE.
    */
-  async write(service: Service, action: string, parameters: Parameters, c: Context, latest?: number): Promise<Body> {
+  async once(service: Service, action: string, parameters: Parameters, c: Context, latest?: number): Promise<Body> {
     const { credentials, region, endpoint } = this.#options;
     for (let renewed = false; ; renewed = true) {
       throwIfDone(c);

@@ -79,8 +79,9 @@ export class AliyunClient {
       text(vpc, 'CidrBlock'),
       ...texts(vpc, 'SecondaryCidrBlocks', 'SecondaryCidrBlock'),
       text(vpc, 'Ipv6CidrBlock'),
+      ...records(vpc, 'Ipv6CidrBlocks', 'Ipv6CidrBlock').map((one) => text(one, 'Ipv6CidrBlock')),
     ];
-    return all.flatMap((one) => canonical(one) ?? []);
+    return [...new Set(all.flatMap((one) => canonical(one) ?? []))];
   }
 
   async vswitches(vpc: string, c: Context): Promise<readonly VSwitchInfo[]> {
@@ -121,7 +122,7 @@ export class AliyunClient {
 
   /** Begins to make a route. The same token never makes a second one. */
   async createEntry(entry: NewEntry, clientToken: string, c: Context): Promise<void> {
-    await this.caller.write('vpc', 'CreateRouteEntry', { ...single(entry), ClientToken: clientToken }, c);
+    await this.caller.once('vpc', 'CreateRouteEntry', { ...single(entry), ClientToken: clientToken }, c);
   }
 
   /** Begins to make up to 50 routes; answers those that were refused. */
@@ -136,7 +137,7 @@ export class AliyunClient {
       parameters[key('IpVersion')] = prefix.includes(':') ? '6' : '4';
       parameters[key('Description')] = description;
     }
-    const body = await this.caller.write('vpc', 'CreateRouteEntries', parameters, c);
+    const body = await this.caller.once('vpc', 'CreateRouteEntries', parameters, c);
     const failed = (Array.isArray(body.FailedRouteEntries) ? body.FailedRouteEntries : []).map(recordOf);
     return failed.map((one) => ({
       prefix: canonical(text(one, 'DstCidrBlock')) ?? text(one, 'DstCidrBlock'),
@@ -149,7 +150,7 @@ export class AliyunClient {
   /** Begins to delete a route, but only one with this next hop. */
   async deleteEntry({ table, prefix, hop }: Omit<NewEntry, 'description'>, c: Context): Promise<void> {
     const parameters = { RouteTableId: table, DestinationCidrBlock: prefix, NextHopId: hop.id };
-    await this.caller.write('vpc', 'DeleteRouteEntry', parameters, c);
+    await this.caller.once('vpc', 'DeleteRouteEntry', parameters, c);
   }
 
   /**
@@ -163,13 +164,13 @@ export class AliyunClient {
     c: Context,
   ): Promise<void> {
     const parameters = { RouteEntryId: id, NewNextHopId: hop.id, NewNextHopType: hop.type, Description: description };
-    await this.caller.write('vpc', 'ModifyRouteEntry', parameters, c, latest);
+    await this.caller.once('vpc', 'ModifyRouteEntry', parameters, c, latest);
   }
 
   /** Asks whether a write would be allowed, without doing it. True; false when the right to it is missing. */
   async mayWrite(action: Write, table: string, hop: Hop, c: Context): Promise<boolean> {
     try {
-      await this.caller.write(
+      await this.caller.once(
         'vpc',
         action,
         { ...PROBES[action]({ table, prefix: PROBE, hop, description: 'probe' }), DryRun: 'true' },
