@@ -24,7 +24,7 @@ export interface WriteDeps extends ObstacleDeps {
 /** A reading of so many milliseconds ago is good enough for what EC2 itself checks again. */
 const RECENT_MS = 1_000;
 /** Between two looks at a table that does not show a write yet. */
-const POLLS = { firstMs: 150, longestMs: 1_000, random: () => 1 };
+const POLLS = { firstMs: 250, longestMs: 1_000, random: () => 1 };
 
 /**
  * Routes are created, replaced and removed here. EC2 creates a route to exactly one prefix for exactly one asker; all

@@ -55,6 +55,8 @@ interface Place {
 }
 
 const SETTLE_MS = 2_000;
+/** A start that is repeated goes on from what it has read so recently. */
+const START_MS = 15_000;
 /** The source/dest check may be turned on again by somebody: looked at with a reading, but not with each. */
 const CHECK_MS = 5 * 60_000;
 
@@ -88,7 +90,8 @@ export class AwsProvider implements RouteProvider {
     const { region, addresses } = this.#options;
     this.#place ??= this.#open(await identify(this.#metadata, addresses, region, c));
     const { tables, hosts, identity } = this.#place;
-    await Promise.all([tables.fresh(c), hosts.learn([{ kind: 'interface', id: identity.networkInterface }], c)]);
+    const self = { kind: 'interface', id: identity.networkInterface } as const;
+    await Promise.all([tables.recent(START_MS, c), hosts.learn([self], c)]);
   }
 
   async self(): Promise<NextHop> {

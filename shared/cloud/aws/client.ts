@@ -54,7 +54,7 @@ const ATTEMPT_MS = 6_000;
 const CONNECT_MS = 2_000;
 /** When nobody answers, more tries only keep the user waiting; when EC2 is busy, they help. */
 const TRIES: Readonly<Partial<Record<Ec2ErrorKind, number>>> = { unreachable: 3, unavailable: 6 };
-const PAUSES = { firstMs: 200, longestMs: 5_000 };
+const PAUSES = { firstMs: 500, longestMs: 6_000 };
 
 /** How often something happened, for a status. */
 export interface Ec2Counts {
