@@ -23,7 +23,11 @@ interface Segment {
   readonly align: number;
 }
 
-const EM_AARCH64 = 183;
+/**
+ * The kernel maps whole pages, of up to 64 KiB on ARM: a segment's address and its place in the file must be equal within
+ * one. With smaller pages it maps what lies around in pieces of that size too, and more of it when they do not agree.
+ */
+const GRANULE = 0x10000;
 const PT_NULL = 0;
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
@@ -73,15 +77,13 @@ export async function copyStripped(from: string, to: string, mode: number): Prom
 export async function copySlim(from: string, to: string, mode: number): Promise<void> {
   const image = await readFile(from);
   const segments = programHeaders(image, from);
-  const granule = image.readUInt16LE(18) === EM_AARCH64 ? 0x10000 : 0x1000;
   const unwinding = segments.find(({ type }) => type === PT_GNU_EH_FRAME);
   const cut = unwinding !== undefined && endsSegment(image, segments, unwinding) ? unwinding.address : undefined;
   const loads: (Segment & { readonly to: number })[] = [];
   let end = 0;
   for (const segment of segments.filter(({ type }) => type === PT_LOAD)) {
     const fileSize = cut !== undefined && holds(segment, cut) ? cut - segment.address : segment.fileSize;
-    // The kernel maps whole pages: a segment's place in the file and its address are equal within a page.
-    const place = end + ((segment.address - end) & (granule - 1));
+    const place = end + ((segment.address - end) & (GRANULE - 1));
     loads.push({ ...segment, fileSize, to: place });
     end = place + fileSize;
   }
@@ -97,7 +99,7 @@ export async function copySlim(from: string, to: string, mode: number): Promise<
     slim.writeBigUInt64LE(BigInt(load.fileSize), segment.header + 32);
     if (load.fileSize !== segment.fileSize) slim.writeBigUInt64LE(BigInt(load.fileSize), segment.header + 40);
     if ((segment.address - place) % segment.align !== 0) {
-      slim.writeBigUInt64LE(BigInt(granule), segment.header + 48);
+      slim.writeBigUInt64LE(BigInt(GRANULE), segment.header + 48);
     }
   }
   await writeFile(to, withoutSections(slim), { mode });
