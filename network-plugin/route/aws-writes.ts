@@ -67,10 +67,8 @@ export class AwsWrites {
       known = this.#tableIn(await tables.fresh(c), id);
       return refuseObstacles(this.#deps, known, request, c);
     });
-    if (state === 'there') {
-      if (this.#since('removed', id, request.prefix) < this.#deps.settleMs) await this.#shown(id, request, c);
-      return;
-    }
+    // What this host removed a moment ago may still be shown; EC2 itself knows whether it is there.
+    if (state === 'there' && this.#since('removed', id, request.prefix) >= this.#deps.settleMs) return;
     try {
       await this.#write('CreateRoute', { table: id, prefix: request.prefix, target }, c);
     } catch (error) {

@@ -76,6 +76,17 @@ t.test('what this host has just made is removed, though EC2 does not show it yet
   t.same(world.sim.routes(follower), {});
 });
 
+t.test('what this host has just removed is made again, though EC2 still shows it', async (t) => {
+  const world = await awsWorld(t, 1, { lagMs: 300 });
+  const [one] = await started(world, 600);
+  if (one === undefined) return;
+  const at = { prefix: '10.64.3.0/24' };
+  await one.create(world.main, claim(at.prefix), context());
+  await one.remove(world.main, at, context());
+  await one.create(world.main, claim(at.prefix), context());
+  t.equal(world.sim.routes(world.main)[at.prefix], world.hosts[0]?.eni);
+});
+
 t.test('the reply to CreateRoute is lost: the claim is found to be ours', async (t) => {
   const world = await awsWorld(t, 2, { lagMs: 100 });
   const [one, two] = await started(world);
