@@ -2,6 +2,7 @@ import type { Context } from '../../shared/context.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { GatewayRoute } from '../../shared/option-kinds.ts';
 import type { StateStore } from '../../shared/state/store.ts';
+import { Unattended } from '../../shared/unattended.ts';
 import type { NetworkState } from '../state.ts';
 import { Addresses } from './addresses.ts';
 import { Blackholes } from './blackholes.ts';
@@ -17,7 +18,6 @@ import { ProviderLink } from './provider-link.ts';
 import { Quotas } from './quotas.ts';
 import { Rounds } from './rounds.ts';
 import { RouteView } from './route-view.ts';
-import { Unattended } from './unattended.ts';
 
 export interface EngineDeps {
   readonly provider: RouteProvider;

@@ -1,6 +1,6 @@
-import { type Context, newContext, now, remaining } from '../../shared/context.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
-import type { Logger } from '../../shared/log.ts';
+import { type Context, newContext, now, remaining } from './context.ts';
+import { asPluginError, PluginError } from './errors.ts';
+import type { Logger } from './log.ts';
 
 interface Flight {
   readonly work: Promise<unknown>;
