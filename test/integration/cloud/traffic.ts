@@ -2,8 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { CONSISTENCY_MS } from '../../../network-plugin/route/route-view.ts';
+import { policyDocument as policyOfAliyun } from '../../../shared/cloud/aliyun/policy.ts';
+import { policyDocument as policyOfAws } from '../../../shared/cloud/aws/policy.ts';
 import type { CloudName } from '../../rig/cloud-router.ts';
 import { until } from '../../rig/command.ts';
+import type { Theme } from '../network/matrix.ts';
 import { reach } from '../network/reach.ts';
 import { Cluster, type Member } from '../support/cluster.ts';
 
@@ -21,10 +24,20 @@ const TAKEOVER = {
 
 const prefixOf = (address: string): string => address.replace(/\.\d+$/, '.0/24');
 
-export function cloudTraffic(name: CloudName): void {
+/** What the hosts' role may do: exactly what `drayage policy` says. */
+const RIGHTS = {
+  aws: policyOfAws().Statement.flatMap(({ Action }) => Action),
+  aliyun: policyOfAliyun().Statement.flatMap(({ Action }) => Action),
+} as const satisfies Record<CloudName, readonly string[]>;
+
+export function cloudTraffic(name: CloudName, themes: readonly Theme[]): void {
   t.setTimeout(300_000);
   t.test(`two hosts on ${name}, engine 28`, async (t) => {
-    const cluster = await Cluster.for(t, { engine: '28', provider: name, cloud: { sim: SIM[name] } });
+    const cluster = await Cluster.for(t, {
+      engine: '28',
+      provider: name,
+      cloud: { sim: SIM[name], actions: RIGHTS[name] },
+    });
     const { cloud } = cluster;
     if (cloud === undefined) throw new Error('this cluster has no cloud');
     const [one, two] = [cluster.member(1), cluster.member(2)];
@@ -58,8 +71,14 @@ export function cloudTraffic(name: CloudName): void {
       t.same(await two.reconcile(), []);
     });
 
+    for (const theme of themes) {
+      await cluster.clear();
+      await t.test(theme.name, { timeout: 120_000 }, async (t) => await theme(t, cluster));
+    }
+    if (themes.length > 0) await rebuilt(cluster);
+
     await t.test('a host that is terminated: its black hole is taken over by the next claim', async (t) => {
-      await terminated(t, cluster, one, prefixOf(third));
+      await terminated(t, cluster, one, prefixOf(await two.address('third')));
     });
 
     await t.test('nothing is left over, and nothing was internal', async (t) => {
@@ -69,6 +88,14 @@ export function cloudTraffic(name: CloudName): void {
       for (const { plugin } of cluster.members) t.notMatch(plugin.log().join('\n'), /INTERNAL|"?at file:/);
     });
   });
+}
+
+/** Two containers as `reach` had left them. */
+async function rebuilt(cluster: Cluster): Promise<void> {
+  await cluster.clear();
+  await cluster.createNetwork('web', '--ipam-driver', 'vpc');
+  await cluster.member(1).serve('first', '--network', 'web');
+  await cluster.member(2).serve('third', '--network', 'web');
 }
 
 async function terminated(t: Test, cluster: Cluster, one: Member, prefix: string): Promise<void> {

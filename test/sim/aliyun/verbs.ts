@@ -38,6 +38,8 @@ export const aliyunVerbs = (sim: AliyunSim) =>
     removeRoute: (argument: First<'removeRoute'>) => sim.removeRoute(argument),
     routes: ({ table }: { table?: string }) => sim.routes(table),
     metadataOf: ({ id }: Named) => sim.metadataOf(id),
+    /** With secret and token: for looking whether they show up anywhere. */
+    roleCredentials: ({ id }: Named) => sim.roleCredentials(id),
     expire: ({ id }: Named) => sim.expire(id),
     timing: (argument: First<'timing'>) => sim.timing(argument),
     rates: (table: RateTable) => sim.rates(table),
