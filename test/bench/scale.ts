@@ -51,7 +51,8 @@ interface Member {
 
 interface Joined {
   readonly host: string;
-  readonly prefix: string;
+  /** Undefined: it did not get one. */
+  readonly prefix: string | undefined;
   readonly seconds: number;
   /** Errors of the calls of Docker's that ended before the prefix was there. */
   readonly codes: readonly string[];
@@ -71,10 +72,9 @@ const member = async (cloud: SimulatedCloud, host: SiteHost): Promise<Member> =>
   return { host, engine };
 };
 
-/** Is it a matter of repeating the command? */
-const passes = (error: unknown): boolean =>
-  error instanceof PluginError &&
-  (error.code === 'STILL_WORKING' || error.code === 'DEADLINE' || error.retry !== 'never');
+/** Would a user repeat the command for this? */
+const passes = ({ code, retry }: PluginError): boolean =>
+  /^(STILL_WORKING|DEADLINE)$|^PROVIDER_/.test(code) && retry !== 'never';
 
 async function join({ host, engine }: Member, afterMs: number, endsAt: number): Promise<Joined> {
   const codes: string[] = [];
@@ -89,8 +89,12 @@ async function join({ host, engine }: Member, afterMs: number, endsAt: number): 
       const prefix = await engine.claimFree(wanted, context(CALL_MS));
       return { host: host.name, prefix, seconds: (performance.now() - begun) / 1000, codes };
     } catch (error) {
-      if (!passes(error) || performance.now() > endsAt) throw error;
-      if (error instanceof PluginError) codes.push(error.code);
+      if (!(error instanceof PluginError)) throw error;
+      codes.push(error.code);
+      if (!passes(error) || performance.now() > endsAt) {
+        say(`${host.name} has no prefix: ${error.message}`);
+        return { host: host.name, prefix: undefined, seconds: (performance.now() - begun) / 1000, codes };
+      }
       await pause(REPEAT_MS);
     }
   }
@@ -132,18 +136,20 @@ function callFigures(all: readonly Call[], hosts: number) {
   };
 }
 
-/** Throws unless every host has one prefix of its own, and the cloud's table says the same. Answers how many routes are more than that. */
+/** Throws unless each host's prefix is its own, and the cloud's table says the same. Answers how many routes are more than that. */
 function check(cloud: SimulatedCloud, site: Site, joined: readonly Joined[]): number {
   const routes = new Map(cloud.routes().map(({ prefix, target, table }) => [prefix, { target, table }]));
+  const given = new Set(joined.flatMap(({ prefix }) => prefix ?? []));
   for (const { host, prefix } of joined) {
+    if (prefix === undefined) continue;
     const wanted = site.hosts.find(({ name }) => name === host)?.target;
     const found = routes.get(prefix);
     if (found?.target !== wanted || found?.table !== site.table) {
       throw new Error(`${prefix} of ${host} leads to ${found?.target ?? 'nothing'} and not to ${wanted}`);
     }
   }
-  if (new Set(joined.map(({ prefix }) => prefix)).size !== joined.length) throw new Error('two hosts have one prefix');
-  const given = new Set(joined.map(({ prefix }) => prefix));
+  const got = joined.filter(({ prefix }) => prefix !== undefined);
+  if (given.size !== got.length) throw new Error('two hosts have one prefix');
   const stray = [...routes].filter(([prefix]) => !given.has(prefix));
   for (const [prefix, { target }] of stray) say(`${prefix} leads to ${target}, which did not ask for it`);
   return stray.length;
@@ -194,12 +200,14 @@ const endsAt = begun + count(values.deadline, 'deadline') * 1000;
 let done = 0;
 const progress = setInterval(() => {
   const throttled = cloud.calls().filter(isThrottle).length;
-  say(`${Math.round((performance.now() - begun) / 1000)} s: ${done} hosts routed, ${throttled} throttles`);
+  const inTable = cloud.routes().length;
+  const after = Math.round((performance.now() - begun) / 1000);
+  say(`${after} s: ${done} hosts routed, ${inTable} routes, ${throttled} throttles`);
 }, 10_000);
 const joined = await Promise.all(
   members.map(async (each, n) => {
     const result = await join(each, (n / hosts) * spreadS * 1000, endsAt);
-    done += 1;
+    if (result.prefix !== undefined) done += 1;
     return result;
   }),
 );
@@ -219,14 +227,15 @@ const figures = {
   latency_ms: latencyMs,
   lag_ms: lagMs,
   spread_s: spreadS,
+  routed: done,
   all_routed_s: rounded(allRoutedS),
   host_s: {
     p50: rounded(percentile(seconds, 0.5)),
     p90: rounded(percentile(seconds, 0.9)),
     max: rounded(Math.max(...seconds)),
   },
-  /** Commands that a user would have had to repeat, by what they were told. */
-  repeated_commands: tally(joined.flatMap(({ codes }) => codes)),
+  /** What users were told whose command did not get a prefix: nearly all of them to repeat it. */
+  failed_commands: tally(joined.flatMap(({ codes }) => codes)),
   ...joining,
   stray_routes: { at_once: leftAtOnce, after_reconcile: check(cloud, site, joined) },
   // The first round still learns who the other hosts are.
@@ -238,6 +247,7 @@ await cloud.close();
 const { calls, throttled, reconcile } = figures;
 const rows = [
   ['', name],
+  ['hosts routed', `${figures.routed} of ${hosts}`],
   ['all routed', `${figures.all_routed_s} s`],
   ['a host, p50', `${figures.host_s.p50} s`],
   ['a host, p90', `${figures.host_s.p90} s`],
@@ -255,6 +265,7 @@ const list = (counts: Readonly<Record<string, number>>) =>
     .map(([what, times]) => `${what} ${times}`)
     .join(', ') || 'none';
 process.stdout.write(
-  `commands to repeat: ${list(figures.repeated_commands)}\ncalls: ${list(calls.by_action)}\nrefused: ${list(calls.refused)}\n`,
+  `commands that failed: ${list(figures.failed_commands)}\ncalls: ${list(calls.by_action)}\nrefused: ${list(calls.refused)}\n`,
 );
 writeJson(values.json, figures);
+if (done < hosts) process.exitCode = 1;

@@ -18,6 +18,7 @@ for (const cloud of ['aws', 'aliyun']) {
     t.match(figures, {
       cloud,
       hosts: 3,
+      routed: 3,
       all_routed_s: Number,
       host_s: { p50: Number },
       calls: { total: Number, per_host: { mean: Number } },
