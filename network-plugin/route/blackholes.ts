@@ -25,8 +25,6 @@ export interface BlackholeDeps {
 /** A blackhole is left alone for a while (whoever claims takes it over), then one of the hosts removes it. */
 const REST_MS = 2 * 60_000;
 const SPREAD_MS = 10 * 60_000;
-/** A host that is only stopped may be gone after so many milliseconds. */
-const REASK_MS = 10 * 60_000;
 /** The fates of so many hosts are asked for in one round. */
 const MOST_AT_ONCE = 4;
 
@@ -67,7 +65,7 @@ export class Blackholes {
     let looked = 0;
     for (const one of found) {
       const { nextHop } = one.route;
-      if (!this.#deps.fates.isKnown(nextHop, REASK_MS)) {
+      if (!this.#deps.fates.isKnown(nextHop, false)) {
         looked += 1;
         // The others' turn comes with the next rounds.
         if (looked > MOST_AT_ONCE) continue;
@@ -82,7 +80,7 @@ export class Blackholes {
   }
 
   async #isGone({ nextHop }: Route, c: Context): Promise<boolean> {
-    return (await this.#deps.fates.of(nextHop, c, REASK_MS)) === 'gone';
+    return (await this.#deps.fates.of(nextHop, c, false)) === 'gone';
   }
 
   async #deal(one: { readonly table: string; readonly route: Route }, repair: boolean, c: Context): Promise<Drift> {

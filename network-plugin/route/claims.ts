@@ -201,13 +201,15 @@ export class Claims {
   }
 
   async #acquire(cidr: Cidr, pool: string, former: NextHop | undefined, strict: boolean, c: Context): Promise<void> {
-    const { ledger, freshen, provider } = this.#deps;
+    const { ledger, freshen, provider, fates, view } = this.#deps;
     const request = { prefix: cidr.text, pool };
     try {
       await ledger.claim(request, former, c);
     } catch (error) {
       if (strict || former !== undefined || provider.fate === undefined || !isTaken(error)) throw error;
-      // What is in the way may have become a blackhole since the last look.
+      // What is in the way may have become a blackhole since the last look; where routers do not tell, hosts do.
+      const there = view.get(cidr.text);
+      if (there !== undefined && !there.ours && there.gateway !== true) await fates.of(there.nextHop, c, true);
       await freshen(c);
       const vacated = await this.#vacated(cidr, c);
       if (vacated === undefined) throw error;

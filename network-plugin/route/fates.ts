@@ -2,10 +2,15 @@ import type { Context } from '../../shared/context.ts';
 import type { Fate, NextHop, Route, RouteProvider } from './provider.ts';
 import { kindOf } from './route-kind.ts';
 
-/** A target that is not gone may be by then: it is asked for again after so many milliseconds. */
-const REASK_MS = 5 * 60_000;
-/** Somebody waits for an address. */
-const ADDRESS_MS = 2_000;
+/**
+ * How old an answer may be, in milliseconds, where nobody waits for it. A cloud may call a host alive for a while whose
+ * routes are blackholes already; a stopped one mostly stays so.
+ */
+const USABLE_MS: Readonly<Record<Fate, number>> = {
+  ...{ alive: 30_000, unknown: 30_000, stopped: 10 * 60_000, gone: Number.POSITIVE_INFINITY },
+};
+/** The same where somebody waits. */
+const FRESH_MS = 2_000;
 
 /** What became of hosts, asked once: `gone` stays true, anything else is asked for again from time to time. */
 export class Fates {
@@ -18,16 +23,18 @@ export class Fates {
     this.#now = now;
   }
 
-  /** Can it be told without asking? `maxAgeMs` as in `of`. */
-  isKnown(hop: NextHop, maxAgeMs: number): boolean {
+  /** Can it be told without asking? */
+  isKnown(hop: NextHop, urgent: boolean): boolean {
     const known = this.#known.get(keyOf(hop));
-    return known !== undefined && (known.fate === 'gone' || this.#now() - known.at < maxAgeMs);
+    if (known === undefined) return false;
+    const usable = urgent && known.fate !== 'gone' ? FRESH_MS : USABLE_MS[known.fate];
+    return this.#now() - known.at < usable;
   }
 
-  /** `maxAgeMs`: how old an answer other than `gone` may be. `unknown` where the provider cannot tell. */
-  async of(hop: NextHop, c: Context, maxAgeMs = 0): Promise<Fate> {
+  /** `urgent`: somebody waits for it, so that it must not be old. `unknown` where the provider cannot tell. */
+  async of(hop: NextHop, c: Context, urgent: boolean): Promise<Fate> {
     const known = this.#known.get(keyOf(hop));
-    if (known !== undefined && this.isKnown(hop, maxAgeMs)) return known.fate;
+    if (known !== undefined && this.isKnown(hop, urgent)) return known.fate;
     const fate = (await this.#provider.fate?.(hop, c)) ?? 'unknown';
     this.#known.set(keyOf(hop), { fate, at: this.#now() });
     return fate;
@@ -46,7 +53,7 @@ export class Fates {
     if (route.ours || route.gateway === true) return false;
     const address = kindOf(route) === 'address';
     if (!address && route.state !== 'blackhole') return false;
-    const fate = await this.of(route.nextHop, c, address ? ADDRESS_MS : REASK_MS);
+    const fate = await this.of(route.nextHop, c, true);
     return fate === 'gone' || (address && fate === 'stopped');
   }
 }

@@ -191,6 +191,24 @@ t.test('blackhole routes pile up', async (t) => {
     t.equal(provider.calls.filter((call) => call.startsWith('fate')).length, 10, 'each was asked for once');
   });
 
+  t.test(
+    'a host that the cloud still calls alive is asked for again soon, and at once when somebody waits',
+    async (t) => {
+      const { cloud, engine, clock, provider } = await cloudWorld(t);
+      cloud.set('10.64.8.0/24', 'i-late', ['rtb-1']).set('10.64.9.0/24', 'i-late', ['rtb-1']);
+      cloud.fates.set('i-late', 'gone');
+      const fate = provider.fate.bind(provider);
+      provider.fate = async () => 'alive';
+      t.same(await engine.reconcile(true, context()), []);
+      t.equal(await codeOf(engine.claim('10.64.8.0/24', POOL, context())), 'PREFIX_OWNED');
+      provider.fate = fate;
+      clock.now += 3_000;
+      await engine.claim('10.64.8.0/24', POOL, context());
+      clock.now += 30_000;
+      t.match(await engine.reconcile(true, context()), [{ what: /10\.64\.9\.0\/24 .* which is gone/ }]);
+    },
+  );
+
   t.test('one that comes back to life in the meantime is left alone', async (t) => {
     const { cloud, engine, clock } = await cloudWorld(t);
     cloud.set('10.64.8.0/24', 'i-gone');
