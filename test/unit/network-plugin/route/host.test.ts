@@ -60,3 +60,20 @@ t.test('two plugins in one kernel: the second sees the claim of the first as mad
     'none',
   );
 });
+
+t.test('a single address leads to its container: it is remembered, and no route is made of it', async (t) => {
+  const namespace = makeNamespace(t, 'h');
+  const host = provider(namespace);
+  const address = { prefix: '10.64.200.7/32', pool: '10.64.0.0/12' };
+  await host.create('main', { prefix: '10.64.3.0/24', pool: '10.64.0.0/12' }, context());
+  await host.create('main', address, context());
+  await host.create('main', address, context());
+  t.same(namespace.ip('route', 'show', '10.64.200.7'), []);
+  const prefixes = async () => (await routesOf(host)).map(({ prefix }) => prefix);
+  t.same(await prefixes(), ['10.64.3.0/24', '10.64.200.7/32']);
+  t.equal(await codeOf(host.create('main', { ...address, prefix: '10.64.200.0/24' }, context())), 'PREFIX_OVERLAP');
+  t.equal(await codeOf(host.create('main', { ...address, prefix: '10.64.3.7/32' }, context())), 'PREFIX_OVERLAP');
+  await host.remove('main', address, context());
+  await host.remove('main', address, context());
+  t.same(await prefixes(), ['10.64.3.0/24']);
+});
