@@ -34,12 +34,15 @@ export class Addresses {
     const { claims, ready, freshen } = this.#deps;
     const address = parseAddress(text);
     const prefix = hostCidr(address).text;
-    if (claims.own.some((one) => one !== prefix && contains(parseCidr(one), address))) return;
+    const around = claims.own.find((one) => one !== prefix && contains(parseCidr(one), address));
+    if (around !== undefined && claims.isHeld(around)) return;
     await ready(c);
     // The record alone is not enough: an address may have moved on since the last look.
     if (claims.record(prefix)?.phase === 'held') await freshen(c);
     if (claims.isHeld(prefix)) return;
     if (claims.record(prefix)?.phase === 'held') await claims.release(prefix, c);
+    // Mostly its container has just been stopped elsewhere.
+    if (this.#holder(prefix) !== undefined) await freshen(c, POLL_MS);
     const patience = newContext(c.log, Math.min(PATIENCE_MS, remaining(c) / 2), c);
     for (let first = true; ; first = false) {
       await this.#refuseElsewhere(address.text, prefix, c);

@@ -153,3 +153,15 @@ t.test('with a provider that tells of changes, an address is claimed as soon as 
   provider.other('host-3', '10.64.201.0/24');
   t.equal(await codeOf(engine.claimAddress('10.64.201.9', POOL, context())), 'ADDRESS_ELSEWHERE');
 });
+
+t.test('an address that was given up a moment ago is free at once, whatever the last reading said', async (t) => {
+  const { cloud, engine, provider, clock } = await cloudWorld(t);
+  cloud.set(ROUTE, 'i-old');
+  await engine.reconcile(true, context());
+  clock.now += 20_000;
+  for (const routes of cloud.tables.values()) routes.clear();
+  const [reads, begun] = [provider.reads, now()];
+  await claim(engine);
+  t.ok(now() - begun < 100, `${Math.round(now() - begun)} ms`);
+  t.same([provider.reads - reads, provider.calls.filter((call) => call.startsWith('fate')).length], [1, 0]);
+});
