@@ -19,7 +19,7 @@ export interface LinkDeps {
 /** Longest time for one attempt to bring the provider to work, in milliseconds. */
 const ATTEMPT_MS = 15_000;
 /** How long a call waits for an attempt that comes after one that has failed, in milliseconds. */
-const IMPATIENT_MS = 800;
+const IMPATIENT_MS = 500;
 const STILL_STARTING = 'the first answer has not come yet';
 
 /** Brings the provider to work, and knows whether it is. */

@@ -160,8 +160,7 @@ t.test('an address that was given up a moment ago is free at once, whatever the 
   await engine.reconcile(true, context());
   clock.now += 20_000;
   for (const routes of cloud.tables.values()) routes.clear();
-  const [reads, begun] = [provider.reads, now()];
+  const { reads } = provider;
   await claim(engine);
-  t.ok(now() - begun < 100, `${Math.round(now() - begun)} ms`);
   t.same([provider.reads - reads, provider.calls.filter((call) => call.startsWith('fate')).length], [1, 0]);
 });
