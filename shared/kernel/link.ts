@@ -10,6 +10,7 @@ import {
 } from './attribute.ts';
 import { AF_INET, AF_INET6, AF_UNSPEC, packMac, unpackMac } from './inet.ts';
 import { IPV4_CONF, IPV6_CONF, type Ipv4Conf, type Ipv6Conf } from './link-conf.ts';
+import { type LinkStats, parseStats } from './link-stats.ts';
 import { NLM_F_CREATE, NLM_F_EXCL, type Request } from './netlink.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
 
@@ -83,15 +84,6 @@ export interface Link {
   readonly stats?: LinkStats;
 }
 
-export interface LinkStats {
-  readonly rxPackets: bigint;
-  readonly txPackets: bigint;
-  readonly rxBytes: bigint;
-  readonly txBytes: bigint;
-  readonly rxDropped: bigint;
-  readonly txDropped: bigint;
-}
-
 export interface LinkSettings {
   readonly up?: boolean;
   /** Bytes. */
@@ -123,10 +115,7 @@ export interface VethSpec {
   readonly up?: boolean;
   /** Where the peer is made; here when absent. */
   readonly peerNetns?: { readonly fd: number } | { readonly pid: number };
-  /**
-   * Queues each way, of both ends. When absent the kernel makes one for each CPU that the machine could have and uses
-   * the first: the others wait for XDP, and making them is most of the work.
-   */
+  /** Each way, of both ends. By default the kernel makes one a CPU and uses the first; making them is most of the work. */
   readonly queues?: number;
 }
 
@@ -389,17 +378,4 @@ const readConf = <K extends string>(
     if (at + 4 <= values.length) conf[key] = values.readInt32LE(at);
   }
   return conf;
-};
-
-const parseStats = (value: Buffer): LinkStats => {
-  demand(value, 64);
-  const counter = (slot: number): bigint => value.readBigUInt64LE(slot * 8);
-  return {
-    rxPackets: counter(0),
-    txPackets: counter(1),
-    rxBytes: counter(2),
-    txBytes: counter(3),
-    rxDropped: counter(6),
-    txDropped: counter(7),
-  };
 };

@@ -31,31 +31,8 @@ const loadedWith = (files: readonly BundleFile[], name: string): string[] => {
 const run = (...argv: string[]) => spawnSync(process.execPath, argv, { encoding: 'utf8', timeout: 20_000 });
 
 t.test('what is imported later is a file of its own, and shares its classes with what was there before', async (t) => {
-  const source = t.testdir({
-    'main.ts': `
-      import { hostname } from 'node:os';
-      import old from './old.cjs';
-      import { Refusal } from './refusal.ts';
-      const start = async (): Promise<void> => {
-        console.log('started', hostname() === old.hostname());
-        try {
-          (await import('./later.ts')).refuse();
-        } catch (error) {
-          console.log('one class', error instanceof Refusal);
-        }
-      };
-      void start();
-    `,
-    'later.ts': `
-      import { Refusal } from './refusal.ts';
-      console.log('loaded');
-      export const refuse = (): never => { throw new Refusal('no'); };
-    `,
-    'refusal.ts': 'export class Refusal extends Error {}',
-    'old.cjs': "module.exports = { hostname: require('os').hostname };",
-  });
   const folder = folderFor(t);
-  const files = await bundle(join(source, 'main.ts'), folder);
+  const files = await bundle(join(import.meta.dirname, 'bundle-fixture/main.ts'), folder);
   const { later } = fileOf(files, 'main.cjs');
   t.equal(later.length, 1);
   t.notOk(loadedWith(files, 'main.cjs').some((path) => path.endsWith('later.ts')));

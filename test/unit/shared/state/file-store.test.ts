@@ -1,64 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import fs, { constants } from 'node:fs';
-import {
-  appendFile,
-  chmod,
-  mkdir,
-  mkdtemp,
-  open as openFile,
-  readdir,
-  readFile,
-  readlink,
-  realpath,
-  rm,
-  stat,
-  truncate,
-  unlink,
-  writeFile,
-} from 'node:fs/promises';
-import { syncBuiltinESMExports } from 'node:module';
-import { tmpdir } from 'node:os';
+import { appendFile, chmod, mkdir, readdir, readFile, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { createLogger, silentLogger } from '../../../../shared/log.ts';
-import { FileStore, type FileStoreOptions } from '../../../../shared/state/file-store.ts';
-
-interface State {
-  readonly networks: { readonly id: string; readonly note?: string };
-  readonly endpoints: { readonly id: string };
-}
+import { FileStore } from '../../../../shared/state/file-store.ts';
+import { ids, makeFolder, open, prepared, put } from './file-store-world.ts';
 
 const FIXTURE = fileURLToPath(new URL('file-store-fixture.ts', import.meta.url));
-
-const makeFolder = async (t: Test): Promise<string> => {
-  const folder = await mkdtemp(join(tmpdir(), 'drt-store-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-};
-
-const open = (folder: string, options: Partial<FileStoreOptions<State>> = {}): Promise<FileStore<State>> =>
-  FileStore.open<State>(join(folder, 'state'), {
-    version: 1,
-    collections: ['networks', 'endpoints'],
-    log: silentLogger,
-    ...options,
-  });
-
-const put = (store: FileStore<State>, id: string, note = 'x'): Promise<void> =>
-  store.update((tx) => tx.put('networks', id, { id, note }));
-
-const ids = (store: FileStore<State>): string[] => [...store.all('networks').keys()];
-
-/** A store with networks a, b and c in its journal, closed. */
-const prepared = async (t: Test): Promise<{ folder: string; snapshot: string; journal: string }> => {
-  const folder = await makeFolder(t);
-  const store = await open(folder);
-  for (const id of ['a', 'b', 'c']) await put(store, id);
-  await store.close();
-  return { folder, snapshot: join(folder, 'state', 'snapshot.json'), journal: join(folder, 'state', 'journal.jsonl') };
-};
 
 const flip = async (path: string, place: number): Promise<void> => {
   const bytes = await readFile(path);
@@ -101,90 +50,6 @@ t.test('a folder that others may look into is closed to them', async (t) => {
   await chmod(join(folder, 'state'), 0o755);
   await (await open(folder)).close();
   t.equal((await stat(join(folder, 'state'))).mode & 0o777, 0o700);
-});
-
-/** Tells of each write to the journal: `waited` for by everybody, or `sent` to a thread, where it takes `ms`. */
-const watchWrites = async (t: Test, folder: string, events: string[], ms = 0): Promise<void> => {
-  const probe = await openFile(folder);
-  const handles = Object.getPrototypeOf(probe);
-  await probe.close();
-  const { write } = handles;
-  t.intercept(handles, 'write', {
-    value: async function (this: unknown, ...args: unknown[]) {
-      await new Promise((resolve) => setTimeout(resolve, ms));
-      const result = await write.apply(this, args);
-      events.push('sent');
-      return result;
-    },
-  });
-  const { writeSync } = fs;
-  t.intercept(fs, 'writeSync', {
-    value: (...args: Parameters<typeof writeSync>) => {
-      const result = writeSync(...args);
-      // The runner writes too.
-      if (args[0] > 2) events.push('waited');
-      return result;
-    },
-  });
-  syncBuiltinESMExports();
-  t.teardown(() => syncBuiltinESMExports());
-};
-
-t.test('a write to the journal is durable when it returns, and an update resolves after it', async (t) => {
-  const folder = await makeFolder(t);
-  const store = await open(folder, { quickMs: 10_000 });
-  const path = await realpath(join(folder, 'state', 'journal.jsonl'));
-  const flags: number[] = [];
-  for (const fd of await readdir('/proc/self/fd')) {
-    if ((await readlink(`/proc/self/fd/${fd}`).catch(() => '')) !== path) continue;
-    const info = await readFile(`/proc/self/fdinfo/${fd}`, 'utf8');
-    flags.push(Number.parseInt(/flags:\s+(\d+)/.exec(info)?.[1] ?? '', 8));
-  }
-  t.equal(flags.length, 1);
-  t.ok(((flags[0] ?? 0) & constants.O_DSYNC) !== 0, 'O_DSYNC');
-  const events: string[] = [];
-  await watchWrites(t, folder, events);
-  for (let i = 0; i < 20; i += 1) await put(store, 'a', `${i}`).then(() => events.push('resolved'));
-  await store.close();
-  t.match(events.join(' '), /^(sent resolved ){4}(waited resolved ?){16}$/, 'a disk is waited for once it is known');
-});
-
-t.test('nobody but those who change something wait for a slow disk', async (t) => {
-  const folder = await makeFolder(t);
-  const store = await open(folder, { quickMs: 5 });
-  const events: string[] = [];
-  await watchWrites(t, folder, events, 8);
-  for (let i = 0; i < 12; i += 1) await put(store, 'a', `${i}`);
-  t.same(new Set(events), new Set(['sent']));
-  const all = Array.from({ length: 20 }, (_, i) => sleep(i).then(() => put(store, `n${i}`)));
-  events.length = 0;
-  await Promise.all(all);
-  t.ok(events.length < 15, `updates made meanwhile share a write: ${events.length} for 20`);
-  await store.close();
-});
-
-t.test('what may be forgotten is seen at once, and is written with the next update or a moment later', async (t) => {
-  const { folder, journal } = await prepared(t);
-  const lines = async (): Promise<number> => (await readFile(journal, 'utf8')).split('\n').length - 1;
-  const store = await open(folder);
-  store.soon((tx) => tx.put('networks', 'd', { id: 'd' }));
-  t.same(ids(store), ['a', 'b', 'c', 'd']);
-  t.equal(await lines(), 3, 'nothing is written yet');
-  await store.update((tx) => tx.put('networks', 'e', { id: tx.get('networks', 'd')?.id ?? '' }));
-  t.equal(await lines(), 4, 'one write for both');
-  store.soon((tx) => tx.put('networks', 'f', { id: 'f' }));
-  await sleep(400);
-  t.equal(await lines(), 5, 'without an update it is written, too');
-  store.soon((tx) => tx.put('networks', 'g', { id: 'g' }));
-  t.equal(await store.update((tx) => tx.all('networks').size), 7);
-  t.equal(await lines(), 6, 'who reads it and waits, waits for it');
-  store.soon((tx) => tx.put('networks', 'h', { id: 'h' }));
-  store.soon(() => undefined);
-  await store.close();
-  t.throws(() => store.soon(() => undefined), { code: 'STATE_WRITE', message: /closed/ });
-  const again = await open(folder);
-  t.same(ids(again), ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']);
-  await again.close();
 });
 
 t.test('a change that throws writes nothing; reading writes nothing', async (t) => {

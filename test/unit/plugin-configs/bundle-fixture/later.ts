@@ -1,0 +1,7 @@
+import { Refusal } from './refusal.ts';
+
+console.log('loaded');
+
+export const refuse = (): never => {
+  throw new Refusal('no');
+};

@@ -1,0 +1,4 @@
+// As packages are that know no modules.
+const os = require('node:os');
+
+module.exports = { hostname: os.hostname };

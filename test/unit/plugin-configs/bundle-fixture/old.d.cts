@@ -1,0 +1,2 @@
+declare const old: { hostname(): string };
+export = old;
