@@ -243,12 +243,12 @@ export class RouteEngine {
     const gone = before.filter((table) => !this.#parts.view.tables.includes(table));
     const tables = new Set([...gone, ...this.#parts.ledger.missing]);
     drift.push(...[...tables].map((id) => ({ what: `route table ${id} is not there any more`, repaired: false })));
-    return [...drift, ...(await this.settle(repair, c))];
+    return [...drift, ...(await this.#parts.rounds.settle(repair, c))];
   }
 
   /** The same from what is known, without a question to the provider. */
   settle(repair: boolean, c: Context): Promise<Drift[]> {
-    return this.#parts.rounds.settle(repair, c);
+    return this.#parts.rounds.settle(repair, c, true);
   }
 
   status(): RouteStatus {

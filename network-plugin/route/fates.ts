@@ -47,13 +47,13 @@ export class Fates {
 
   /**
    * May the route be taken over? A host's prefix when it is a blackhole and nobody will ever be behind it again; a
-   * single address also when its host is stopped: whoever runs its container has it.
+   * single address also when its host is stopped: whoever runs its container has it. `urgent` as in `of`.
    */
-  async isVacant(route: Route, c: Context): Promise<boolean> {
+  async isVacant(route: Route, c: Context, urgent = true): Promise<boolean> {
     if (route.ours || route.gateway === true) return false;
     const address = kindOf(route) === 'address';
     if (!address && route.state !== 'blackhole') return false;
-    const fate = await this.of(route.nextHop, c, true);
+    const fate = await this.of(route.nextHop, c, urgent);
     return fate === 'gone' || (address && fate === 'stopped');
   }
 }

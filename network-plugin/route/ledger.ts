@@ -83,6 +83,7 @@ export class Ledger {
     }
     const rest = arbiter === undefined || arbiter === first ? followers : [arbiter, ...followers];
     const failures = await this.#all(rest, async (id) => {
+      await this.#refuseKnown(id, request.prefix, c);
       if (await this.#follow(id, request, c)) made.push(id);
     });
     return { made, refused: failures };
@@ -123,6 +124,14 @@ export class Ledger {
     const known = view.get(route.prefix, table);
     if (known === undefined || !(known.ours || (route.via !== undefined && leadsTo(known, route.via)))) return;
     view.wrote(table, route.prefix, undefined, now());
+  }
+
+  /** Throws ROUTE_CONFLICT when a follower is known to lead elsewhere: that is not even asked for. */
+  async #refuseKnown(table: string, prefix: string, c: Context): Promise<void> {
+    const { view, fates } = this.#deps;
+    const there = view.get(prefix, table);
+    if (there === undefined || (await fates.isVacant(there, c, false))) return;
+    throw new PluginError('ROUTE_CONFLICT', { prefix, table, target: there.nextHop.host });
   }
 
   /** True when it was written. Errors: ROUTE_CONFLICT naming the table, QUOTA_EXCEEDED, PROVIDER_*. */

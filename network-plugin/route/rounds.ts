@@ -43,6 +43,8 @@ export class Rounds {
   readonly #listeners = new Set<() => void>();
   #background: Promise<void>[] = [];
   #nudged = false;
+  /** Version of the view after the last round. */
+  #settled = -1;
 
   constructor(deps: RoundDeps) {
     this.#deps = deps;
@@ -54,20 +56,19 @@ export class Rounds {
     return () => void this.#listeners.delete(listener);
   }
 
-  /** From what is known. A view that was never confirmed proves nothing. */
-  async settle(repair: boolean, c: Context): Promise<Drift[]> {
-    const { view, claims, gateways, blackholes, link, dryRun } = this.#deps;
+  /**
+   * From what is known; a view that was never confirmed proves nothing. `touchUp`: the provider's part is left out while
+   * nothing new has been heard of it, so that what it refuses is not asked for again and again.
+   */
+  async settle(repair: boolean, c: Context, touchUp = false): Promise<Drift[]> {
+    const { view, link, dryRun } = this.#deps;
     if (view.confirmed === undefined) return [];
     const effective = repair && !dryRun;
     return this.#turn.run(
       'round',
       async () => {
-        const drift: Drift[] = [];
-        if (link.reachable) {
-          drift.push(...(await settleClaims({ ...this.#deps, claims }, effective, c)));
-          drift.push(...((await gateways?.settle(effective, c)) ?? []));
-          drift.push(...(await blackholes.settle(effective, c)));
-        }
+        const isDue = link.reachable && !(touchUp && view.version === this.#settled);
+        const drift = isDue ? await this.#settleTables(effective, c) : [];
         return [...drift, ...(await this.#leadToPeers(effective, c))];
       },
       c,
@@ -88,6 +89,17 @@ export class Rounds {
   /** Waits for the rounds in the background. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#background);
+  }
+
+  async #settleTables(repair: boolean, c: Context): Promise<Drift[]> {
+    const { claims, gateways, blackholes, view } = this.#deps;
+    const drift = [
+      ...(await settleClaims({ ...this.#deps, claims }, repair, c)),
+      ...((await gateways?.settle(repair, c)) ?? []),
+      ...(await blackholes.settle(repair, c)),
+    ];
+    this.#settled = view.version;
+    return drift;
   }
 
   async #soon(): Promise<void> {

@@ -35,8 +35,14 @@ export class RouteView {
   #tables = new Map<string, Table>([[UNNAMED, emptyTable()]]);
   #writes = new Map<string, Write>();
   #confirmed: number | undefined;
+  #version = 0;
   /** When the last reading was begun. */
   #begun = Number.NEGATIVE_INFINITY;
+
+  /** Changes with all that is heard and written. */
+  get version(): number {
+    return this.#version;
+  }
 
   /** When the last whole view came; undefined before the first: then nothing may be taken for gone. */
   get confirmed(): number | undefined {
@@ -94,6 +100,7 @@ export class RouteView {
 
   /** News of a provider that watches: it has one table. */
   apply(event: RouteEvent, now: number): void {
+    this.#version += 1;
     if (event.kind === 'sync') {
       this.#tables.get(this.arbiter)?.entries.clear();
       for (const route of event.routes) this.#put(this.arbiter, route);
@@ -110,6 +117,7 @@ export class RouteView {
     // One that was overtaken by another says nothing new.
     if (begun < this.#begun) return;
     this.#begun = begun;
+    this.#version += 1;
     this.#tables = new Map(tables.map(({ id, limit, used }) => [id, { ...emptyTable(), limit, used }]));
     for (const { id, routes } of tables) for (const route of routes) this.#put(id, route);
     for (const [key, write] of this.#writes) {
@@ -121,6 +129,7 @@ export class RouteView {
 
   /** This host has just set or removed (no route) a prefix in a table. */
   wrote(table: string, prefix: string, route: Route | undefined, now: number): void {
+    this.#version += 1;
     for (const [key, { at }] of this.#writes) if (now - at > FORGET_MS) this.#writes.delete(key);
     this.#writes.set(`${table} ${prefix}`, { table, prefix, route, at: now });
     if (route === undefined) this.#delete(table, prefix);
