@@ -38,7 +38,7 @@ t.test('what is imported later is a file of its own, and shares its classes with
   t.notOk(loadedWith(files, 'main.cjs').some((path) => path.endsWith('later.ts')));
   t.same(readdirSync(folder).sort(), files.flatMap(({ name }) => [name, `${name}.map`]).sort());
   const { stdout, stderr } = run(join(folder, 'main.cjs'));
-  t.equal(stdout, 'started true\nloaded\none class true\n', stderr);
+  t.equal(stdout, 'started function\nloaded\none class true\n', stderr);
 });
 
 t.test('the network plugin loads no client of a cloud before it is asked for one', async (t) => {

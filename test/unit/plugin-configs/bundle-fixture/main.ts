@@ -1,10 +1,10 @@
 // Bundled and run by bundle.test.ts: says what is loaded when.
-import { hostname } from 'node:os';
-import old from './old.cjs';
+// express is a package that knows no modules, and requires some of Node's.
+import express from 'express';
 import { Refusal } from './refusal.ts';
 
 const start = async (): Promise<void> => {
-  console.log('started', hostname() === old.hostname());
+  console.log('started', typeof express());
   try {
     const { refuse } = await import('./later.ts');
     refuse();

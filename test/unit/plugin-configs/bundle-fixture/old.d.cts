@@ -1,2 +1,0 @@
-declare const old: { hostname(): string };
-export = old;
