@@ -4,6 +4,8 @@ import path from 'node:path';
 import t from 'tap';
 import { run } from '../../rig/command.ts';
 
+t.setTimeout(120_000);
+
 const SCALE = new URL('../../bench/scale.ts', import.meta.url).pathname;
 
 for (const cloud of ['aws', 'aliyun']) {
@@ -12,7 +14,7 @@ for (const cloud of ['aws', 'aliyun']) {
     t.teardown(() => rm(folder, { recursive: true }));
     const file = path.join(folder, 'figures.json');
     const argv = [SCALE, '--cloud', cloud, '--hosts', '3', '--latency', '0', '--lag', '0', '--json', file];
-    const { code, stderr } = await run([process.execPath, ...argv]);
+    const { code, stderr } = await run([process.execPath, ...argv], { timeoutMs: 110_000 });
     t.equal(code, 0, stderr);
     const figures = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
     t.match(figures, {

@@ -7,6 +7,8 @@ import {
 import t from 'tap';
 import { awsSite, client, refusal } from './aws-site.ts';
 
+t.setTimeout(60_000);
+
 const list = new DescribeRouteTablesCommand({});
 
 t.test('a wrong secret is a wrong signature', async (t) => {

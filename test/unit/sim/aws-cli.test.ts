@@ -5,6 +5,9 @@ import { run } from '../../rig/command.ts';
 import { withLock } from '../../rig/packages.ts';
 import { awsSite } from './aws-site.ts';
 
+// Python starts slowly where much else is running.
+t.setTimeout(240_000);
+
 const AWS = '/usr/bin/aws';
 
 const cli = async (environment: Record<string, string>, ...args: string[]) => {

@@ -2,6 +2,8 @@ import { CreateRouteCommand, DescribeRouteTablesCommand } from '@aws-sdk/client-
 import t from 'tap';
 import { awsSite, client, refusal } from './aws-site.ts';
 
+t.setTimeout(60_000);
+
 const list = new DescribeRouteTablesCommand({});
 const prefix = '10.64.3.0/24';
 

@@ -11,6 +11,8 @@ import {
 import t from 'tap';
 import { awsSite, refusal } from './aws-site.ts';
 
+t.setTimeout(60_000);
+
 t.test('an instance is found by id, name, address and interface; its state is told', async (t) => {
   const { ec2, a, b, aws, subnet, vpc } = await awsSite(t);
   const find = async (Name: string, ...Values: string[]) => {

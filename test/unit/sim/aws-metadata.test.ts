@@ -2,6 +2,8 @@ import { DescribeVpcsCommand, EC2Client } from '@aws-sdk/client-ec2';
 import t from 'tap';
 import { awsSite } from './aws-site.ts';
 
+t.setTimeout(60_000);
+
 const TTL = 'x-aws-ec2-metadata-token-ttl-seconds';
 
 const session = async (endpoint: string, seconds = '60'): Promise<string> => {

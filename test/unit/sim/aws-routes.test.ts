@@ -12,6 +12,8 @@ import t from 'tap';
 import type { EffectiveRoute } from '../../sim/core/routes.ts';
 import { awsSite, client, refusal } from './aws-site.ts';
 
+t.setTimeout(60_000);
+
 const prefix = '10.64.3.0/24';
 
 const routesOf = async (ec2: EC2Client, table: string): Promise<Route[]> => {

@@ -12,6 +12,8 @@ import { SimControl } from '../../sim/core/control-client.ts';
 import { startSimProcess } from '../../sim/core/process.ts';
 import type { EffectiveRoute } from '../../sim/core/routes.ts';
 
+t.setTimeout(60_000);
+
 const MAIN = new URL('../../sim/main.ts', import.meta.url).pathname;
 
 interface Made {
