@@ -132,7 +132,10 @@ export class AliyunClaims {
   /** True when the route is still to be written. */
   async #judge(job: Job, entries: readonly Entry[], planned: readonly Entry[], c: Context): Promise<boolean> {
     const verdict = judge([...entries, ...planned], job.wanted, this.#turns.deps.view);
-    if (verdict.is === 'there') settle(job);
+    if (verdict.is === 'there') {
+      this.#turns.shows(job.wanted);
+      settle(job);
+    }
     if (verdict.is === 'refused') await this.#refuse(job, verdict.why, visible(job, entries) !== undefined, c);
     if (verdict.is !== 'free' || job.shownBy > now()) return false;
     // It was written and is gone again: the old token would only tell of the old one.
@@ -147,7 +150,6 @@ export class AliyunClaims {
       settle(job, shows ? undefined : why);
       return;
     }
-    if (!shows && job.shownBy > now()) return;
     // Somebody else's came up at the same moment. Who was first cannot be told, so ours goes.
     this.#turns.deps.log.info('a claim is taken back: another one is in its way', { prefix, table });
     try {
@@ -162,6 +164,7 @@ export class AliyunClaims {
     const { client } = this.#turns.deps;
     const [first] = jobs;
     if (first === undefined) return;
+    for (const { wanted } of jobs) this.#turns.writing(wanted);
     try {
       if (jobs.length > 1) {
         await this.#batch(jobs, c);

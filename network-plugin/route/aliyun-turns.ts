@@ -44,6 +44,9 @@ export interface WriterDeps {
 }
 
 const ALONE = 'vpc';
+/** Whatever reads do not show after so long is not there. */
+const UNSEEN_MS = 60_000;
+const keyOf = (table: string, prefix: string): string => `${table} ${prefix}`;
 
 export type Step = 'done' | 'wait';
 
@@ -54,9 +57,22 @@ export type Step = 'done' | 'wait';
 export class AliyunTurns {
   readonly deps: WriterDeps;
   readonly #turns = new KeyedMutex();
+  /** Routes that we have written a short time ago, with that time: they may be there, and did not show yet. */
+  readonly #fresh = new Map<string, number>();
 
   constructor(deps: WriterDeps) {
     this.deps = deps;
+  }
+
+  /** To be called before a route of ours is written. */
+  writing({ table, prefix }: Pick<Wanted, 'table' | 'prefix'>): void {
+    for (const [key, at] of this.#fresh) if (now() - at > UNSEEN_MS) this.#fresh.delete(key);
+    this.#fresh.set(keyOf(table, prefix), now());
+  }
+
+  /** A route of ours shows. */
+  shows({ table, prefix }: Pick<Wanted, 'table' | 'prefix'>): void {
+    this.#fresh.delete(keyOf(table, prefix));
   }
 
   /** Runs `work` while no other write of this host is in work. */
@@ -98,14 +114,15 @@ export class AliyunTurns {
     return Math.min(longestPollMs, pollMs * 1.5 ** Math.min(polls, 20)) * (0.75 + Math.random() / 2);
   }
 
-  /** Deletes a route if it leads to `hop`: done when there is none that does. */
+  /** Deletes a route if it leads to `hop`: done when there is none that does, nor one that does not show yet. */
   removal({ table, prefix, hop }: Pick<Wanted, 'table' | 'prefix' | 'hop'>, c: Context): () => Promise<Step> {
     const { client, pace, entries: entriesOf } = this.deps;
+    const key = keyOf(table, prefix);
     let deleted: number | undefined;
     return async () => {
       const entries = await entriesOf(table, c);
       const entry = entries.find((one) => one.prefix === prefix && one.type === 'Custom' && one.hop.id === hop.id);
-      if (entry === undefined) return 'done';
+      if (entry === undefined && !this.#fresh.has(key)) return 'done';
       if (entries.some(isMoving)) return 'wait';
       if (deleted !== undefined && now() - deleted < pace.lostMs) return 'wait';
       try {
@@ -114,6 +131,7 @@ export class AliyunTurns {
         // Somebody else has deleted it, or led it elsewhere.
         if (kindOfError(error) !== 'absent') throw error;
       }
+      this.#fresh.delete(key);
       deleted = now();
       return 'wait';
     };

@@ -30,40 +30,52 @@ export class AliyunWriter {
   async replace(wanted: Wanted, expected: NextHop, c: Context): Promise<void> {
     const { client, view, pace } = this.#turns.deps;
     const { table, prefix, hop } = wanted;
-    let written: number | undefined;
+    /** When it was last sent, and whether Aliyun took it. */
+    let sent: { readonly at: number; readonly taken: boolean } | undefined;
     const step = async (): Promise<Step> => {
       const entries = await this.#turns.deps.entries(table, c);
       const latest = now() + pace.staleMs;
       const entry = entries.find((one) => one.prefix === prefix);
       if (entry === undefined) throw conflict(prefix, table, 'nothing');
       const ours = entry.hop.id === hop.id;
-      if (written === undefined || !ours) {
-        const fits = isExpected(entry, expected, view);
-        if (!fits) throw conflict(prefix, table, holderOf(entry, view).host);
-        if (ours && !isMoving(entry)) return 'done';
+      if (sent !== undefined) {
+        if (entries.some(isMoving)) return 'wait';
+        if (ours) return this.#lasts(wanted, c);
+        // It may not show yet.
+        if (now() - sent.at < pace.settleMs) return 'wait';
       }
+      if (!isExpected(entry, expected, view)) throw conflict(prefix, table, holderOf(entry, view).host);
       if (entries.some(isMoving)) return 'wait';
-      if (ours) {
-        await sleep(pace.settleMs, c);
-        const later = (await this.#turns.deps.entries(table, c)).find((one) => one.prefix === prefix);
-        if (later?.hop.id === hop.id) return 'done';
-        throw conflict(prefix, table, later === undefined ? 'nothing' : holderOf(later, view).host);
-      }
-      if (written !== undefined && now() - written < pace.lostMs) return 'wait';
+      if (ours) return 'done';
+      if (sent?.taken === true && now() - sent.at < pace.lostMs) return 'wait';
       // Aliyun does not ask where it leads now: the moment between looking and writing is as short as can be.
+      this.#turns.writing(wanted);
       try {
         await client.modifyEntry(entry.id, wanted, latest, c);
-        written = now();
+        sent = { at: now(), taken: true };
       } catch (error) {
         const kind = kindOfError(error);
-        // Whether it was done is seen in the table; until then it is as if it was not.
-        if (isOpen(error)) written = now() - pace.lostMs;
-        if (kind !== 'duplicate' && kind !== 'absent') throw error;
-        if (kind === 'duplicate') written = now();
+        // Whether it was done is seen in the table.
+        if (isOpen(error)) sent = { at: now(), taken: false };
+        if (kind === 'duplicate') sent = { at: now(), taken: true };
+        else if (kind !== 'absent') throw error;
       }
       return 'wait';
     };
     await this.#turns.alone(() => this.#turns.steps(step, c), c);
+  }
+
+  /** It leads to us; others may have taken it over at the same moment, and the last of them has it. */
+  async #lasts({ table, prefix, hop }: Wanted, c: Context): Promise<Step> {
+    const { entries, view, pace } = this.#turns.deps;
+    await sleep(pace.settleMs, c);
+    const entry = (await entries(table, c)).find((one) => one.prefix === prefix);
+    if (entry?.hop.id !== hop.id) {
+      throw conflict(prefix, table, entry === undefined ? 'nothing' : holderOf(entry, view).host);
+    }
+    if (isMoving(entry)) return 'wait';
+    this.#turns.shows({ table, prefix });
+    return 'done';
   }
 
   /** Ends what is in work. */

@@ -2,7 +2,7 @@ import t from 'tap';
 import type { AliyunProvider } from '../../../../network-plugin/route/aliyun.ts';
 import { overlaps, parseCidr } from '../../../../shared/cidr.ts';
 import { codeOf, context } from '../../../conformance/route-provider.ts';
-import { type AliyunWorld, newWorld } from './aliyun-world.ts';
+import { type AliyunWorld, newWorld, started } from './aliyun-world.ts';
 
 t.setTimeout(180_000);
 
@@ -38,11 +38,7 @@ const race = async (
   trouble: (world: AliyunWorld, n: number) => void,
 ) => {
   const world = await newWorld(t, 2, { timing: { settleMs: 8, conflictMs: 5 } });
-  const hosts = [world.host(0), world.host(1)] as const;
-  for (const host of hosts) {
-    t.teardown(() => host.close());
-    await host.start(context());
-  }
+  const hosts = [await started(t, world, 0), await started(t, world, 1)] as const;
   const rounds: Awaited<ReturnType<typeof round>>[] = [];
   for (let n = 0; n < times; n += 1) {
     trouble(world, n);
@@ -78,7 +74,9 @@ t.test('two hosts claim at once, a hundred times: never two owners', async (t) =
 
 t.test('the same with conflicts, throttling, lost answers and late reads', async (t) => {
   const rounds = await race(t, TROUBLED_ROUNDS, (world, n) => {
-    world.sim.lagMs = n % 4 === 0 ? 20 : 0;
+    // Neither sees the other before it writes, and both have to find out without an answer.
+    world.sim.lagMs = n % 2 === 0 ? 40 : 0;
+    if (n % 4 === 0) world.sim.faults.loseReply('CreateRouteEntry', { times: 2 });
     if (n % 3 === 0) world.sim.faults.fail('CreateRouteEntry', 'TaskConflict', { times: 2 });
     if (n % 3 === 1) world.sim.faults.loseReply('CreateRouteEntry');
     if (n % 5 === 0) world.sim.faults.throttle('DescribeRouteEntryList', { times: 2 });
@@ -100,16 +98,15 @@ t.test('the same with conflicts, throttling, lost answers and late reads', async
 
 t.test('two hosts take a route over at once, thirty times: one of them has it, and knows', async (t) => {
   const world = await newWorld(t, 3, { timing: { settleMs: 8, conflictMs: 5 } });
-  const [holder, ...takers] = [world.host(0), world.host(1), world.host(2)] as const;
-  for (const host of [holder, ...takers]) {
-    t.teardown(() => host.close());
-    await host.start(context());
-  }
+  const holder = await started(t, world, 0);
+  const takers = [await started(t, world, 1), await started(t, world, 2)];
   const table = world.vpc.systemTable;
   const request = { prefix: PREFIX, pool: POOL };
   const wrong: unknown[] = [];
   for (let n = 0; n < 30; n += 1) {
     await holder.create(table, request, context(20_000));
+    // In every other round the first to ask is the last to be served.
+    if (n % 2 === 0) world.sim.faults.delay('ModifyRouteEntry', 25, { times: 1 });
     const former = await holder.self();
     const codes = await Promise.all(
       takers.map(async (host, which) => {
@@ -121,6 +118,7 @@ t.test('two hosts take a route over at once, thirty times: one of them has it, a
     const owner = takers[codes.indexOf('none')];
     const known = owner !== undefined && (await owner.self()).target === entry?.hop.id;
     if ([...codes].sort().join() !== 'ROUTE_CONFLICT,none' || !known) wrong.push({ n, codes, entry });
+    world.sim.faults.clear();
     await Promise.all(takers.map((host) => host.remove(table, request, context(20_000))));
   }
   t.same(wrong, []);

@@ -4,6 +4,7 @@ import type { Pace } from '../../../../network-plugin/route/aliyun-turns.ts';
 import { parseCidr } from '../../../../shared/cidr.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { type Logger, silentLogger } from '../../../../shared/log.ts';
+import { withRetry } from '../../../../shared/retry.ts';
 import { type CloudControls, context } from '../../../conformance/route-provider.ts';
 import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
 import type { Instance, Vpc } from '../../../sim/aliyun/world.ts';
@@ -96,7 +97,8 @@ export const started = async (
 ): Promise<AliyunProvider> => {
   const provider = world.host(n, options);
   t.teardown(() => provider.close());
-  await provider.start(context());
+  // On a busy machine the metadata service may be late.
+  await withRetry(context(), () => provider.start(context()), { attempts: 3 });
   return provider;
 };
 
