@@ -179,14 +179,15 @@ export class PluginServer {
     const outcome = await this.#outcome(method, request, response, c);
     const ms = Math.round((now() - started) * 10) / 10;
     const status = outcome.error === undefined ? 200 : (STATUS[outcome.error.code] ?? 500);
-    this.#options.observe?.({ method, status, ms, code: outcome.error?.code });
-    if (ms >= (this.#options.slowMs ?? 2_000)) c.log.warn('a slow call', { ms, status });
-    else c.log.debug('answered', { ms, status });
+    // The answer first: nobody should wait for what is counted and logged.
     this.#send(
       response,
       status,
       outcome.error === undefined ? outcome.result : errorBody(outcome.error, outcome.requestId),
     );
+    this.#options.observe?.({ method, status, ms, code: outcome.error?.code });
+    if (ms >= (this.#options.slowMs ?? 2_000)) c.log.warn('a slow call', { ms, status });
+    else c.log.debug('answered', { ms, status });
   };
 
   /** Never rejects. */

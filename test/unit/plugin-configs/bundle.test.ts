@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type BundleFile, bundle } from '../../../plugin-configs/bundle.ts';
 
+t.setTimeout(120_000);
+
 const root = join(import.meta.dirname, '../../..');
 /** The clouds' clients: 30 MB of memory each. */
 const VENDORS = /node_modules\/(@aws-sdk|@smithy|@aws-crypto|@alicloud)\//;
