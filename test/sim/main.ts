@@ -37,9 +37,10 @@ async function child(name: CloudName): Promise<void> {
     lines.once('line', (line) => resolve(JSON.parse(line) as CloudConfig));
     closed.then(() => reject(new Error('standard input ended before the configuration')));
   });
+  const end = untilEnd(closed);
   const cloud = await startCloud(name, config);
   process.stdout.write(`${JSON.stringify(cloud.info)}\n`);
-  await untilEnd(closed);
+  await end;
   await cloud.close();
 }
 
@@ -125,6 +126,8 @@ async function serve(name: CloudName, args: string[]): Promise<void> {
     },
     allowNegative: true,
   });
+  // Before anything is said: who reads it may send a signal at once.
+  const end = untilEnd();
   const { host } = values;
   const hosts = number('hosts', values.hosts, 1, 4000);
   const port = values.port === undefined ? undefined : number('port', values.port, 1, 65_533);
@@ -140,7 +143,7 @@ async function serve(name: CloudName, args: string[]): Promise<void> {
   const key = cloud.key();
   const site = cloud.furnish(hosts);
   process.stdout.write(values.json ? `${JSON.stringify({ ...cloud.info, key, site })}\n` : describe(cloud, site, key));
-  await untilEnd();
+  await end;
   await cloud.close();
 }
 
