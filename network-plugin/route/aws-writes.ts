@@ -75,9 +75,13 @@ export class AwsWrites {
       if (isRefusal(error, 'route-exists')) return this.#shown(id, request, c);
       throw this.#inWords(error, id, request, known);
     }
+    const removed = this.#since('removed', id, request.prefix);
     this.#note('made', id, request.prefix);
     // What another host claims at the same time, EC2 has not seen: only the arbiter's order counts.
-    if (id === tables.ids[0] && request.via === undefined) await this.#confirm(id, request, c);
+    if (id !== tables.ids[0] || request.via !== undefined) return;
+    // The route that was removed may still be shown, and would be taken for the new one.
+    await sleep(Math.max(0, this.#deps.settleMs - removed), c);
+    await this.#confirm(id, request, c);
   }
 
   /** The route is there, says EC2. Whose is it? Waits until the table shows it. */

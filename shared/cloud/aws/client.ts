@@ -1,5 +1,5 @@
 import { type Context, newContext, sleep, throwIfDone } from '../../context.ts';
-import type { PluginError } from '../../errors.ts';
+import { PluginError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { pauseMs, withRetry } from '../../retry.ts';
 import { ClockSkew } from '../clock.ts';
@@ -53,7 +53,7 @@ const shareOf = (api: string): Rate => {
 const ATTEMPT_MS = 6_000;
 const CONNECT_MS = 2_000;
 /** When nobody answers, more tries only keep the user waiting; when EC2 is busy, they help. */
-const TRIES: Readonly<Partial<Record<Ec2ErrorKind, number>>> = { unreachable: 3, unavailable: 6 };
+const TRIES = { unreachable: 3, unavailable: 6 } as const satisfies Partial<Record<Ec2ErrorKind, number>>;
 const PAUSES = { firstMs: 500, longestMs: 6_000 };
 
 /** How often something happened, for a status. */
@@ -96,10 +96,16 @@ export class Ec2 {
           if (attempt > 1) this.counts.retries += 1;
           return { done: await this.#attempt(action, input, c) };
         } catch (error) {
-          if (!(error instanceof Ec2Error)) throw error;
+          if (!(error instanceof Ec2Error)) {
+            // Keys that could not be had are asked for again; without a turn in the queue there is no use in it.
+            const isUnreachable = error instanceof PluginError && error.code === 'PROVIDER_UNREACHABLE';
+            if (isUnreachable && attempt < TRIES.unreachable) throw error;
+            return { failed: error };
+          }
           if (REFUSALS.has(error.kind)) return { failed: error };
           const told = toPluginError(error, this.#around(action));
-          if (attempt >= (TRIES[error.kind] ?? Number.POSITIVE_INFINITY)) return { failed: told };
+          const tries = error.kind === 'unreachable' || error.kind === 'unavailable' ? TRIES[error.kind] : undefined;
+          if (attempt >= (tries ?? Number.POSITIVE_INFINITY)) return { failed: told };
           throw told;
         }
       },

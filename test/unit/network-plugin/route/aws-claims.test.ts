@@ -221,3 +221,17 @@ t.test('a gateway that is not there, or not of this VPC, is refused with EC2’s
   const refusal = await one?.create(world.main, { ...claim('10.72.0.0/14'), via }, context()).catch((e: unknown) => e);
   t.match(refusal, { code: 'PROVIDER_REFUSED', message: /10\.72\.0\.0\/14 via tgw-.*does not exist/ });
 });
+
+t.test('PEERS may name each kind of gateway', async (t) => {
+  const world = await awsWorld(t, 1);
+  const [one] = await started(world);
+  if (one === undefined) return;
+  const kinds = ['igw', 'vgw', 'tgw', 'pcx', 'nat', 'eigw'] as const;
+  for (const [n, kind] of kinds.entries()) {
+    const via = world.sim.gateway(kind, world.vpc).id;
+    const prefix = kind === 'eigw' ? 'fd99::/48' : `10.${70 + n}.0.0/16`;
+    await one.create(world.main, { prefix, pool, via }, context());
+    t.equal(world.sim.routes(world.main)[prefix], via);
+  }
+  t.ok((await routesOf(one)).every((route) => route.gateway === true && !route.ours));
+});

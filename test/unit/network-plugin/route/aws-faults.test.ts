@@ -133,6 +133,19 @@ t.test('a role whose keys end in the middle of a run never sends old ones', asyn
   t.equal(world.sim.count({ service: 'ec2', code: 'RequestExpired' }), 0);
 });
 
+t.test(
+  'a metadata service that is gone when keys are due is told soon, and not asked until the deadline',
+  async (t) => {
+    const world = await awsWorld(t, 1, { roleTtlMs: 1_000 });
+    const one = await up(world.provider(0));
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    world.sim.faults.add({ fault: { kind: 'unavailable' }, service: 'metadata', times: 1_000 });
+    const started = Date.now();
+    t.match(await failure(one.read(context(25_000))), { code: 'PROVIDER_UNREACHABLE', message: /metadata service/ });
+    t.ok(Date.now() - started < 8_000);
+  },
+);
+
 t.test('keys of the settings and of a file are used; wrong ones are refused by name of their source', async (t) => {
   const world = await awsWorld(t, 1);
   const { id, secret } = world.sim.key({ name: 'operator' });
