@@ -1,46 +1,17 @@
-import { contains, hostCidr, parseAddress, parseCidr } from '../../shared/cidr.ts';
+import { hostCidr, parseAddress, parseCidr } from '../../shared/cidr.ts';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { GatewayRoute } from '../../shared/option-kinds.ts';
 import type { Drift } from '../datapath/datapath.ts';
 import type { Lost } from './claims.ts';
-import { engineFindings } from './engine-findings.ts';
+import { Knowledge, type KnownRoute, type Owner, type RouteStatus } from './engine-knowledge.ts';
 import { assembleEngine, type EngineDeps, type EngineParts } from './engine-parts.ts';
 import type { FreePrefix } from './free-prefix.ts';
-import type { Finding, NextHop, Route, RouteEvent } from './provider.ts';
-import type { TableFill } from './quotas.ts';
-import { kindOf, type RouteKind } from './route-kind.ts';
-import { type RouteRow, routeRows } from './route-rows.ts';
-import { strayPrefixes } from './stray-prefixes.ts';
+import type { Finding, RouteEvent } from './provider.ts';
+import type { RouteRow } from './route-rows.ts';
 
+export type { KnownRoute, Owner, RouteStatus } from './engine-knowledge.ts';
 export type { EngineDeps } from './engine-parts.ts';
-
-/** Whose prefix an address lies in. */
-export interface Owner {
-  readonly host: string;
-  readonly prefix: string;
-  readonly ours: boolean;
-}
-
-export interface RouteStatus {
-  readonly provider: string;
-  readonly reachable: boolean;
-  /** ISO time of the last change of `reachable`. */
-  readonly since: string;
-  /** Why it is not reachable. */
-  readonly why?: string;
-  /** When the provider's whole view was last confirmed; absent before the first time. */
-  readonly confirmed?: string;
-  readonly held: readonly string[];
-  readonly lost: readonly Lost[];
-  /** How full the tables are whose quota is known. */
-  readonly tables: readonly TableFill[];
-  readonly details: Readonly<Record<string, string | number | boolean>>;
-}
-
-export interface KnownRoute extends Route {
-  readonly kind: RouteKind;
-}
 
 /** Longest time for work to end when the engine is closed, in milliseconds. */
 const CLOSE_MS = 1_000;
@@ -55,12 +26,12 @@ export class RouteEngine {
   readonly #now: () => number;
   readonly #peers: readonly GatewayRoute[];
   readonly #parts: EngineParts;
+  readonly #knowledge: Knowledge;
   readonly #end = new AbortController();
   /** Prefixes that came of searches when nobody waited for them any more, and what was asked for. */
   readonly #found = new Map<string, string>();
   #bringUp: Promise<void> | undefined;
   #stopWatch: (() => void) | undefined;
-  #self: NextHop | undefined;
 
   /** Errors: SETTING_INVALID for PEERS. */
   constructor(deps: EngineDeps) {
@@ -70,9 +41,10 @@ export class RouteEngine {
     this.#parts = assembleEngine(deps, {
       begin: (c) => this.#begin(c),
       freshen: (c, maxAgeMs) => this.#freshen(c, maxAgeMs),
-      pools: () => this.#areas(),
+      pools: () => this.#knowledge.areas,
       end: this.#end.signal,
     });
+    this.#knowledge = new Knowledge(deps, this.#parts);
   }
 
   /** Never waits for a dead provider: what the kernel knows of peers is good until the provider says otherwise. */
@@ -161,54 +133,32 @@ export class RouteEngine {
 
   /** Whose prefix or roaming address it is; gateways own nothing. From the cached view: no I/O. */
   ownerOf(address: string): Owner | undefined {
-    const parsed = parseAddress(address);
-    const route = this.#parts.view.find(parsed);
-    if (route !== undefined) return { host: route.nextHop.host, prefix: route.prefix, ours: route.ours };
-    const own = this.#parts.claims.own.find((prefix) => contains(parseCidr(prefix), parsed));
-    return own === undefined ? undefined : { host: 'this host', prefix: own, ours: true };
+    return this.#knowledge.ownerOf(address);
   }
 
+  /** Those of the table that decides. */
   routes(): readonly KnownRoute[] {
-    return this.#parts.view.routes.map((route) => ({ ...route, kind: kindOf(route) }));
+    return this.#knowledge.routes;
   }
 
   /** Every route of the pools and of PEERS, table by table, with what is not as it should be. No I/O. */
   rows(): readonly RouteRow[] {
-    const { records: claims } = this.#parts.claims;
-    const self = this.#self?.host ?? 'this host';
-    const peers = this.#deps.peersIn === 'tables' ? this.#peers : [];
-    return routeRows({ view: this.#parts.view, fates: this.#parts.fates, claims, peers, pools: this.#areas(), self });
+    return this.#knowledge.rows;
   }
 
   /** What an operator should know: of the provider, and of the engine itself. Never rejects for what is found. */
-  async findings(c: Context): Promise<readonly Finding[]> {
-    const { provider } = this.#deps;
-    const own = engineFindings({
-      ...{
-        provider: provider.name,
-        reachable: this.#parts.link.reachable,
-        why: this.#parts.link.why,
-        lost: this.lost(),
-      },
-      ...{ tables: this.#parts.quotas.fill, missing: this.#parts.ledger.missing },
-      ...{ blackholes: this.#parts.blackholes.all, fates: this.#parts.fates },
-    });
-    try {
-      return [...own, ...((await provider.findings?.(c)) ?? [])];
-    } catch (error) {
-      const { message: found, fix: remedy } = asPluginError(error);
-      return [...own, { check: `what ${provider.name} needs`, state: 'unknown', found, remedy }];
-    }
+  findings(c: Context): Promise<readonly Finding[]> {
+    return this.#knowledge.findings(c);
   }
 
   /** Pools that some host has drawn from, sorted; where the provider does not keep them, the prefix itself. */
   pools(): readonly string[] {
-    return [...new Set([...this.#drawnFrom(), ...strayPrefixes(this.#parts.view.routes, this.#areas())])].sort();
+    return this.#knowledge.pools;
   }
 
   /** CIDRs reached without address translation, beside the pools, sorted. */
   local(): readonly string[] {
-    return [...new Set([...this.#deps.provider.local(), ...this.#peers.map((peer) => peer.prefix.text)])].sort();
+    return this.#knowledge.local;
   }
 
   /** Claims that another host has by now; addresses until they are released or claimed again. */
@@ -252,20 +202,7 @@ export class RouteEngine {
   }
 
   status(): RouteStatus {
-    const { provider } = this.#deps;
-    const { confirmed } = this.#parts.view;
-    const { reachable, since, why } = this.#parts.link;
-    return {
-      provider: provider.name,
-      reachable,
-      since: new Date(since).toISOString(),
-      ...(why !== undefined && { why }),
-      ...(confirmed !== undefined && { confirmed: new Date(confirmed).toISOString() }),
-      held: this.#parts.claims.records.filter(({ phase }) => phase === 'held').map(({ prefix }) => prefix),
-      lost: this.lost(),
-      tables: this.#parts.quotas.fill,
-      details: provider.status?.() ?? {},
-    };
+    return this.#knowledge.status;
   }
 
   /** Stops background work; claims and routes stay as they are. */
@@ -281,21 +218,10 @@ export class RouteEngine {
   /** The provider has just come to work. */
   async #begin(c: Context): Promise<void> {
     const { provider } = this.#deps;
-    this.#self = await provider.self(c);
+    this.#knowledge.meet(await provider.self(c));
     this.#parts.view.name(await provider.tables(c));
     if (this.#parts.view.confirmed === undefined || provider.watch === undefined) await this.#refresh(c);
     this.#parts.rounds.nudge();
-  }
-
-  /** Pools of the settings, and those that are known beside them. */
-  #areas(): readonly string[] {
-    return [...new Set([...(this.#deps.home ?? []), ...this.#drawnFrom()])];
-  }
-
-  /** Pools of claims, as far as the provider keeps them. */
-  #drawnFrom(): readonly string[] {
-    const known = this.#parts.view.routes.flatMap((route) => route.pool ?? []);
-    return [...new Set([...known, ...this.#parts.claims.records.map((claim) => claim.pool)])].sort();
   }
 
   /** Reads anew what is older than that. One that watches is never behind. */

@@ -242,9 +242,14 @@ export const cloudWorld = async (
     ...deps,
   });
   t.teardown(() => engine.close(context()));
-  await engine.start(context());
-  await until('the provider is at work', () => engine.status().reachable);
   // The first round of repairs comes by itself.
+  let rounds = 0;
+  const stop = engine.onChange(() => {
+    rounds += 1;
+  });
+  await engine.start(context());
+  await until('the provider is at work', () => engine.status().reachable && rounds > 0);
+  stop();
   await engine.settle(true, context());
   return { cloud, provider, store, kernel, engine, clock };
 };
