@@ -122,17 +122,27 @@ const overlap = ({ home, pools }: Subject): readonly Finding[] => {
 };
 
 const clock = (home: AliyunHome): Finding => {
-  const { ms, text } = home.known?.client.caller.clock ?? {};
+  const caller = home.known?.client.caller;
+  const remedy = 'Set it right, for instance with chrony: requests that are 15 minutes off are refused.';
+  if (caller?.refusesTime === true) {
+    return {
+      check: 'clock',
+      state: 'bad',
+      found: 'Aliyun refuses requests because the clock of this host is off.',
+      remedy,
+    };
+  }
+  const { ms, text } = caller?.clock ?? {};
   if (ms === undefined || text === undefined) {
-    return { check: 'clock', state: 'unknown', found: 'Aliyun has not answered yet, so its time is not known.' };
+    return {
+      check: 'clock',
+      state: 'unknown',
+      found: 'Aliyun has not answered yet, so its time is not known.',
+      remedy: 'See what keeps it from answering.',
+    };
   }
   const found = `The clock of this host against Aliyun's: ${text}.`;
   if (Math.abs(ms) < SKEW_WARNING_MS) return good('clock', found);
   const state = Math.abs(ms) < SKEW_BAD_MS ? 'warning' : 'bad';
-  return {
-    check: 'clock',
-    state,
-    found,
-    remedy: 'Set it right, for instance with chrony: requests that are 15 minutes off are refused.',
-  };
+  return { check: 'clock', state, found, remedy };
 };

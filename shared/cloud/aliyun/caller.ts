@@ -16,6 +16,9 @@ const VERSIONS: Readonly<Record<Service, string>> = { vpc: '2016-04-28', ecs: '2
 /** Longest wait for one answer, in milliseconds. */
 const ANSWER_MS = 10_000;
 
+/** A skew below that does not explain a refusal: the clock has been moved since it was measured. */
+const TELLING_SKEW_MS = 60_000;
+
 /** What this host allows itself; an account's own limits are shared by all of its hosts, and are not published. */
 const READS: Rate = { burst: 20, perSecond: 10 };
 const WRITES: Rate = { burst: 5, perSecond: 2 };
@@ -53,6 +56,7 @@ export class AliyunCaller {
   readonly #limits: RateLimits;
   #sdk: Promise<Sdk> | undefined;
   #calls = 0;
+  #refusesTime = false;
 
   constructor(options: CallerOptions) {
     this.#options = options;
@@ -66,6 +70,11 @@ export class AliyunCaller {
   /** Attempts that were made. */
   get calls(): number {
     return this.#calls;
+  }
+
+  /** The last answer was that this host's time is too far off. */
+  get refusesTime(): boolean {
+    return this.#refusesTime;
   }
 
   /** Repeats until there is an answer that is final, or the context ends. Errors: PROVIDER_*, DEADLINE. */
@@ -110,9 +119,11 @@ export class AliyunCaller {
       try {
         const answer = await orEnded(sdk.send(request, key), c);
         this.clock.observe(answer.date, sentAt, Date.now());
+        this.#refusesTime = false;
         return answer.body;
       } catch (error) {
         const kind = kindOfError(error);
+        this.#refusesTime = kind === 'clock';
         if (kind === 'throttled') this.#limits.throttled(action);
         if (kind !== 'expired' || renewed) throw error;
         credentials.reject(key);
@@ -129,7 +140,9 @@ export class AliyunCaller {
 
   /** Aliyun's errors in the words of the user. */
   translate(error: unknown): unknown {
-    return translate(error, { clock: this.clock.text, role: this.#options.credentials.role });
+    const { ms, text } = this.clock;
+    const clock = ms !== undefined && Math.abs(ms) >= TELLING_SKEW_MS ? text : undefined;
+    return translate(error, { clock, role: this.#options.credentials.role });
   }
 }
 

@@ -170,7 +170,7 @@ export const isTransient = (error: unknown): boolean => TRANSIENT.has(kindOfErro
 export const isOpen = (error: unknown): boolean =>
   error instanceof AliyunSilence ? !error.unsent : kindOfError(error) === 'unavailable';
 
-/** For errors: how far this host's clock is off, the role whose rights are asked for. */
+/** For errors: how far this host's clock is off, where that is known to matter, and the role whose rights are asked for. */
 export interface Circumstances {
   readonly clock?: string | undefined;
   readonly role?: string | undefined;
@@ -208,7 +208,7 @@ const explain = (refusal: AliyunRefusal, { clock, role }: Circumstances): Plugin
       return new PluginError('PROVIDER_UNREACHABLE', { ...PROVIDER, reason }, options);
     }
     default: {
-      const reason = `${code}: ${text.slice(0, 160)}${id}`;
+      const reason = `${code}: ${text.slice(0, 160).replace(/\.$/, '')}${id}`;
       return new PluginError('PROVIDER_REFUSED', { ...PROVIDER, what: action, reason }, options);
     }
   }

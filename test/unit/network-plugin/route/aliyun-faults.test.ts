@@ -130,7 +130,15 @@ t.test('an API that is not there is named', async (t) => {
 t.test('a clock that is off is named as what it is', async (t) => {
   const { world, provider } = await oneHost(t);
   world.sim.clock.advance(20 * 60_000);
-  t.match(await thrown(provider.read(context())), { code: 'PROVIDER_AUTH', message: /clock of this host/ });
+  t.match(await thrown(provider.read(context())), {
+    code: 'PROVIDER_AUTH',
+    message: /clock of this host is more than 15/,
+  });
+  const found = await provider.findings(context());
+  t.match(
+    found.find(({ check }) => check === 'clock'),
+    { state: 'bad', remedy: /chrony/ },
+  );
 });
 
 t.test('the quota is the usual one where Quota Center may not be asked', async (t) => {

@@ -90,7 +90,7 @@ t.test('an answer that is not theirs is no answer, and its text is not shown', a
   }));
   t.teardown(() => server.close());
   const { client, secrets } = await world(t, server.url);
-  const error = await client.vpc('vpc-1', context(400)).catch((thrown: unknown) => thrown);
+  const error = await client.vpc('vpc-1', context(1_500)).catch((thrown: unknown) => thrown);
   t.match(error, { code: 'PROVIDER_UNREACHABLE' });
   const text = error instanceof PluginError ? error.toUserText() : '';
   for (const secret of [...secrets, 'proxy']) t.notOk(text.includes(secret));
