@@ -1,5 +1,5 @@
 import { type Context, now, remaining, sleep, throwIfDone } from '../../context.ts';
-import { asPluginError } from '../../errors.ts';
+import { asPluginError, PluginError } from '../../errors.ts';
 import { pauseMs, type RetryPolicy } from '../../retry.ts';
 import { ClockSkew } from '../clock.ts';
 import { type Rate, RateLimits } from '../token-bucket.ts';
@@ -84,8 +84,9 @@ export class AliyunCaller {
       try {
         return await this.once(service, action, parameters, c);
       } catch (error) {
-        // When the context ends meanwhile, what failed before says more than that time ran out.
-        if (c.signal.aborted && failure !== undefined) throw failure;
+        // What failed before says more than that time ran out, or that the next turn would come too late.
+        const late = c.signal.aborted || (error instanceof PluginError && error.code === 'PROVIDER_THROTTLED');
+        if (late && failure !== undefined) throw failure;
         failure = this.translate(error);
         const pause = this.#pause(attempt, kindOfError(error) === 'throttled');
         if (!isTransient(error) || pause >= remaining(c)) throw failure;
