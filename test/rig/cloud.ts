@@ -102,6 +102,11 @@ export class RigCloud {
     await this.control.do('removeRoute', { table: this.table, prefix });
   }
 
+  /** The instance is stopped; it may come back. */
+  async stop(n: number): Promise<void> {
+    await this.control.do('stop', { id: this.instance(n).id });
+  }
+
   /** The instance is gone for good: terminated, released. Its routes stay, as black holes. */
   async terminate(n: number): Promise<void> {
     await this.control.do(this.name === 'aws' ? 'terminate' : 'release', { id: this.instance(n).id });

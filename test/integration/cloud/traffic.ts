@@ -1,6 +1,5 @@
 /** Two hosts in a simulated cloud: who reaches whom is what the cloud's route table says, and nothing else. */
-import { setTimeout as sleep } from 'node:timers/promises';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { CONSISTENCY_MS } from '../../../network-plugin/route/route-view.ts';
 import { policyDocument as policyOfAliyun } from '../../../shared/cloud/aliyun/policy.ts';
 import { policyDocument as policyOfAws } from '../../../shared/cloud/aws/policy.ts';
@@ -8,21 +7,14 @@ import type { CloudName } from '../../rig/cloud-router.ts';
 import { until } from '../../rig/command.ts';
 import type { Theme } from '../network/matrix.ts';
 import { reach } from '../network/reach.ts';
-import { Cluster, type Member } from '../support/cluster.ts';
+import { Cluster } from '../support/cluster.ts';
+import { lostHosts, prefixOf } from './lost-hosts.ts';
 
 /** Slow enough that what is written does not show at once, and that two hosts meet. */
 const SIM = {
   aws: { lagMs: 400 },
   aliyun: { timing: { settleMs: 600, conflictMs: 300 } },
 } as const satisfies Record<CloudName, object>;
-
-/** What takes a route over in one step, and what would leave a gap. */
-const TAKEOVER = {
-  aws: { replace: 'ReplaceRoute', remove: 'DeleteRoute' },
-  aliyun: { replace: 'ModifyRouteEntry', remove: 'DeleteRouteEntr*' },
-} as const satisfies Record<CloudName, { replace: string; remove: string }>;
-
-const prefixOf = (address: string): string => address.replace(/\.\d+$/, '.0/24');
 
 /** What the hosts' role may do: exactly what `drayage policy` says. */
 const RIGHTS = {
@@ -75,11 +67,7 @@ export function cloudTraffic(name: CloudName, themes: readonly Theme[]): void {
       await cluster.clear();
       await t.test(theme.name, { timeout: 120_000 }, async (t) => await theme(t, cluster));
     }
-    if (themes.length > 0) await rebuilt(cluster);
-
-    await t.test('a host that is terminated: its black hole is taken over by the next claim', async (t) => {
-      await terminated(t, cluster, one, prefixOf(await two.address('third')));
-    });
+    await lostHosts(t, cluster, cloud);
 
     await t.test('nothing is left over, and nothing was internal', async (t) => {
       await one.clear();
@@ -88,43 +76,4 @@ export function cloudTraffic(name: CloudName, themes: readonly Theme[]): void {
       for (const { plugin } of cluster.members) t.notMatch(plugin.log().join('\n'), /INTERNAL|"?at file:/);
     });
   });
-}
-
-/** Two containers as `reach` had left them. */
-async function rebuilt(cluster: Cluster): Promise<void> {
-  await cluster.clear();
-  await cluster.createNetwork('web', '--ipam-driver', 'vpc');
-  await cluster.member(1).serve('first', '--network', 'web');
-  await cluster.member(2).serve('third', '--network', 'web');
-}
-
-async function terminated(t: Test, cluster: Cluster, one: Member, prefix: string): Promise<void> {
-  const { cloud } = cluster;
-  if (cloud === undefined) throw new Error('this cluster has no cloud');
-  const claim = (): ReturnType<Member['docker']> =>
-    one.docker('network', 'create', '-d', 'vpc', '--subnet', prefix, 'heir');
-  await cluster.member(2).host.powerOff();
-  const early = await claim();
-  t.not(early.code, 0, 'not while it is only silent');
-  t.match(early.stderr, /host2/);
-
-  await cloud.terminate(2);
-  // A host that was looked at a moment ago is not looked at again at once.
-  await sleep(1_500);
-  t.match(
-    (await cloud.routes()).filter((route) => route.prefix === prefix),
-    [{ state: 'blackhole' }],
-  );
-  const { number: last = 0 } = (await cloud.calls()).at(-1) ?? {};
-  const late = await claim();
-  t.equal(late.code, 0, late.stderr);
-  const routes = await cloud.routes();
-  const heirs = routes.flatMap((one) => (one.prefix === prefix ? [[one.state, cloud.hostOf(one.target)]] : []));
-  t.same(heirs, [['active', 1]]);
-  const { replace, remove } = TAKEOVER[cloud.name];
-  t.equal((await cloud.calls({ action: replace, after: last, code: 'OK' })).length, 1, 'in one step');
-  t.same(await cloud.calls({ action: remove, after: last }), []);
-  await one.serve('heir', '--network', 'heir');
-  t.equal(prefixOf(await one.address('heir')), prefix);
-  t.equal(await one.whoami('heir', await one.address('first')), await one.address('heir'));
 }
