@@ -3,7 +3,9 @@
  * each on a simulated cloud that throttles as the real one does. How long until all are routed, how many calls that
  * takes, and how many of them meet a throttle; then one round of reconciliation, which should write nothing.
  *
- *     npm run sim:scale -- [--cloud aws] [--hosts 50] [--latency 80] [--lag 500] [--spread 0] [--json FILE]
+ *     npm run sim:scale -- [--cloud aws] [--hosts 50] [--latency 80] [--lag 500] [--spread S] [--json FILE]
+ *
+ * They come within `spread` seconds (a second for 50): each brings a processor of its own, but not here.
  */
 import { parseArgs } from 'node:util';
 import { SETTINGS } from '../../network-plugin/options.ts';
@@ -178,7 +180,7 @@ const { values } = parseArgs({
     hosts: { type: 'string', default: '50' },
     latency: { type: 'string', default: '80' },
     lag: { type: 'string', default: '500' },
-    spread: { type: 'string', default: '0' },
+    spread: { type: 'string' },
     deadline: { type: 'string', default: '1200' },
     json: { type: 'string' },
   },
@@ -186,7 +188,11 @@ const { values } = parseArgs({
 const name = CLOUDS.find((each) => each === values.cloud);
 if (name === undefined) throw new Error(`--cloud ${values.cloud}: choose one of ${CLOUDS.join(', ')}.`);
 const hosts = count(values.hosts, 'hosts');
-const [latencyMs, lagMs, spreadS] = [values.latency, values.lag, values.spread].map(Number) as [number, number, number];
+const [latencyMs, lagMs, spreadS] = [
+  Number(values.latency),
+  Number(values.lag),
+  values.spread === undefined ? hosts / 50 : Number(values.spread),
+];
 const quota = Math.max(USUAL_QUOTA[name], hosts);
 const cloud = await startCloud(name, { lagMs, quotas: { [QUOTAS[name]]: quota } });
 const site = cloud.furnish(hosts);

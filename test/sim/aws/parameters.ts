@@ -35,13 +35,15 @@ const filtersOf = (parameters: Parameters): Filter[] => {
   return filters;
 };
 
-/** `*` and `?` stand for any text and any letter, as in EC2's filters. */
-const fits = (pattern: string, value: string): boolean => {
+/** A test for one value of a filter; `*` and `?` stand for any text and any letter. */
+const matcher = (pattern: string): ((value: string) => boolean) => {
+  if (!/[*?]/.test(pattern)) return (value) => value === pattern;
   const text = pattern
     .replace(/[.+^${}()|[\]\\]/g, '\\$&')
     .replaceAll('*', '.*')
     .replaceAll('?', '.');
-  return new RegExp(`^${text}$`).test(value);
+  const expression = new RegExp(`^${text}$`);
+  return (value) => expression.test(value);
 };
 
 /** What a filter name looks at: the values that an object has for it. */
@@ -61,7 +63,8 @@ export function filtered<T>(
       (tag === undefined ? undefined : (item: T) => [tags(item)[tag]].filter((value) => value !== undefined)) ??
       (name === 'tag-key' ? (item: T) => Object.keys(tags(item)) : undefined);
     if (look === undefined) throw invalid(`The filter '${name}' is invalid`);
-    return (item: T) => look(item).some((value) => values.some((pattern) => fits(pattern, value)));
+    const matchers = values.map(matcher);
+    return (item: T) => look(item).some((value) => matchers.some((matches) => matches(value)));
   });
   return items.filter((item) => tests.every((test) => test(item)));
 }

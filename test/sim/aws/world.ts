@@ -64,7 +64,7 @@ export interface Interface {
   /** Primary first. */
   readonly addresses: readonly string[];
   readonly addresses6: readonly string[];
-  instance: string | undefined;
+  readonly instance: string | undefined;
   readonly device: number;
   readonly attachment: string;
 }
@@ -95,6 +95,8 @@ export class World {
   readonly gateways = new Map<string, Gateway>();
   /** By interface. Lagged: a read after a change may show the old value. */
   readonly sourceDestCheck: LaggedMap<{ readonly on: boolean }>;
+  /** Instance → the interfaces that it was given, in order. */
+  readonly #given = new Map<string, Interface[]>();
   readonly #clock: Clock;
   readonly #ids: Ids;
   readonly #lag: () => number;
@@ -190,6 +192,7 @@ export class World {
     const id = this.#ids.of('eni');
     const added: Interface = { id, subnet, vpc, mac, addresses, addresses6, instance, device, attachment };
     this.interfaces.set(id, added);
+    if (instance !== undefined) this.#given.set(instance, [...(this.#given.get(instance) ?? []), added]);
     this.sourceDestCheck.set(id, { on: true });
     return added;
   }
@@ -202,9 +205,7 @@ export class World {
 
   /** Interfaces of an instance, the primary first. */
   interfacesOf(instance: string): Interface[] {
-    return [...this.interfaces.values()]
-      .filter((each) => each.instance === instance)
-      .sort((a, b) => a.device - b.device);
+    return (this.#given.get(instance) ?? []).filter(({ id }) => this.interfaces.has(id));
   }
 
   /** The table that decides for a subnet: its own, or the VPC's main one. */
