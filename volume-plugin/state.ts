@@ -31,6 +31,8 @@ export interface MountRecord {
   readonly boot: string;
   /** Where it is mounted, below the plugin's propagated mount. */
   readonly target: string;
+  /** The folder below the target that containers get; absent: the target itself. */
+  readonly inside?: string;
   /** What the mount table must show, once mounted: its source and device numbers, such as `/dev/nvme1n1` and `259:4`. */
   readonly source?: string;
   readonly device?: string;
@@ -54,6 +56,20 @@ export interface ReferenceRecord {
   readonly since: number;
 }
 
+/**
+ * A name that Docker was told is a volume, because nobody could be asked whether it is one: an error would have made
+ * Docker create a volume of its own under that name. Key: the name.
+ */
+export interface UnconfirmedRecord {
+  readonly name: string;
+  /** ISO time of the first question. */
+  readonly since: string;
+  /** Why nobody could be asked. */
+  readonly reason: string;
+  /** Asked since, and there is no such volume: the name stays until it is removed, as Docker was told otherwise. */
+  readonly absent?: true;
+}
+
 /** What this host keeps of itself. Key: `self`. */
 export interface HostRecord {
   /** Random, made once: tells this host from another one of the same name. */
@@ -66,4 +82,14 @@ export interface VolumeState {
   readonly volumes: VolumeRecord;
   readonly mounts: MountRecord;
   readonly references: ReferenceRecord;
+  readonly unconfirmed: UnconfirmedRecord;
 }
+
+/** Names of the collections, as a store wants them. */
+export const COLLECTIONS = [
+  'hosts',
+  'volumes',
+  'mounts',
+  'references',
+  'unconfirmed',
+] as const satisfies readonly (keyof VolumeState)[];

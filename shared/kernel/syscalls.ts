@@ -50,6 +50,7 @@ const prototypes = {
   poll: 'int poll(void *fds, unsigned long count, int timeout)',
   setns: 'int setns(int fd, int kind)',
   fcntl: 'int fcntl(int fd, int command, int value)',
+  ioctl: 'int ioctl(int fd, unsigned long request, void *argument)',
 } as const;
 
 type Call = keyof typeof prototypes;
@@ -149,6 +150,10 @@ export const setNamespace = (fd: number, kind: number): void => {
 
 /** fcntl with an integer argument. */
 export const control = (fd: number, command: number, value: number): number => call('fcntl', fd, command, value);
+
+/** ioctl whose argument is memory, which the kernel reads or fills. */
+export const deviceControl = (fd: number, request: number, argument: Buffer): number =>
+  call('ioctl', fd, request, argument);
 
 const int32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);

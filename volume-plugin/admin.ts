@@ -1,0 +1,59 @@
+import type { Context } from '../shared/context.ts';
+import { PluginError } from '../shared/errors.ts';
+import type { Handler } from '../shared/plugin/server.ts';
+import { record, text } from '../shared/plugin/wire.ts';
+import type { StateStore } from '../shared/state/store.ts';
+import type { Description, Driver } from './driver.ts';
+import type { Drift } from './reconcile.ts';
+import { referencesOf } from './references.ts';
+import type { VolumeState } from './state.ts';
+
+export interface AdminDeps {
+  readonly store: StateStore<VolumeState>;
+  readonly driver: Driver;
+  /** Settings (redacted) and how the back-ends do, in words. */
+  status(): Readonly<Record<string, unknown>>;
+  /** Reads the cluster's list again. */
+  refresh(c: Context): Promise<void>;
+  reconcile(c: Context): Promise<readonly Drift[]>;
+}
+
+/** What the `drayage` command asks, on a socket that only root may open. Answers come from local state. */
+export function adminMethods({ store, driver, ...deps }: AdminDeps): Record<string, Handler> {
+  const row = ({ name, path, status }: Description) => ({
+    Name: name,
+    Type: store.get('volumes', name)?.type ?? '',
+    State: status['state'],
+    Holds: status['holds'] ?? 0,
+    Path: path,
+    Options: store.get('volumes', name)?.options ?? {},
+    LastError: status['lastError'] ?? '',
+  });
+  return {
+    '/Drayage.Volumes': async () => ({ Volumes: driver.list().map(row) }),
+    '/Drayage.Volume': async (body) => {
+      const name = text(record(body, 'the request'), 'Volume');
+      const found = driver.list().find((one) => one.name === name);
+      if (found === undefined) throw new PluginError('VOLUME_UNKNOWN', { volume: name });
+      const { status, created, path } = found;
+      return {
+        Volume: {
+          ...{ Name: name, Created: created, Path: path, Status: status },
+          Options: store.get('volumes', name)?.options ?? {},
+          Handle: store.get('volumes', name)?.handle ?? {},
+          References: referencesOf(store, name).map(({ id, count, since }) => ({
+            ...{ Id: id, Count: count, Since: new Date(since).toISOString() },
+          })),
+        },
+      };
+    },
+    '/Drayage.Refresh': async (_body, c) => {
+      await deps.refresh(c);
+      return { Volumes: driver.list().map(row) };
+    },
+    '/Drayage.Status': async () => deps.status(),
+    '/Drayage.Reconcile': async (_body, c) => ({
+      Drift: (await deps.reconcile(c)).map(({ what }) => ({ What: what, Repaired: true })),
+    }),
+  };
+}

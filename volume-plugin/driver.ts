@@ -1,0 +1,123 @@
+import { type Context, newContext } from '../shared/context.ts';
+import { asPluginError, PluginError } from '../shared/errors.ts';
+import { Catalogue } from './catalogue.ts';
+import { Making } from './making.ts';
+import { Mounting, pathOf } from './mounting.ts';
+import type { DriverDeps } from './parts.ts';
+import { holdsOn } from './references.ts';
+import { Releasing } from './releasing.ts';
+import { Removing } from './removing.ts';
+import type { UnconfirmedRecord, VolumeRecord } from './state.ts';
+
+export type Detail = string | number | boolean;
+
+/** A volume as Docker is told about it. */
+export interface Description {
+  readonly name: string;
+  /** Where it is mounted on this host; empty: it is not. */
+  readonly path: string;
+  /** ISO time. */
+  readonly created: string;
+  readonly status: Readonly<Record<string, Detail>>;
+}
+
+/** What Docker asks of the plugin, free of its words. Calls for different volumes never wait for each other. */
+export class Driver {
+  readonly catalogue: Catalogue;
+  readonly releasing: Releasing;
+  readonly #deps: DriverDeps;
+  readonly #making: Making;
+  readonly #mounting: Mounting;
+  readonly #removing: Removing;
+
+  constructor(deps: DriverDeps) {
+    this.#deps = deps;
+    this.catalogue = new Catalogue(deps);
+    this.releasing = new Releasing(deps);
+    this.#making = new Making(deps, this.catalogue);
+    this.#mounting = new Mounting(deps, this.catalogue, this.#making, this.releasing);
+    this.#removing = new Removing(deps, this.catalogue, this.releasing);
+  }
+
+  /** Errors: VOLUME_UNKNOWN, and that only when it is confirmed. */
+  async get(name: string, c: Context): Promise<Description> {
+    const known = this.catalogue.known(name);
+    if (known?.phase === 'ready') return this.#describe(known);
+    if (known === undefined) {
+      const found = await this.catalogue.lookUp(name, c);
+      return 'phase' in found ? this.#describe(found) : describeUnconfirmed(found);
+    }
+    // Docker goes by this answer: a volume that can be made (or be gone) within the time it waits shall be.
+    await this.finish(name, newContext(c.log, this.#deps.windows.findMs, c)).catch((error: unknown) =>
+      c.log.info('what was begun with a volume is not finished yet', { volume: name, error: asPluginError(error) }),
+    );
+    const now = this.catalogue.known(name);
+    if (now === undefined) throw new PluginError('VOLUME_UNKNOWN', { volume: name });
+    return this.#describe(now);
+  }
+
+  list(): readonly Description[] {
+    return this.catalogue.all().map((record) => this.#describe(record));
+  }
+
+  /** Where the volume is mounted; empty: nowhere on this host. */
+  async path(name: string, c: Context): Promise<string> {
+    return (await this.get(name, c)).path;
+  }
+
+  async create(name: string, options: Readonly<Record<string, string>>, c: Context): Promise<void> {
+    await this.#making.create(name, options, c);
+  }
+
+  async mount(name: string, id: string, c: Context): Promise<string> {
+    return await this.#mounting.mount(name, id, c);
+  }
+
+  async unmount(name: string, id: string, c: Context): Promise<void> {
+    await this.#mounting.unmount(name, id, c);
+  }
+
+  async remove(name: string, c: Context): Promise<void> {
+    await this.#removing.remove(name, c);
+  }
+
+  /** Finishes what was begun with a volume: its making or its removal. Errors: those of the back-end. */
+  async finish(name: string, c: Context): Promise<void> {
+    await this.#deps.locks.run(
+      name,
+      async () => {
+        const record = this.catalogue.known(name);
+        if (record?.phase === 'creating') await this.#making.finishLocked(record, c);
+        if (record?.phase === 'removing') await this.#removing.finishLocked(record, c);
+      },
+      c,
+    );
+  }
+
+  #describe(record: VolumeRecord): Description {
+    const { store, backends } = this.#deps;
+    const { name, type, created, phase, whereabouts, lastError } = record;
+    const mount = store.get('mounts', name);
+    const trouble = backends.trouble(type);
+    return {
+      name,
+      created,
+      path: mount?.phase === 'mounted' && mount.boot === this.#deps.boot ? pathOf(mount) : '',
+      status: {
+        ...(trouble === undefined ? (backends.all.get(type)?.status(record) ?? {}) : {}),
+        type,
+        state: phase === 'ready' ? (mount?.phase ?? whereabouts ?? 'available') : phase,
+        holds: holdsOn(store, name),
+        ...(mount?.device === undefined ? {} : { device: `${mount.source ?? ''} (${mount.device})` }),
+        ...(lastError === undefined ? {} : { lastError: lastError.text, lastErrorAt: lastError.at }),
+        ...(trouble === undefined ? {} : { trouble: trouble.message }),
+      },
+    };
+  }
+}
+
+/** A name that may be a volume; its state says so to whoever looks. */
+function describeUnconfirmed({ name, since, reason, absent }: UnconfirmedRecord): Description {
+  const state = absent === true ? 'does not exist: remove the name with docker volume rm' : 'not confirmed';
+  return { name, path: '', created: since, status: { state, reason } };
+}

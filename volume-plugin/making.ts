@@ -1,0 +1,105 @@
+import { type Context, newContext } from '../shared/context.ts';
+import { asPluginError, PluginError } from '../shared/errors.ts';
+import type { Catalogue } from './catalogue.ts';
+import type { DriverDeps } from './parts.ts';
+import type { VolumeRecord } from './state.ts';
+import { checkName } from './volume-name.ts';
+import { differences, readOptions } from './volume-options.ts';
+
+/** For looking whether a refused creation has left something. */
+const CHECK_MS = 5_000;
+
+/**
+ * Makes volumes. The intent is written down before the back-end is asked; from then on the volume is promised: when the
+ * outcome is open it is finished in the background, and only a refusal that left nothing takes the promise back.
+ */
+export class Making {
+  readonly #deps: DriverDeps;
+  readonly #catalogue: Catalogue;
+
+  constructor(deps: DriverDeps, catalogue: Catalogue) {
+    this.#deps = deps;
+    this.#catalogue = catalogue;
+  }
+
+  /** Errors: VOLUME_NAME, VOLUME_TYPE, OPTION_*, VOLUME_EXISTS, VOLUME_REMOVING, STILL_WORKING, BACKEND_*. */
+  async create(name: string, given: Readonly<Record<string, string>>, c: Context): Promise<void> {
+    const { backends, usualType, unattended, locks } = this.#deps;
+    checkName(name);
+    const asked = readOptions(name, given, backends.all, usualType);
+    const work = async (inner: Context): Promise<void> =>
+      await locks.run(
+        name,
+        async () => {
+          const elsewhere = this.#catalogue.known(name) ?? (await backends.find(name, inner, asked.type));
+          const existing =
+            elsewhere === undefined || 'phase' in elsewhere ? elsewhere : await this.#catalogue.adopt(elsewhere);
+          if (existing !== undefined) await this.#join(existing, asked, inner);
+          else await this.#begin({ name, ...asked, handle: {}, phase: 'creating', created: this.#time() }, inner);
+        },
+        inner,
+      );
+    await unattended.run(`create ${name} ${JSON.stringify(asked)}`, `creating ${name}`, work, c);
+  }
+
+  async #join(existing: VolumeRecord, asked: Pick<VolumeRecord, 'type' | 'options'>, c: Context): Promise<void> {
+    const { name, phase } = existing;
+    const reason = existing.lastError?.text;
+    if (phase === 'removing') throw new PluginError('VOLUME_REMOVING', { volume: name, reason });
+    const other = differences(asked, existing, this.#deps.backends.all.get(existing.type)?.schema);
+    if (other !== undefined) throw new PluginError('VOLUME_EXISTS', { volume: name, differences: other });
+    await this.finishLocked(existing, c);
+  }
+
+  async #begin(record: VolumeRecord, c: Context): Promise<void> {
+    await this.#deps.store.update((tx) => {
+      tx.put('volumes', record.name, record);
+      tx.delete('unconfirmed', record.name);
+    });
+    await this.finishLocked(record, c);
+  }
+
+  /** Finishes what was begun; under the volume's lock. Answers the volume as it is then. */
+  async finishLocked(record: VolumeRecord, c: Context): Promise<VolumeRecord> {
+    if (record.phase !== 'creating') return record;
+    const { store, backends } = this.#deps;
+    const { name, options, type } = record;
+    try {
+      const { handle } = await backends.working(type, name).create({ name, options }, c);
+      const { lastError: _, ...rest } = record;
+      const ready: VolumeRecord = { ...rest, handle, phase: 'ready' };
+      await store.update((tx) => tx.put('volumes', name, ready));
+      return ready;
+    } catch (thrown) {
+      const error = asPluginError(thrown);
+      await this.#failed(record, error, c);
+      throw error;
+    }
+  }
+
+  async #failed(record: VolumeRecord, error: PluginError, c: Context): Promise<void> {
+    const { store } = this.#deps;
+    const { name, type } = record;
+    const lastError = { text: error.toUserText(c.requestId), at: this.#time() };
+    if (error.retry === 'backoff' || error.code === 'INTERNAL') {
+      await store.update((tx) => tx.put('volumes', name, { ...record, lastError }));
+      return;
+    }
+    try {
+      const found = await this.#deps.backends.working(type, name).find(name, newContext(c.log, CHECK_MS));
+      if (found === undefined) await store.update((tx) => tx.delete('volumes', name));
+      // Made by somebody else meanwhile: theirs.
+      else if (error.code === 'VOLUME_EXISTS') {
+        await store.update((tx) => tx.delete('volumes', name));
+        await this.#catalogue.adopt({ ...found, type });
+      } else await store.update((tx) => tx.put('volumes', name, { ...record, lastError }));
+    } catch (failure) {
+      c.log.warn('it is not known what a refused creation has left', { volume: name, error: asPluginError(failure) });
+      await store.update((tx) => tx.put('volumes', name, { ...record, lastError }));
+    }
+  }
+
+  #time(): string {
+    return new Date(this.#deps.now()).toISOString();
+  }
+}
