@@ -21,10 +21,12 @@ const retry = {
 
 /** The text of docs/errors.md. */
 export function errorsDocument(): string {
-  const entries = Object.entries(ERRORS).map(
-    ([code, { text, fix, retry: when }]) =>
-      `## ${code}\n\n${plain(text)}\n\n- Fix: ${plain(fix)}\n- Worth another try: ${retry[when]}.\n`,
-  );
+  const entries = Object.entries(ERRORS)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(
+      ([code, { text, fix, retry: when }]) =>
+        `## ${code}\n\n${plain(text)}\n\n- Fix: ${plain(fix)}\n- Worth another try: ${retry[when]}.\n`,
+    );
   return `# Errors
 
 <!-- Generated from shared/errors.ts by \`npm run docs\`; do not edit. -->

@@ -34,10 +34,6 @@ export const BLOCK_OPTIONS = {
     allowed: 'an octal mode such as 0750',
     help: 'Permissions of that folder.',
   }),
-  onRemove: option.enum(['delete', 'retain'], {
-    default: 'delete',
-    help: 'What `docker volume rm` does with the disk: `delete` it with its data, or `retain` it without its name.',
-  }),
 } as const;
 
 type BlockOptions = Parsed<typeof BLOCK_OPTIONS>;
@@ -63,7 +59,7 @@ export class BlockBackend implements Backend {
   }
 
   async list(c: Context): Promise<readonly ListedVolume[]> {
-    const disks = (await this.#provider.list(c)).filter((disk) => disk.tags.retained === undefined);
+    const disks = await this.#provider.list(c);
     this.#known.clear();
     return disks.map((disk) => this.#listed(disk));
   }
@@ -128,8 +124,7 @@ export class BlockBackend implements Backend {
     else if (found.holder !== undefined) {
       throw new PluginError('VOLUME_BUSY', { volume: volume.name, holder: found.holder.name });
     }
-    if (this.#options(volume).onRemove === 'delete') await this.#provider.remove(found.id, c);
-    else await this.#provider.tag(found.id, { retained: new Date().toISOString() }, c);
+    await this.#provider.remove(found.id, c);
     this.#known.delete(volume.name);
   }
 

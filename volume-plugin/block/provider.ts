@@ -40,26 +40,7 @@ export interface DiskRequest {
   readonly size: number;
   readonly zone?: string;
   readonly snapshot?: string;
-  readonly encrypted?: boolean;
-  readonly kmsKey?: string;
-  /** The cloud's own names: `gp3`, `cloud_essd`. */
-  readonly kind?: string;
-  readonly iops?: number;
-  /** MiB/s. */
-  readonly throughput?: number;
   readonly tags: Readonly<Record<string, string>>;
-}
-
-export interface Snapshot {
-  readonly id: string;
-  readonly volume: string;
-  readonly disk: string;
-  readonly size: number;
-  readonly state: 'pending' | 'ready' | 'failed';
-  /** 0 to 100. */
-  readonly progress: number;
-  readonly tags: Readonly<Record<string, string>>;
-  readonly created: string;
 }
 
 /** What became of a host that has a disk. Only `stopped` and `gone` let another host take it. */
@@ -80,9 +61,9 @@ export interface DiskProvider {
   list(c: Context): Promise<readonly Disk[]>;
   /** The disk as it is now; undefined when it does not exist. Calls at the same time are sent as one. */
   describe(id: string, c: Context): Promise<Disk | undefined>;
-  /** Makes a disk, or answers the one that the same `token` made. Errors: QUOTA_EXCEEDED, DISK_OPTION. */
+  /** Makes a disk, or answers the one that the same `token` made. Errors: DISK_QUOTA. */
   create(request: DiskRequest, token: string, c: Context): Promise<Disk>;
-  /** Begins to attach the disk to this host. Errors: VOLUME_BUSY, ZONE_MISMATCH, ATTACH_LIMIT. */
+  /** Begins to attach the disk to this host. Errors: VOLUME_BUSY. */
   attach(id: string, c: Context): Promise<void>;
   /** Begins to detach it from a host; succeeds when it is not attached there. Never by force. */
   detach(id: string, host: string, c: Context): Promise<void>;
@@ -91,11 +72,6 @@ export interface DiskProvider {
   fate(host: string, c: Context): Promise<HostFate>;
   /** Sets tags; those with an undefined value are removed. There is no compare-and-set. */
   tag(id: string, tags: Readonly<Record<string, string | undefined>>, c: Context): Promise<void>;
-  /** Makes it larger; the device follows. */
-  grow(id: string, size: number, c: Context): Promise<void>;
-  snapshot(id: string, tags: Readonly<Record<string, string>>, token: string, c: Context): Promise<Snapshot>;
-  snapshots(c: Context): Promise<readonly Snapshot[]>;
-  removeSnapshot(id: string, c: Context): Promise<void>;
   /** Removes a disk that is attached nowhere; succeeds when it is gone. */
   remove(id: string, c: Context): Promise<void>;
   close(): Promise<void>;

@@ -1,4 +1,7 @@
 import t from 'tap';
+import { COMMON_ERRORS } from '../../../shared/error-table/common.ts';
+import { NETWORK_ERRORS } from '../../../shared/error-table/networks.ts';
+import { VOLUME_ERRORS } from '../../../shared/error-table/volumes.ts';
 import { asPluginError, ERRORS, type ErrorCode, PluginError } from '../../../shared/errors.ts';
 
 t.test('the text names the thing, then the fix, then the request', async (t) => {
@@ -15,7 +18,9 @@ t.test('the text names the thing, then the fix, then the request', async (t) => 
 
 t.test('every entry of the table is in order, and reads as sentences with and without its values', async (t) => {
   const codes = Object.keys(ERRORS) as ErrorCode[];
-  t.same(codes, codes.toSorted(), 'alphabetical');
+  for (const part of [COMMON_ERRORS, NETWORK_ERRORS, VOLUME_ERRORS]) {
+    t.same(Object.keys(part), Object.keys(part).toSorted(), 'alphabetical');
+  }
   for (const code of codes) {
     const { text, fix } = ERRORS[code];
     const names = [...`${text}${fix}`.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? '');

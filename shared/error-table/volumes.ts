@@ -1,0 +1,100 @@
+import type { ErrorEntry } from './entry.ts';
+
+/** What can go wrong with volumes and what they are kept on. In alphabetical order. */
+export const VOLUME_ERRORS = {
+  BACKEND_AUTH: {
+    text: 'The storage provider {provider} refused the credentials[: {reason}].',
+    fix: "Correct the plugin's credentials with docker plugin set, then enable it again.",
+    retry: 'after',
+  },
+  BACKEND_PERMISSION: {
+    text: 'The storage provider {provider} lacks the permission {permission}[ ({reason})].',
+    fix: "Give this host's role that permission, then repeat the command.",
+    retry: 'after',
+  },
+  BACKEND_REFUSED: {
+    text: 'The storage provider {provider} refused {what}[: {reason}].',
+    fix: 'Correct what it names, then repeat the command.',
+    retry: 'after',
+  },
+  BACKEND_THROTTLED: {
+    text: 'The storage provider {provider} limits the rate of calls[: {reason}].',
+    fix: 'Repeat the command in a minute: other users of the same account may be using up the limit.',
+    retry: 'backoff',
+  },
+  BACKEND_UNREACHABLE: {
+    text: 'The storage provider {provider} cannot be reached[: {reason}].',
+    fix: 'Check that this host can reach it, then repeat the command; volumes in use go on meanwhile.',
+    retry: 'backoff',
+  },
+  DISK_FAILED: {
+    text: 'Disk {disk} of volume {volume} is {state}[: {reason}].',
+    fix: 'Look at the disk where it is kept; nothing was written to it.',
+    retry: 'after',
+  },
+  DISK_MISSING: {
+    text: 'Disk {disk} of volume {volume} does not exist any more.',
+    fix: 'Bring the disk back, or remove the volume with docker volume rm {volume}.',
+    retry: 'after',
+  },
+  DISK_QUOTA: {
+    text: 'There is no room for a disk of {size} bytes for volume {volume}: {limit} bytes are {what}.',
+    fix: 'Ask for less with -o size=, remove volumes that nothing needs, or make more room.',
+    retry: 'after',
+  },
+  FILESYSTEM_DAMAGED: {
+    text: 'The {kind} file system on {device} is damaged[: {reason}].',
+    fix: 'Nothing was changed. Repair it by hand, on a copy if the data matters, then start the container again.',
+    retry: 'after',
+  },
+  FORMAT_REFUSED: {
+    text: 'Disk {disk} of volume {volume} ({device}) is not formatted: {reason}.',
+    fix: 'Nothing was changed. Look at what is on the disk before anything else is done with it.',
+    retry: 'never',
+  },
+  VOLUME_BUSY: {
+    text: 'Volume {volume} is in use on host {holder}[, {reason}].',
+    fix: 'Stop its containers on {holder} and repeat the command.',
+    retry: 'after',
+  },
+  VOLUME_EXISTS: {
+    text: 'Volume {volume} exists already with other options: {differences}.',
+    fix: 'Leave the options out or give the same ones, choose another name, or remove the volume first.',
+    retry: 'never',
+  },
+  VOLUME_IN_USE: {
+    text: 'Volume {volume} is in use on this host[ by {users}].',
+    fix: 'Remove its containers, then repeat the command.',
+    retry: 'after',
+  },
+  VOLUME_NAME: {
+    text: '"{volume}" cannot be the name of a volume: {reason}.',
+    fix: 'Use 2 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or a digit.',
+    retry: 'never',
+  },
+  VOLUME_NOT_MOUNTED: {
+    text: 'Volume {volume} was not found where it should be mounted[: {reason}].',
+    fix: 'Repeat the command; if it fails again, look at the log of the Docker daemon for this request id.',
+    retry: 'backoff',
+  },
+  VOLUME_REMOVING: {
+    text: 'Volume {volume} is being removed[; so far: {reason}].',
+    fix: 'Repeat docker volume rm {volume} to see how far it is.',
+    retry: 'backoff',
+  },
+  VOLUME_TYPE: {
+    text: 'Volume {volume} cannot be created: {reason}.',
+    fix: 'Choose one of the types that this host offers: {known}.',
+    retry: 'never',
+  },
+  VOLUME_UNCONFIRMED: {
+    text: 'Volume {volume} does not exist in the cluster; Docker got to know its name while the cluster could not be asked.',
+    fix: 'Remove the name with docker volume rm {volume}, then create the volume with docker volume create.',
+    retry: 'never',
+  },
+  VOLUME_UNKNOWN: {
+    text: 'Volume {volume} is not known to this plugin.',
+    fix: 'List the volumes with docker volume ls.',
+    retry: 'never',
+  },
+} as const satisfies Record<string, ErrorEntry>;

@@ -1,0 +1,96 @@
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { exec } from '../../shared/kernel/exec.ts';
+
+/** File systems on disks: made, checked, mounted and grown by their own programs, each in a child with a deadline. */
+
+export const FILESYSTEMS = ['ext4', 'xfs', 'btrfs'] as const;
+export type Filesystem = (typeof FILESYSTEMS)[number];
+
+interface Kind {
+  /** Arguments that make it, with this UUID, on a disk that is known to be blank. */
+  make(device: string, uuid: string): readonly [program: string, args: readonly string[]];
+  /** Options of mount(8), beside those of every volume. */
+  readonly options: readonly string[];
+  /** Repairs what can be repaired without a question before it is mounted; absent where mounting does that. */
+  check?(device: string): readonly [program: string, args: readonly string[], fine: readonly number[]];
+  /** Grows to the size of its disk, while mounted. */
+  grow(device: string, target: string): readonly [program: string, args: readonly string[]];
+  /** Bytes. */
+  readonly least: number;
+}
+
+const MIB = 2 ** 20;
+
+const kinds: Readonly<Record<Filesystem, Kind>> = {
+  ext4: {
+    // Blocks are not kept back for root: the whole disk is the volume's.
+    make: (device, uuid) => ['mkfs.ext4', ['-q', '-F', '-m', '0', '-U', uuid, device]],
+    options: ['errors=remount-ro'],
+    // 1: repaired; 2: repaired, and a mounted root would need a restart.
+    check: (device) => ['e2fsck', ['-p', device], [0, 1, 2]],
+    grow: (device) => ['resize2fs', [device]],
+    least: 8 * MIB,
+  },
+  xfs: {
+    make: (device, uuid) => ['mkfs.xfs', ['-q', '-f', '-m', `uuid=${uuid}`, device]],
+    options: [],
+    grow: (_device, target) => ['xfs_growfs', [target]],
+    least: 300 * MIB,
+  },
+  btrfs: {
+    make: (device, uuid) => ['mkfs.btrfs', ['-q', '-f', '-U', uuid, device]],
+    options: [],
+    grow: (_device, target) => ['btrfs', ['filesystem', 'resize', 'max', target]],
+    least: 128 * MIB,
+  },
+};
+
+export const isFilesystem = (text: string): text is Filesystem => (FILESYSTEMS as readonly string[]).includes(text);
+
+/** The smallest disk that it fits on, in bytes. */
+export const leastSize = (kind: Filesystem): number => kinds[kind].least;
+
+/** Makes it. Whatever was on the disk is gone: see format.ts for who may ask. Errors: EXEC_FAILED. */
+export const makeFilesystem = async (kind: Filesystem, device: string, uuid: string, c: Context): Promise<void> => {
+  const [program, args] = kinds[kind].make(device, uuid);
+  await exec(program, args, c);
+};
+
+/** Checks it, and repairs what needs no decision. Errors: FILESYSTEM_DAMAGED. */
+export const checkFilesystem = async (kind: Filesystem, device: string, c: Context): Promise<void> => {
+  const check = kinds[kind].check?.(device);
+  if (check === undefined) return;
+  const [program, args, fine] = check;
+  const { status, stdout } = await exec(program, args, c, { allow: Array.from({ length: 256 }, (_, code) => code) });
+  if (fine.includes(status)) return;
+  const reason = stdout.trim().split('\n').at(-1);
+  throw new PluginError('FILESYSTEM_DAMAGED', {
+    device,
+    kind,
+    reason: reason === '' ? `${program}: ${status}` : reason,
+  });
+};
+
+/** Mounts it; read-only where asked. Errors: EXEC_FAILED. */
+export const mountFilesystem = async (
+  kind: Filesystem,
+  device: string,
+  target: string,
+  options: readonly string[],
+  c: Context,
+): Promise<void> => {
+  const all = ['nodev', 'noatime', ...kinds[kind].options, ...options];
+  await exec('mount', ['-t', kind, '-o', all.join(','), device, target], c);
+};
+
+/** Writes everything out and unmounts. Errors: EXEC_FAILED, also while something is open in it. */
+export const unmountFilesystem = async (target: string, c: Context): Promise<void> => {
+  await exec('umount', [target], c);
+};
+
+/** Makes it as large as its disk. Errors: EXEC_FAILED. */
+export const growFilesystem = async (kind: Filesystem, device: string, target: string, c: Context): Promise<void> => {
+  const [program, args] = kinds[kind].grow(device, target);
+  await exec(program, args, c);
+};

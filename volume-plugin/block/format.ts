@@ -1,0 +1,90 @@
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { deviceSize, isReadOnly, isZero, probe } from '../../shared/kernel/block-device.ts';
+import { type Filesystem, isFilesystem, leastSize, makeFilesystem } from './filesystem.ts';
+import type { Disk } from './provider.ts';
+
+/** Who may be formatted: the most destructive decision of all, so it is made in this one place. */
+
+export interface FormatRequest {
+  readonly disk: Disk;
+  readonly device: string;
+  /** What the user asked for; undefined: whatever is there, ext4 on a blank disk. */
+  readonly wanted: Filesystem | undefined;
+  /** Made once for this disk. */
+  readonly uuid: string;
+  /** Writes tags of the disk down at its provider. */
+  tag(tags: Readonly<Record<string, string>>): Promise<void>;
+}
+
+/** Read at the beginning and at the end of a disk, in bytes: partition tables, RAID and file systems all leave a mark. */
+const HEAD = 4 * 2 ** 20;
+const TAIL = 2 ** 20;
+
+/**
+ * Answers the file system of the disk, after making it on one that is certainly blank: of the right size, readable and
+ * zero at both ends, without any content that is known, not made from a snapshot, and never formatted before. What a
+ * crash left of our own formatting, before anybody could write to it, is made again. Errors: FORMAT_REFUSED with the
+ * reason, and those of the programs.
+ */
+export const ensureFilesystem = async (request: FormatRequest, c: Context): Promise<Filesystem> => {
+  const { disk, device, wanted, uuid, tag } = request;
+  const refuse = (reason: string): PluginError =>
+    new PluginError('FORMAT_REFUSED', { volume: disk.volume, disk: disk.id, device, reason });
+  const size = deviceSize(device);
+  if (size !== disk.size) {
+    throw refuse(`the device has ${size} bytes, but the disk should have ${disk.size}`);
+  }
+  const { formatted, formatting } = disk.tags;
+  const begun = formatting !== undefined && formatted === undefined && disk.fromSnapshot === undefined;
+  const found = await probe(device, c);
+  if (found.partitions !== undefined) throw refuse(`it has a partition table (${found.partitions})`);
+  // Our own, from before a crash, may be half made; nobody has written to it, since it is mounted only once formatted.
+  const half = begun && found.uuid === formatting;
+  if (found.type !== undefined && !half) return existing(found.type, request, refuse);
+  const kind = wanted ?? 'ext4';
+  if (!begun) await refuseUnlessBlank(request, size, refuse, c);
+  if (isReadOnly(device)) throw refuse('it can only be read');
+  if (size < leastSize(kind)) throw refuse(`${kind} needs at least ${leastSize(kind)} bytes`);
+  // From here on a crash leaves a disk that is ours to format, and that nobody has written to.
+  if (formatting !== uuid) await tag({ formatting: uuid });
+  await makeFilesystem(kind, device, uuid, c);
+  await tag({ formatted: kind });
+  return kind;
+};
+
+const refuseUnlessBlank = async (
+  { disk, device }: FormatRequest,
+  size: number,
+  refuse: (reason: string) => PluginError,
+  c: Context,
+): Promise<void> => {
+  const { formatted } = disk.tags;
+  if (formatted !== undefined)
+    throw refuse(`it was formatted with ${formatted} before, and nothing is found there now`);
+  if (disk.fromSnapshot !== undefined)
+    throw refuse(`it was made from ${disk.fromSnapshot}, but nothing is found there`);
+  const head = Math.min(HEAD, size);
+  const tail = Math.min(TAIL, size);
+  try {
+    if (!(await isZero(device, 0, head, c))) throw refuse('it has data at its beginning that nothing here knows');
+    if (!(await isZero(device, size - tail, tail, c))) throw refuse('it has data at its end that nothing here knows');
+  } catch (error) {
+    if (error instanceof PluginError && error.code === 'EXEC_FAILED') throw refuse('it cannot be read');
+    throw error;
+  }
+};
+
+const existing = async (
+  type: string,
+  { disk, wanted, tag }: FormatRequest,
+  refuse: (reason: string) => PluginError,
+): Promise<Filesystem> => {
+  if (!isFilesystem(type)) throw refuse(`it has ${type} on it`);
+  if (wanted !== undefined && wanted !== type) throw refuse(`it has ${type} on it, and ${wanted} was asked for`);
+  const { formatted, imported } = disk.tags;
+  const known = formatted !== undefined || imported !== undefined || disk.fromSnapshot !== undefined;
+  if (!known) throw refuse(`it has ${type} on it that Drayage did not make; import it if it is yours`);
+  if (formatted === undefined) await tag({ formatted: type });
+  return type;
+};
