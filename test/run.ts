@@ -9,7 +9,8 @@ import { Report } from './runner/report.ts';
 import { runFile, stopAll } from './runner/run-file.ts';
 
 const usage = `npm test -- [options] [path or part of a path …]
-  --jobs N         unit and conformance files at a time (2); integration and chaos files always run alone
+  --jobs N         unit and conformance files at a time (2)
+  --rigs N         integration and chaos files at a time (2), but for those that ask for the machine
   --deadline MIN   stop everything after this many minutes (24)
   --json FILE      write every test case with its time
   --list           print the files that would run`;
@@ -19,6 +20,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     jobs: { type: 'string', default: '2' },
+    rigs: { type: 'string', default: '2' },
     deadline: { type: 'string', default: '24' },
     json: { type: 'string' },
     list: { type: 'boolean', default: false },
@@ -49,7 +51,7 @@ function finish(): void {
 if (values.help) {
   console.log(usage);
 } else if (values.list) {
-  for (const { path, exclusive } of files) console.log(exclusive ? `${path} (alone)` : path);
+  for (const { path, kind } of files) console.log(kind === 'quick' ? path : `${path} (${kind})`);
 } else {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
@@ -60,9 +62,13 @@ if (values.help) {
       setTimeout(() => stopAll('SIGKILL'), 5000).unref();
     });
   }
-  const shared = files.filter(({ exclusive }) => !exclusive);
-  const alone = files.filter(({ exclusive }) => exclusive);
-  await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs)) }, () => work(shared)));
-  await work(alone);
+  for (const [kind, jobs] of [
+    ['quick', Number(values.jobs)],
+    ['rig', Number(values.rigs)],
+    ['alone', 1],
+  ] as const) {
+    const queue = files.filter((file) => file.kind === kind);
+    await Promise.all(Array.from({ length: Math.max(1, jobs) }, () => work(queue)));
+  }
   finish();
 }

@@ -1,5 +1,4 @@
 // @timeout 10m
-// @exclusive
 // The plugin dies at every step of its journal, before the step is begun and right after it is durable, while Docker
 // creates and removes networks and containers. How many steps there are is found out: each command is repeated with a
 // later death until it outlives them all.

@@ -1,5 +1,4 @@
 // @timeout 5m
-// @exclusive
 // The plugin's memory is damaged, put back, or lost.
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// @exclusive
 // `npm run demo` shows what it says, on a real engine, and leaves nothing behind.
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,4 @@
 // @timeout 9m
-// @exclusive
 // The `vpc` driver on engine 26: see network/matrix.ts.
 import { matrix } from './network/matrix.ts';
 

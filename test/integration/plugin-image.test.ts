@@ -1,3 +1,4 @@
+// @exclusive
 // @timeout 10m
 // The plugin's image on real engines: its size, how soon it answers, what it holds in memory, and that a wrong setting
 // is said where the user looks.

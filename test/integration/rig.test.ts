@@ -1,3 +1,4 @@
+// @exclusive
 // The rig itself: that hosts, router and engines are what the tests of the plugins take them for, and that nothing stays behind.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';

@@ -5,14 +5,14 @@ import { join, relative } from 'node:path';
 export interface TestFile {
   /** Relative to the repository. */
   readonly path: string;
-  /** Integration and chaos files have the machine to themselves. */
-  readonly exclusive: boolean;
+  /** `alone`: it has the machine to itself; `rig`: it starts engines, and runs beside one other of its kind. */
+  readonly kind: 'quick' | 'rig' | 'alone';
   /** Milliseconds until the file is stopped. */
   readonly timeout: number;
 }
 
 const defaultTimeout = 5 * 60_000;
-const exclusiveFolders = /^test\/(integration|chaos)\//;
+const rigFolders = /^test\/(integration|chaos)\//;
 
 /**
  * Finds `*.test.ts` under `test/`, in order of path.
@@ -26,7 +26,8 @@ export function findTestFiles(root: string, wanted: readonly string[]): TestFile
     .sort()
     .map((path) => {
       const header = readHeader(readFileSync(join(root, path), 'utf8'));
-      return { path, exclusive: header.exclusive || exclusiveFolders.test(path), timeout: header.timeout };
+      const kind = header.exclusive ? 'alone' : rigFolders.test(path) ? 'rig' : 'quick';
+      return { path, kind, timeout: header.timeout };
     });
 }
 
