@@ -30,7 +30,11 @@ export async function buildPlugin(
   try {
     const rootfs = join(making, 'rootfs');
     // Where the file system can share blocks (btrfs, xfs), the copy takes no space.
-    await cp(await baseRootfs(), rootfs, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+    await cp(await baseRootfs(plugin), rootfs, {
+      recursive: true,
+      verbatimSymlinks: true,
+      mode: constants.COPYFILE_FICLONE,
+    });
     for (const { name } of await bundle(entry, making)) {
       await rename(join(making, name), join(rootfs, APP_FOLDER, name));
     }

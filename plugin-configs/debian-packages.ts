@@ -18,19 +18,23 @@ export interface DebianPackage {
 }
 
 /**
- * Unpacks `roots` and everything they depend on below `folder`, in the versions that apt would install now.
- * Answers the packages, sorted by name. Fails with a sentence when apt cannot reach or does not know them.
+ * Unpacks `roots` and everything they depend on, but for packages whose name fits `without`, below `folder`, in the
+ * versions that apt would install now. Answers the packages, sorted by name. Fails with a sentence when apt cannot reach or does not know them.
  */
-export async function unpackDebianPackages(roots: readonly string[], folder: string): Promise<DebianPackage[]> {
+export async function unpackDebianPackages(
+  roots: readonly string[],
+  folder: string,
+  without?: RegExp,
+): Promise<DebianPackage[]> {
   const debs = join(folder, '.debs');
   const lists = join(folder, '.apt');
   await mkdir(debs, { recursive: true });
   try {
-    await download(roots, debs, []);
+    await download(roots, debs, [], without);
   } catch {
     // No package lists (a fresh image), or ones so old that the mirror has moved on: fetch our own, in our folder.
     const own = await refreshLists(lists);
-    await download(roots, debs, own);
+    await download(roots, debs, own, without);
   }
   const files = (await readdir(debs)).filter((name) => name.endsWith('.deb')).sort();
   const packages: DebianPackage[] = [];
@@ -48,8 +52,13 @@ async function describe(file: string): Promise<DebianPackage> {
   return { name, version };
 }
 
-async function download(roots: readonly string[], debs: string, options: readonly string[]): Promise<void> {
-  const names = await dependencies(roots, options);
+async function download(
+  roots: readonly string[],
+  debs: string,
+  options: readonly string[],
+  without: RegExp | undefined,
+): Promise<void> {
+  const names = (await dependencies(roots, options)).filter((name) => without?.test(name) !== true);
   await apt('apt-get', ['-q', '-o', 'APT::Sandbox::User=root', ...options, 'download', ...names], debs);
 }
 

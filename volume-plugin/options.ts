@@ -4,6 +4,23 @@ import { option, type Parsed } from '../shared/options.ts';
 /** Settings of the volume plugin; each is an environment variable of its configuration. */
 export const SETTINGS = {
   defaultType: option.text({ default: 'block', help: 'The type of volumes that are created without `-o type=`.' }),
+  provider: option.enum(['loop'], {
+    default: 'loop',
+    help: 'Where disks come from: `loop` for files on this host, or on a file system that hosts share.',
+  }),
+  loopFolder: option.path({
+    default: '/var/lib/drayage/loop',
+    help: "The folder of `loop`'s disks, below /var/lib/drayage. Hosts that share it can pass disks on.",
+  }),
+  loopQuota: option.size({ help: "Most bytes of all of `loop`'s disks together; what there is room for when empty." }),
+  nodeName: option.text({
+    min: 1,
+    max: 63,
+    pattern: /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i,
+    allowed: 'a host name',
+    example: 'rack1-host7',
+    help: "This host's name in the cluster; its host name when empty.",
+  }),
   refreshInterval: option.duration({
     default: 60_000,
     min: 5_000,

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type Context, cancellable, newContext } from '../shared/context.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
@@ -68,6 +70,14 @@ export async function startPlugin(options: PluginOptions, c: Context): Promise<S
   }
 }
 
+/** This host's identity, made at the first start and kept: names may be given twice, this is not. */
+const hostIdentity = (store: StateStore<VolumeState>): Promise<string> =>
+  store.update((tx) => {
+    const id = tx.get('hosts', 'self')?.id ?? randomUUID();
+    tx.put('hosts', 'self', { id });
+    return id;
+  });
+
 async function assemble(
   options: PluginOptions,
   settings: Settings,
@@ -76,7 +86,8 @@ async function assemble(
 ): Promise<StartedPlugin> {
   const { folder, log, mounts } = options;
   const life = cancellable(newContext(log, Number.POSITIVE_INFINITY));
-  const backends = new BackendSet(options.backends ?? (await openBackends({ settings, folder, log })), log);
+  const host = { id: await hostIdentity(store), name: settings.nodeName ?? hostname() };
+  const backends = new BackendSet(options.backends ?? openBackends({ settings, host }), log);
   const unattended = new Unattended(log, life.context.signal);
   const folders = await LinuxMountFolders.open(mounts.base, mounts.beneath, log, c);
   const deps: DriverDeps = {

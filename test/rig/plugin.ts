@@ -12,7 +12,7 @@ import type { Host } from './host.ts';
 export const PLUGIN_NAME = 'drayage/network';
 
 export interface PluginSettings {
-  /** Name of the plugin. Default drayage/network. */
+  /** Name of the plugin. Default drayage/network. The volume plugin is called cloudvol, so that `-d cloudvol` finds it. */
   readonly name?: string;
   /** Settings for `docker plugin set`, such as { PROVIDER: 'etcd' }. Keys may be config paths like drayage.source. */
   readonly env?: Readonly<Record<string, string>>;
@@ -102,7 +102,7 @@ export class InstalledPlugin {
       async () => {
         const pid = this.pid();
         // While it starts, there is no socket or nobody listens.
-        const answer = pid && (await this.call('NetworkDriver.GetCapabilities', {}, 2_000).catch(() => undefined));
+        const answer = pid && (await this.call('Plugin.Activate', {}, 2_000).catch(() => undefined));
         return answer ? pid : undefined;
       },
       { timeoutMs },

@@ -1,15 +1,21 @@
-import type { Logger } from '../../shared/log.ts';
+import { LoopProvider } from '../block/loop.ts';
+import type { DiskProvider } from '../block/provider.ts';
 import type { Settings } from '../options.ts';
 import type { Backend } from './backend.ts';
+import { BlockBackend } from './block.ts';
 
 export interface BackendParts {
   readonly settings: Settings;
-  /** Of the plugin's own, on the host: what a back-end keeps goes into a folder of its type below. */
-  readonly folder: string;
-  readonly log: Logger;
+  /** This host: random and made once, and its name for people. */
+  readonly host: { readonly id: string; readonly name: string };
 }
 
+const PROVIDERS = {
+  loop: ({ settings, host }) =>
+    new LoopProvider({ folder: settings.loopFolder, self: host, quota: settings.loopQuota }),
+} as const satisfies Record<Settings['provider'], (parts: BackendParts) => DiskProvider>;
+
 /** The kinds of volumes that this plugin offers with these settings. They are not started yet. */
-export async function openBackends(_parts: BackendParts): Promise<readonly Backend[]> {
-  return [];
+export function openBackends(parts: BackendParts): readonly Backend[] {
+  return [new BlockBackend(PROVIDERS[parts.settings.provider](parts))];
 }
