@@ -49,6 +49,7 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 interface Member {
   readonly host: SiteHost;
   readonly engine: RouteEngine;
+  readonly store: MemoryStore<NetworkState>;
 }
 
 interface Joined {
@@ -71,23 +72,23 @@ const member = async (cloud: SimulatedCloud, host: SiteHost): Promise<Member> =>
   const [store, log, kernel] = [new MemoryStore<NetworkState>(), silentLogger, emptyKernel];
   const provider = await openProvider(settings, { kernel, store, uplink: { address: host.address }, log });
   const engine = new RouteEngine({ provider, store, kernel, log, home: [POOL], peersIn: peersIn(settings) });
-  return { host, engine };
+  return { host, engine, store };
 };
 
 /** Would a user repeat the command for this? */
 const passes = ({ code, retry }: PluginError): boolean =>
   /^(STILL_WORKING|DEADLINE)$|^PROVIDER_/.test(code) && retry !== 'never';
 
-async function join({ host, engine }: Member, afterMs: number, endsAt: number): Promise<Joined> {
+async function join({ host, engine, store }: Member, afterMs: number, endsAt: number): Promise<Joined> {
   const codes: string[] = [];
   await pause(afterMs);
   const begun = performance.now();
   await engine.start(context(CALL_MS));
   for (;;) {
     try {
-      // As the IPAM driver does: what an earlier call got after its caller had gone is taken first.
-      const [preferred] = engine.status().held;
-      const wanted = { pool: POOL, length: 24, ...(preferred !== undefined && { preferred }) };
+      // As the IPAM driver does: what an earlier call has begun is taken first.
+      const begunBefore = [...store.all('claims').values()].find(({ phase }) => phase !== 'releasing');
+      const wanted = { pool: POOL, length: 24, ...(begunBefore && { preferred: begunBefore.prefix }) };
       const prefix = await engine.claimFree(wanted, context(CALL_MS));
       return { host: host.name, prefix, seconds: (performance.now() - begun) / 1000, codes };
     } catch (error) {
@@ -163,7 +164,8 @@ async function steady(cloud: SimulatedCloud, members: readonly Member[], spreadM
   const drift = await Promise.all(
     members.map(async ({ engine }, n) => {
       await pause((n / members.length) * spreadMs);
-      return engine.reconcile(true, context(CALL_MS));
+      // One that found no time leaves it to the next.
+      return engine.reconcile(true, context(CALL_MS)).catch((error: unknown) => [String(error)]);
     }),
   );
   const calls = apiCalls(cloud.calls({ after }));
