@@ -17,7 +17,7 @@ export interface Context {
 export const now = (): number => performance.timeOrigin + performance.now();
 
 /** Six digits of hex that tell calls of one log apart: nothing secret, and asked for with every call. */
-const newRequestId = (): string =>
+export const newRequestId = (): string =>
   Math.floor(Math.random() * 0x1000000)
     .toString(16)
     .padStart(6, '0');
@@ -27,10 +27,11 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * A context that ends after `timeoutMs`, or with its parent when that is earlier. A child keeps the parent's request
- * id. The timer does not keep the process alive. `Infinity` makes one that ends with its parent only.
+ * id. `id` is a request id that `log` says already. The timer does not keep the process alive. `Infinity` makes one that
+ * ends with its parent only.
  */
-export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Context => {
-  const requestId = parent?.requestId ?? newRequestId();
+export const newContext = (log: Logger, timeoutMs: number, parent?: Context, id?: string): Context => {
+  const requestId = parent?.requestId ?? id ?? newRequestId();
   const deadline = Math.min(now() + timeoutMs, parent?.deadline ?? Number.POSITIVE_INFINITY);
   const controller = new AbortController();
   const end = (reason: unknown): void => {
@@ -50,7 +51,7 @@ export const newContext = (log: Logger, timeoutMs: number, parent?: Context): Co
     signal: controller.signal,
     deadline,
     ...(parent?.answerBy !== undefined && { answerBy: parent.answerBy }),
-    log: parent === undefined ? log.child({ requestId }) : log,
+    log: parent === undefined && id === undefined ? log.child({ requestId }) : log,
   };
 };
 

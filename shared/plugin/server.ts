@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { createServer, type Server } from 'node:http';
 import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
 import { Coalescer } from '../coalesce.ts';
-import { type Context, newContext, now } from '../context.ts';
+import { type Context, newContext, newRequestId, now } from '../context.ts';
 import { asPluginError, type ErrorCode, PluginError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { listenOn } from './socket.ts';
@@ -57,6 +57,16 @@ type Outcome = { readonly requestId: string } & (
   | { readonly result: unknown; readonly error?: never }
   | { readonly error: PluginError }
 );
+
+/** Somebody who waits for an answer. */
+interface Call {
+  readonly requestId: string;
+  readonly log: Logger;
+  /** Epoch milliseconds, on the clock of `now`. */
+  readonly deadline: number;
+  /** Was told DEADLINE. */
+  late: boolean;
+}
 
 /**
  * A Docker plugin's HTTP server on a unix socket.
@@ -167,8 +177,10 @@ export class PluginServer {
 
   readonly #answer: RequestHandler = async (request, response) => {
     const method = request.path;
-    const c = newContext(this.#log.child({ method }), this.#options.callTimeoutMs ?? 25_000);
+    const requestId = newRequestId();
     const started = now();
+    const deadline = started + (this.#options.callTimeoutMs ?? 25_000);
+    const c: Call = { requestId, deadline, log: this.#log.child({ method, requestId }), late: false };
     this.#requests += 1;
     response.once('close', () => {
       this.#requests -= 1;
@@ -191,7 +203,7 @@ export class PluginServer {
   };
 
   /** Never rejects. */
-  async #outcome(method: string, request: Request, response: Response, c: Context): Promise<Outcome> {
+  async #outcome(method: string, request: Request, response: Response, c: Call): Promise<Outcome> {
     try {
       const early = this.#early(method);
       const handler = early ?? (await this.#installed(method, c));
@@ -214,15 +226,11 @@ export class PluginServer {
     }
   }
 
-  async #work(method: string, handler: Handler, body: unknown, call: Context): Promise<Outcome> {
+  async #work(method: string, handler: Handler, body: unknown, call: Call): Promise<Outcome> {
     const { requestId } = call;
-    // Not a child of the call's context: the work outlives its caller.
-    const c: Context = {
-      ...newContext(call.log, this.#options.workTimeoutMs ?? 60_000),
-      requestId,
-      answerBy: call.deadline,
-      log: call.log,
-    };
+    // Its deadline is its own: the work outlives its caller.
+    const own = newContext(call.log, this.#options.workTimeoutMs ?? 60_000, undefined, requestId);
+    const c: Context = { ...own, answerBy: call.deadline };
     try {
       return { requestId, result: await handler(body, c) };
     } catch (thrown) {
@@ -230,23 +238,24 @@ export class PluginServer {
       c.log[error.code === 'INTERNAL' ? 'error' : 'warn']('a call failed', { error });
       return { requestId, error };
     } finally {
-      if (call.signal.aborted) c.log.info('the work that outlived its caller has ended', { method });
+      if (call.late) c.log.info('the work that outlived its caller has ended', { method });
     }
   }
 
   /** The outcome, or DEADLINE when the caller's time is over first. */
-  async #inTime(flight: Promise<Outcome>, method: string, c: Context): Promise<Outcome> {
+  async #inTime(flight: Promise<Outcome>, method: string, c: Call): Promise<Outcome> {
     const late = Promise.withResolvers<Outcome>();
     const over = (): void => {
+      c.late = true;
       const seconds = Math.round((this.#options.callTimeoutMs ?? 25_000) / 100) / 10;
       const error = new PluginError('DEADLINE', { what: method.slice(1), seconds });
       late.resolve({ requestId: c.requestId, error });
     };
-    c.signal.addEventListener('abort', over, { once: true });
+    const timer = setTimeout(over, Math.max(0, c.deadline - now())).unref();
     try {
       return await Promise.race([flight, late.promise]);
     } finally {
-      c.signal.removeEventListener('abort', over);
+      clearTimeout(timer);
     }
   }
 
@@ -274,7 +283,7 @@ export class PluginServer {
     return Object.hasOwn(early, method) ? early[method] : undefined;
   }
 
-  async #installed(method: string, c: Context): Promise<Handler> {
+  async #installed(method: string, c: Call): Promise<Handler> {
     if (this.#closing) throw new PluginError('NOT_READY', { reason: 'it is being stopped' });
     if (this.#table === undefined) await this.#untilReady(c);
     const table = this.#table ?? {};
@@ -283,7 +292,7 @@ export class PluginServer {
     return handler;
   }
 
-  async #untilReady(c: Context): Promise<void> {
+  async #untilReady(c: Call): Promise<void> {
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, this.#options.readyTimeoutMs ?? 10_000);
     try {
