@@ -28,7 +28,7 @@ const POOL = '10.64.0.0/12';
 const CALL_MS = 25_000;
 /** Pause before a user would repeat a command that was not done in time. */
 const REPEAT_MS = 1_000;
-/** Quotas: name in the simulator → how many routes of a table are kept for others. */
+/** What the quota of routes in a table is called in the simulator, and how much it usually is. */
 const QUOTAS = { aws: 'routes-per-table', aliyun: 'vpc_quota_route_entrys_num' } as const;
 const USUAL_QUOTA = { aws: 500, aliyun: 200 } as const;
 
@@ -195,7 +195,8 @@ const [latencyMs, lagMs, spreadS] = [
   Number(values.lag),
   values.spread === undefined ? hosts / 50 : Number(values.spread),
 ];
-const quota = Math.max(USUAL_QUOTA[name], hosts);
+// Claims that came to nothing stay in the table until the next round of repairs.
+const quota = Math.max(USUAL_QUOTA[name], Math.ceil(hosts * 1.2));
 const cloud = await startCloud(name, { lagMs, quotas: { [QUOTAS[name]]: quota } });
 const site = cloud.furnish(hosts);
 if (latencyMs > 0) cloud.faults.delay('*', latencyMs);
