@@ -39,6 +39,7 @@ const commands = {
   },
   'bench:control': { run: [['test/bench/control.ts']], packages: tools, root: true },
   'bench:failover': { run: [['test/bench/failover.ts']], packages: tools, root: true },
+  'bench:create': { run: [['test/bench/create.ts']], packages: tools, root: true },
   sim: { run: [['test/sim/main.ts']], packages: [], root: false },
   'sim:scale': { run: [['test/bench/scale.ts']], packages: [], root: false },
   build: { run: [['plugin-configs/build.ts']], packages: [], root: false },

@@ -19,3 +19,13 @@ export function median(values: readonly number[]): number {
 export function rounded(value: number, digits = 4): number {
   return Number(value.toPrecision(digits));
 }
+
+/** How long at least one of these spans lasted: what overlaps counts once. */
+export function spanned(spans: readonly (readonly [from: number, to: number])[]): number {
+  let [sum, until] = [0, Number.NEGATIVE_INFINITY];
+  for (const [from, to] of [...spans].sort((a, b) => a[0] - b[0])) {
+    sum += Math.max(0, to - Math.max(from, until));
+    until = Math.max(until, to);
+  }
+  return sum;
+}

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { table } from '../../bench/report.ts';
-import { median, percentile, rounded } from '../../bench/statistics.ts';
+import { median, percentile, rounded, spanned } from '../../bench/statistics.ts';
 
 t.test('the median is the middle, or the mean of the two in the middle', async (t) => {
   t.equal(median([3]), 3);
@@ -31,5 +31,18 @@ t.test('a table lines up', async (t) => {
       ['overlay', '12.25'],
     ]),
     'path      rate\nhost       9.5\noverlay  12.25',
+  );
+});
+
+t.test('what goes on at the same time counts once', async (t) => {
+  t.equal(spanned([]), 0);
+  t.equal(
+    spanned([
+      [10, 20],
+      [0, 5],
+      [12, 15],
+      [18, 30],
+    ]),
+    25,
   );
 });
