@@ -92,6 +92,8 @@ const aliyun = async (config: CloudConfig): Promise<SimulatedCloud> => {
           metadata: () => sim.metadataOf(id),
         };
       });
+      const [first] = made;
+      if (first !== undefined) sim.takeStrangersFor(first.instance);
       return { vpc: vpc.id, subnet: vswitch.id, table: vpc.systemTable, hosts: made };
     },
     calls: (filter) => sim.calls(filter),

@@ -62,7 +62,7 @@ const examples = (cloud: SimulatedCloud, site: Site): string[] => {
   if (cloud.name === 'aliyun') {
     return [
       `curl -X PUT -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 60' ${metadataEndpoint}/latest/api/token`,
-      `RouteTableId ${site.table}, NextHopId ${target} (any SDK of the vendor, endpoint ${cloud.info.endpoint})`,
+      `any SDK of the vendor with the endpoint ${cloud.info.endpoint}: CreateRouteEntry, RouteTableId ${site.table}, NextHopId ${target}`,
     ];
   }
   // Older commands do not know AWS_ENDPOINT_URL.
@@ -101,7 +101,9 @@ const describe = (cloud: SimulatedCloud, site: Site, key: Credential): string =>
       Object.entries(environmentOf(cloud, key)).map(([name, value]) => `export ${name}=${shellWord(value)}`),
     ),
     section('Then, for instance:', examples(cloud, site)),
-    section('As the cloud of the plugin (before it is enabled):', [`docker plugin set vpc ${settings.join(' ')}`]),
+    section('As the cloud of the plugin (before it is enabled):', [
+      `docker plugin set drayage/network ${settings.join(' ')}`,
+    ]),
     section('To disturb it, and to see what it was asked:', [
       `curl -d '{"action": "CreateRoute*", "fault": {"kind": "lose-reply"}}' ${control}/_sim/faults`,
       `curl -d '{"fault": {"kind": "unavailable"}, "forMs": 60000}' ${control}/_sim/faults`,

@@ -47,6 +47,8 @@ const text = (body: string, status = 200): HttpReply => ({ status, headers: { 'C
 export class MetadataService {
   /** How long role credentials hold, in milliseconds; six hours at the vendor's. */
   roleTtlMs: number;
+  /** Who an unknown source is; without it such a caller gets 404 to everything. */
+  fallback: string | undefined;
   readonly #core: Core;
   readonly #world: World;
   readonly #role: (name: string) => Principal | undefined;
@@ -92,7 +94,8 @@ export class MetadataService {
 
   #answer(request: HttpRequest, only?: string): HttpReply {
     const world = this.#world;
-    const instance = only === undefined ? world.bySource(request.source) : world.instances.get(only);
+    const known = only === undefined ? world.bySource(request.source) : undefined;
+    const instance = known ?? world.instances.get(only ?? this.fallback ?? '');
     if (instance === undefined) throw refuse(404);
     if (request.path === '/latest/api/token') return this.#newToken(request, instance);
     if (request.method !== 'GET' && request.method !== 'HEAD') throw refuse(405);

@@ -229,6 +229,11 @@ export class AliyunSim extends Builder {
     this.core.credentials.expire(accessKeyId);
   }
 
+  /** Who asks the metadata service from an address that no instance has is this one. */
+  takeStrangersFor(instance: string): void {
+    this.#metadata.fallback = instance;
+  }
+
   /** A metadata service of its own for one instance, whatever the caller's address: for many hosts in one process. */
   async metadataOf(instance: string): Promise<string> {
     const server = await listen(apiHandler(this.core, this.#metadata.service(instance)));

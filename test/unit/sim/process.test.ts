@@ -121,3 +121,21 @@ t.test('`npm run sim` prints what to paste and ends on a signal; a bad option is
   t.match(wrong.stderr, /--hosts many: choose a number/);
   t.equal((await run([process.execPath, MAIN, 'azure'])).code, 2);
 });
+
+t.test('the metadata service of `npm run sim` answers who asks from this machine', async (t) => {
+  const headers = {
+    aws: { 'X-aws-ec2-metadata-token-ttl-seconds': '60' },
+    aliyun: { 'X-aliyun-ecs-metadata-token-ttl-seconds': '60' },
+  } as const;
+  for (const cloud of ['aws', 'aliyun'] as const) {
+    const sim = spawn(process.execPath, [MAIN, cloud, '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(sim, 'exit');
+    t.teardown(() => sim.kill('SIGKILL'));
+    const [line] = (await once(createInterface(sim.stdout), 'line')) as [string];
+    const { metadataEndpoint } = JSON.parse(line) as { metadataEndpoint: string };
+    const answer = await fetch(`${metadataEndpoint}/latest/api/token`, { method: 'PUT', headers: headers[cloud] });
+    t.equal(answer.status, 200, cloud);
+    sim.kill('SIGTERM');
+    await ended;
+  }
+});
