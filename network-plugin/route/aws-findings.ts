@@ -66,7 +66,7 @@ const ofMetadata = async (metadata: Metadata, c: Context): Promise<readonly Find
     return [{ check, state: 'good', found: `The metadata service knows this host as ${instance}.` }];
   } catch (error) {
     const remedy =
-      "Turn the instance's metadata service on (version 2), with a hop limit of 2 where the plugin runs behind a bridge: aws ec2 modify-instance-metadata-options --http-endpoint enabled --http-put-response-hop-limit 2 --instance-id ….";
+      "Turn the instance's metadata service on: aws ec2 modify-instance-metadata-options --http-endpoint enabled --http-tokens required --http-put-response-hop-limit 1 --instance-id ….";
     return [{ check, state: 'bad', found: asPluginError(error).message, remedy }];
   }
 };
@@ -121,7 +121,7 @@ const ofSourceCheck = async ({ ec2, identity }: AwsLooks, c: Context): Promise<r
   const [found] = await ec2.call('DescribeNetworkInterfaces', { ids: [id] }, c);
   if (found === undefined) throw new PluginError('PROVIDER_REFUSED', { provider: 'aws', what: `a look at ${id}` });
   if (!found.sourceDestCheck) return [{ check, state: 'good', found: `It is off on ${id}.` }];
-  const remedy = `The plugin turns it off when it may; by hand: aws ec2 modify-network-interface-attribute --network-interface-id ${id} --no-source-dest-check.`;
+  const remedy = `The plugin turns it off within five minutes when it may; by hand: aws ec2 modify-network-interface-attribute --network-interface-id ${id} --no-source-dest-check.`;
   return [{ check, state: 'bad', found: `It is on on ${id}: AWS drops what containers send and get.`, remedy }];
 };
 

@@ -2,7 +2,7 @@ import { contains, overlaps, parseCidr } from '../../shared/cidr.ts';
 import type { Table, TableRoute } from '../../shared/cloud/aws/model.ts';
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
-import { isRoute, routeTo } from './aws-tables.ts';
+import { routesOf, routeTo } from './aws-tables.ts';
 import type { RouteRequest } from './provider.ts';
 
 export interface ObstacleDeps {
@@ -30,7 +30,7 @@ export const refuseObstacles = async (
 ): Promise<'there' | 'free'> => {
   const asked = parseCidr(prefix);
   const exact = routeTo(table, prefix);
-  const others = table.routes.filter((one) => isRoute(one) && one !== exact && overlaps(asked, parseCidr(one.prefix)));
+  const others = routesOf(table).filter((one) => one !== exact && overlaps(asked, parseCidr(one.prefix)));
   for (const route of exact === undefined ? others : [exact, ...others]) {
     const isSame = route.prefix === prefix;
     if (isSame && route.target.id === (via ?? own)) continue;

@@ -109,6 +109,12 @@ const inOrder = (tables: readonly Table[]): readonly Table[] =>
 /** Is it a route that somebody made to somewhere: not the VPC's own, and not the way out? */
 export const isRoute = ({ prefix, origin }: TableRoute): boolean => origin !== 'local' && parseCidr(prefix).length > 0;
 
+/** Routes as they count: one that was made stands before one to the same prefix that a VPN gateway has propagated. */
+export const routesOf = ({ routes }: Table): readonly TableRoute[] => {
+  const made = new Set(routes.filter(({ origin }) => origin === 'static').map(({ prefix }) => prefix));
+  return routes.filter((route) => isRoute(route) && (route.origin === 'static' || !made.has(route.prefix)));
+};
+
 /** The route of exactly this prefix; one that was made stands before one that a VPN gateway has propagated. */
 export const routeTo = (table: Table, prefix: string): TableRoute | undefined => {
   const found = table.routes.filter((route) => route.prefix === prefix && isRoute(route));

@@ -10,7 +10,7 @@ import { type AwsLooks, lookAround } from './aws-findings.ts';
 import { AwsHosts } from './aws-hosts.ts';
 import { type AwsIdentity, identify } from './aws-identity.ts';
 import { AwsQuota } from './aws-quota.ts';
-import { AwsTables, isRoute, type Reading, usedOf } from './aws-tables.ts';
+import { AwsTables, type Reading, routesOf, usedOf } from './aws-tables.ts';
 import { AwsWrites } from './aws-writes.ts';
 import type { Fate, Finding, NextHop, Route, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
 
@@ -108,7 +108,7 @@ export class AwsProvider implements RouteProvider {
     await place.hosts.learn(targetsOf(reading), c);
     return reading.tables.map((table) => ({
       id: table.id,
-      routes: table.routes.filter(isRoute).map((route) => this.#routeOf(place, route)),
+      routes: routesOf(table).map((route) => this.#routeOf(place, route)),
       limit: place.quota.limit,
       used: usedOf(table),
     }));
@@ -250,5 +250,4 @@ export class AwsProvider implements RouteProvider {
   }
 }
 
-const targetsOf = ({ tables }: Reading) =>
-  tables.flatMap((table) => table.routes.filter(isRoute).map((one) => one.target));
+const targetsOf = ({ tables }: Reading) => tables.flatMap((table) => routesOf(table).map((one) => one.target));

@@ -157,6 +157,19 @@ t.test('the VPN gateway’s own routes are not counted, and are nobody’s prefi
   t.match(await one?.read(context()), [{ used: 0, routes: [{ prefix: '10.96.0.0/16', gateway: true }] }]);
 });
 
+t.test('a VPN gateway that propagates the prefix of a host takes nothing from it', async (t) => {
+  const world = await awsWorld(t, 1);
+  const [one] = await started(world);
+  if (one === undefined) throw new Error('no host');
+  await one.create(world.main, claim('10.64.3.0/24'), context());
+  world.sim.propagate(world.main, '10.64.3.0/24', world.controls.gateway());
+  t.match(await routesOf(one), [{ prefix: '10.64.3.0/24', ours: true }]);
+  t.equal((await routesOf(one)).length, 1);
+  await one.create(world.main, claim('10.64.3.0/24'), context());
+  await one.remove(world.main, { prefix: '10.64.3.0/24' }, context());
+  t.match(await routesOf(one), [{ prefix: '10.64.3.0/24', ours: false, gateway: true }], 'now it is the gateway’s');
+});
+
 t.test('a reading is one call, whatever the number of tables and routes; names are asked for once', async (t) => {
   const world = await awsWorld(t, 12, { pageSize: 5 });
   for (let n = 0; n < 3; n += 1) world.controls.addTable();
