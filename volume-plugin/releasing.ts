@@ -137,7 +137,11 @@ export class Releasing {
     if (store.get('mounts', name)?.phase !== 'leaving' || this.#wanted.has(name)) return;
     const volume = this.#volume(name);
     await backends.working(volume.type, name).leave(volume, c);
-    await store.update((tx) => tx.delete('mounts', name));
+    await store.update((tx) => {
+      tx.delete('mounts', name);
+      // Until the cluster's list says where it is then.
+      tx.put('volumes', name, { ...(tx.get('volumes', name) ?? volume), whereabouts: 'available' });
+    });
   }
 
   #remember(name: string, error: PluginError): void {

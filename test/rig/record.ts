@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { isGone, signal, startTime, until } from './command.ts';
+import { isGone, run, signal, startTime, until } from './command.ts';
 
 const RECORDS = '/run/drayage-rig';
 /** On a real disk: the engines' overlays cannot lie on an overlay. */
@@ -121,6 +121,7 @@ export async function takeDown(record: RigRecord): Promise<void> {
     timeoutMs: 15_000,
     everyMs: 50,
   });
+  await releaseVolumes(record);
   // Mounts vanish with the last process, a moment after it.
   await until(
     `the removal of ${record.folder}`,
@@ -141,6 +142,25 @@ export async function takeDown(record: RigRecord): Promise<void> {
 /** The cgroup that the containers of one host are under. Rigs share none, so that one going down disturbs no other. */
 export function cgroupOf(id: string, host: number): string {
   return `/drayage-rig-${id}-${host}`;
+}
+
+/** What a volume plugin that was killed leaves in the kernel: loop devices of its disks, folders that cannot be removed. */
+async function releaseVolumes(record: RigRecord): Promise<void> {
+  const hosts = existsSync(record.folder) ? foldersIn(record.folder) : [];
+  const plugins = hosts.map((host) => path.join(host, 'docker/plugins')).filter((store) => existsSync(store));
+  for (const plugin of plugins.flatMap((store) => foldersIn(store))) {
+    const mounts = path.join(plugin, 'propagated-mount');
+    const folders = existsSync(mounts) ? foldersIn(mounts) : [];
+    // Where the file system has no such flag, nothing needs to be taken away.
+    if (folders.length > 0) await run(['chattr', '-i', ...folders]);
+  }
+  for (const disks of hosts.map((host) => path.join(host, 'drayage/loop')).filter((folder) => existsSync(folder))) {
+    for (const file of readdirSync(disks).filter((name) => name.endsWith('.img'))) {
+      // By the file's inode: the path in the kernel's list is that of the plugin's own mounts.
+      const { stdout } = await run(['losetup', '--noheadings', '--output', 'NAME', '-j', path.join(disks, file)]);
+      for (const device of stdout.split('\n').filter((name) => name !== '')) await run(['losetup', '--detach', device]);
+    }
+  }
 }
 
 /** Ids of the managed plugins on the rig's hosts: the engine gives each a cgroup of that name, beside its cgroup parent. */
