@@ -44,7 +44,7 @@ export const VOLUME_ERRORS = {
   },
   FILESYSTEM_DAMAGED: {
     text: 'The {kind} file system on {device} is damaged[: {reason}].',
-    fix: 'Nothing was changed. Repair it by hand, on a copy if the data matters, then start the container again.',
+    fix: 'It is not mounted, and only what is safe was repaired. Repair it by hand, on a copy if the data matters, then start the container again.',
     retry: 'after',
   },
   FORMAT_REFUSED: {

@@ -2,7 +2,6 @@ import { constants, readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Context } from '../context.ts';
-import { PluginError } from '../errors.ts';
 import { exec } from './exec.ts';
 
 /** What is on a disk, as far as its first and last sectors tell. */
@@ -12,6 +11,8 @@ export interface Contents {
   readonly uuid?: string;
   /** `gpt`, `dos`: the disk is divided. */
   readonly partitions?: string;
+  /** There are signs of several contents: it cannot be told what it is. */
+  readonly several?: true;
 }
 
 /** The kernel counts sectors of this size whatever the disk's own is. */
@@ -53,20 +54,16 @@ const BLKID_AMBIVALENT = 8;
 
 /**
  * Looks at the disk itself, not at a cache. "Nothing found" is also what the program answers about a disk that it could
- * not read: take it for blank only together with `isZero`. Errors: EXEC_FAILED, also for contents of several kinds.
+ * not read: take it for blank only together with `isZero`. `only`: looks for this type and for nothing else, so that
+ * what users have written into a file system cannot be taken for something. Errors: EXEC_FAILED.
  */
-export const probe = async (device: string, c: Context): Promise<Contents> => {
-  const { status, stdout } = await exec('blkid', ['-p', '-o', 'export', device], c, {
+export const probe = async (device: string, c: Context, only?: string): Promise<Contents> => {
+  const filter = only === undefined ? [] : ['-n', only];
+  const { status, stdout } = await exec('blkid', ['-p', '-o', 'export', ...filter, device], c, {
     allow: [0, BLKID_NOTHING, BLKID_AMBIVALENT],
   });
   if (status === BLKID_NOTHING) return {};
-  if (status === BLKID_AMBIVALENT) {
-    throw new PluginError('EXEC_FAILED', {
-      command: 'blkid',
-      status,
-      reason: `${device} has signs of several contents`,
-    });
-  }
+  if (status === BLKID_AMBIVALENT) return { several: true };
   const found = new Map(
     stdout.split('\n').map((line): [string, string] => {
       const at = line.indexOf('=');

@@ -1,42 +1,23 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, chown, mkdir } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Context } from '../../shared/context.ts';
+import { type Context, throwIfDone } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceNumbers, isUnused } from '../../shared/kernel/block-device.ts';
 import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
-import { option, type Parsed, parseOptions } from '../../shared/options.ts';
 import { attachDisk, detachDisk } from '../block/attach.ts';
-import { checkFilesystem, FILESYSTEMS, mountFilesystem, unmountFilesystem } from '../block/filesystem.ts';
+import { checkFilesystem, type Filesystem, mountFilesystem, unmountFilesystem } from '../block/filesystem.ts';
 import { ensureFilesystem } from '../block/format.ts';
 import type { Disk, DiskHost, DiskProvider } from '../block/provider.ts';
 import type { Backend, ListedVolume, Mounted, Volume, VolumeSpec } from './backend.ts';
-
-/** `docker volume create -o type=block -o NAME=value`. */
-export const BLOCK_OPTIONS = {
-  size: option.size({
-    default: 10 * 2 ** 30,
-    min: 16 * 2 ** 20,
-    max: 64 * 2 ** 40,
-    help: 'How large the disk is.',
-  }),
-  fs: option.enum(FILESYSTEMS, { default: 'ext4', help: 'The file system that is made on it.' }),
-  uid: option.integer({
-    default: 0,
-    min: 0,
-    max: 2 ** 32 - 2,
-    help: "Owner of the volume's root folder, when it is made.",
-  }),
-  gid: option.integer({ default: 0, min: 0, max: 2 ** 32 - 2, help: 'Group of that folder.' }),
-  mode: option.text({
-    default: '0755',
-    pattern: /^0?[0-7]{3}$/,
-    allowed: 'an octal mode such as 0750',
-    help: 'Permissions of that folder.',
-  }),
-} as const;
-
-type BlockOptions = Parsed<typeof BLOCK_OPTIONS>;
+import {
+  BLOCK_OPTIONS,
+  type BlockOptions,
+  differences,
+  diskSize,
+  optionsOf,
+  readBlockOptions,
+} from './block-options.ts';
 
 /** Containers get this folder of the file system: ext4's own lost+found would spoil Docker's copy of an image's files. */
 const INSIDE = 'data';
@@ -69,24 +50,17 @@ export class BlockBackend implements Backend {
   }
 
   async create(spec: VolumeSpec, c: Context): Promise<Volume> {
-    const options = this.#options(spec);
+    const { name } = spec;
+    const size = diskSize(readBlockOptions(spec));
     const tags = { options: JSON.stringify(spec.options), uuid: randomUUID() };
-    const disk = await this.#provider.create(
-      { volume: spec.name, size: options.size, tags },
-      `drayage-${spec.name}`,
-      c,
-    );
-    if (disk.tags.options !== tags.options) {
-      throw new PluginError('VOLUME_EXISTS', {
-        volume: spec.name,
-        differences: `options ${disk.tags.options ?? 'unknown'}`,
-      });
-    }
+    const disk = await this.#provider.create({ volume: name, size, tags }, `drayage-${name}`, c);
+    const other = differences(disk, spec);
+    if (other !== undefined) throw new PluginError('VOLUME_EXISTS', { volume: name, differences: other });
     return this.#listed(disk);
   }
 
   async mount(volume: Volume, target: string, c: Context): Promise<Mounted> {
-    const options = this.#options(volume);
+    const options = readBlockOptions(volume);
     const { disk, device } = await attachDisk(this.#provider, this.#here(), await this.#disk(volume, c), c);
     this.#known.set(volume.name, disk);
     const present = mountAt(readMountTable(), target);
@@ -96,18 +70,19 @@ export class BlockBackend implements Backend {
         reason: `${present.source} is mounted there`,
       });
     }
-    if (present === undefined) await this.#mountDevice(disk, device, target, options, c);
-    await prepareInside(join(target, INSIDE), options);
+    // Only what was asked for in so many words has to be there: another one may have been brought along.
+    const wanted = volume.options.fs === undefined ? undefined : options.fs;
+    if (present === undefined) await this.#mountDevice(disk, device, target, wanted, c);
+    await prepareInside(volume.name, target, options);
     return { source: device, device: deviceNumbers(device), inside: INSIDE };
   }
 
   async unmount(volume: Volume, target: string, c: Context): Promise<void> {
-    const present = mountAt(readMountTable(), target);
-    if (present === undefined) return;
-    await unmountFilesystem(target, c);
-    // A container of another mount namespace may have its own: then it still is in use.
-    if (!(await isUnused(present.source))) {
-      c.log.warn('a volume was unmounted here and is still mounted elsewhere on this host', { volume: volume.name });
+    // Of several on top of each other none may stay. Other namespaces may keep theirs: leave() waits for those.
+    while (mountAt(readMountTable(), target) !== undefined) {
+      throwIfDone(c);
+      if (await unmountFilesystem(target, c)) continue;
+      throw new PluginError('VOLUME_IN_USE', { volume: volume.name, users: 'a process that has a file of it open' });
     }
   }
 
@@ -133,7 +108,7 @@ export class BlockBackend implements Backend {
     return {
       provider: this.#provider.name,
       disk: volume.handle.disk ?? '',
-      size: this.#options(volume).size,
+      ...(disk !== undefined && { size: disk.size }),
       fs: disk?.tags.formatted ?? 'not formatted yet',
       ...(disk?.holder !== undefined && { host: disk.holder.name }),
       ...(disk?.zone !== undefined && { zone: disk.zone }),
@@ -144,10 +119,16 @@ export class BlockBackend implements Backend {
     await this.#provider.close();
   }
 
-  async #mountDevice(disk: Disk, device: string, target: string, options: BlockOptions, c: Context): Promise<void> {
+  async #mountDevice(
+    disk: Disk,
+    device: string,
+    target: string,
+    wanted: Filesystem | undefined,
+    c: Context,
+  ): Promise<void> {
     const uuid = disk.tags.formatting ?? disk.tags.uuid ?? randomUUID();
     const tag = (tags: Readonly<Record<string, string>>): Promise<void> => this.#provider.tag(disk.id, tags, c);
-    const kind = await ensureFilesystem({ disk, device, wanted: options.fs, uuid, tag }, c);
+    const kind = await ensureFilesystem({ disk, device, wanted, uuid, tag }, c);
     this.#known.set(disk.volume, { ...disk, tags: { ...disk.tags, formatted: kind } });
     // One that another mount namespace still has is in order, and must not be checked under it.
     if (await isUnused(device)) await checkFilesystem(kind, device, c);
@@ -173,10 +154,6 @@ export class BlockBackend implements Backend {
     };
   }
 
-  #options({ options }: VolumeSpec): BlockOptions {
-    return parseOptions(BLOCK_OPTIONS, options, 'volume option');
-  }
-
   #here(): DiskHost {
     if (this.#self === undefined)
       throw new PluginError('NOT_READY', { reason: 'volumes of type block are not ready yet' });
@@ -184,24 +161,26 @@ export class BlockBackend implements Backend {
   }
 }
 
-/** What the volume was made with; none where somebody has spoilt the tag. */
-const optionsOf = ({ tags }: Disk): Readonly<Record<string, string>> => {
-  try {
-    const parsed: unknown = JSON.parse(tags.options ?? '{}');
-    if (typeof parsed !== 'object' || parsed === null) return {};
-    return Object.fromEntries(
-      Object.entries(parsed).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value]] : [])),
-    );
-  } catch {
-    // A tag that people can edit.
-    return {};
+/** Is the folder there? Errors: VOLUME_NOT_MOUNTED when something else has its name. */
+const hasInside = async (volume: string, folder: string): Promise<boolean> => {
+  const found = await lstat(folder).catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  // On a disk from elsewhere it could be a link that leads out of the volume.
+  if (found !== undefined && !found.isDirectory()) {
+    throw new PluginError('VOLUME_NOT_MOUNTED', { volume, reason: `its ${INSIDE} is not a folder` });
   }
+  return found !== undefined;
 };
 
-/** Made once; afterwards its owner and mode are the containers' own business. */
-const prepareInside = async (folder: string, { uid, gid, mode }: BlockOptions): Promise<void> => {
-  const made = await mkdir(folder, { recursive: true });
-  if (made === undefined) return;
-  await chown(folder, uid, gid);
-  await chmod(folder, Number.parseInt(mode, 8));
+/** Made once, and whole when it appears; afterwards its owner and mode are the containers' own business. */
+const prepareInside = async (volume: string, root: string, { uid, gid, mode }: BlockOptions): Promise<void> => {
+  const folder = join(root, INSIDE);
+  if (await hasInside(volume, folder)) return;
+  const unfinished = join(root, `.${INSIDE}`);
+  await mkdir(unfinished, { recursive: true });
+  await chown(unfinished, uid, gid);
+  await chmod(unfinished, Number.parseInt(mode, 8));
+  await rename(unfinished, folder);
 };

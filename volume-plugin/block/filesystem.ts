@@ -21,6 +21,8 @@ interface Kind {
 }
 
 const MIB = 2 ** 20;
+/** What mount(8) and umount(8) end with when the kernel refused. */
+const MOUNT_FAILED = 32;
 
 const kinds: Readonly<Record<Filesystem, Kind>> = {
   ext4: {
@@ -64,15 +66,19 @@ export const checkFilesystem = async (kind: Filesystem, device: string, c: Conte
   const [program, args, fine] = check;
   const { status, stdout } = await exec(program, args, c, { allow: Array.from({ length: 256 }, (_, code) => code) });
   if (fine.includes(status)) return;
-  const reason = stdout.trim().split('\n').at(-1);
-  throw new PluginError('FILESYSTEM_DAMAGED', {
-    device,
-    kind,
-    reason: reason === '' ? `${program}: ${status}` : reason,
-  });
+  // What it says ends with advice on its own options.
+  const said = stdout.split('\n').filter((line) => line.trim() !== '' && !line.includes('(i.e., '));
+  const reason = (said.find((line) => line.includes('UNEXPECTED INCONSISTENCY')) ?? said.at(0))?.trim();
+  throw new PluginError('FILESYSTEM_DAMAGED', { device, kind, reason: reason ?? `${program} ended with ${status}` });
 };
 
-/** Mounts it; read-only where asked. Errors: EXEC_FAILED. */
+/** How mount(8) tells that the kernel will not have what is there. */
+const DAMAGED = /Structure needs cleaning|bad superblock|can't read superblock|Bad message/;
+
+/**
+ * Mounts it for writing, or not at all: without being told so, mount(8) mounts for reading what cannot be written.
+ * Errors: FILESYSTEM_DAMAGED, EXEC_FAILED.
+ */
 export const mountFilesystem = async (
   kind: Filesystem,
   device: string,
@@ -80,13 +86,22 @@ export const mountFilesystem = async (
   options: readonly string[],
   c: Context,
 ): Promise<void> => {
-  const all = ['nodev', 'noatime', ...kinds[kind].options, ...options];
-  await exec('mount', ['-t', kind, '-o', all.join(','), device, target], c);
+  const all = ['rw', 'nodev', 'noatime', ...kinds[kind].options, ...options];
+  const { status, stderr } = await exec('mount', ['-t', kind, '-o', all.join(','), device, target], c, {
+    allow: [0, MOUNT_FAILED],
+  });
+  if (status === 0) return;
+  const reason = stderr.trim().split('\n')[0];
+  if (DAMAGED.test(stderr)) throw new PluginError('FILESYSTEM_DAMAGED', { device, kind, reason });
+  throw new PluginError('EXEC_FAILED', { command: 'mount', status, reason });
 };
 
-/** Writes everything out and unmounts. Errors: EXEC_FAILED, also while something is open in it. */
-export const unmountFilesystem = async (target: string, c: Context): Promise<void> => {
-  await exec('umount', [target], c);
+/** Writes everything out and unmounts; false: something is open in it. Errors: EXEC_FAILED. */
+export const unmountFilesystem = async (target: string, c: Context): Promise<boolean> => {
+  const { status, stderr } = await exec('umount', [target], c, { allow: [0, MOUNT_FAILED] });
+  if (status === 0) return true;
+  if (stderr.includes('target is busy')) return false;
+  throw new PluginError('EXEC_FAILED', { command: 'umount', status, reason: stderr.trim().split('\n')[0] });
 };
 
 /** Makes it as large as its disk. Errors: EXEC_FAILED. */

@@ -1,6 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
-import { deviceSize, isReadOnly, isZero, probe } from '../../shared/kernel/block-device.ts';
+import { type Contents, deviceSize, isReadOnly, isZero, probe } from '../../shared/kernel/block-device.ts';
 import { type Filesystem, isFilesystem, leastSize, makeFilesystem } from './filesystem.ts';
 import type { Disk } from './provider.ts';
 
@@ -23,9 +23,9 @@ const TAIL = 2 ** 20;
 
 /**
  * Answers the file system of the disk, after making it on one that is certainly blank: of the right size, readable and
- * zero at both ends, without any content that is known, not made from a snapshot, and never formatted before. What a
- * crash left of our own formatting, before anybody could write to it, is made again. Errors: FORMAT_REFUSED with the
- * reason, and those of the programs.
+ * zero at both ends, without any content that is known, not made from a snapshot, and never formatted before. (Its serial
+ * number was compared when its device was looked up.) What a crash left of our own formatting, before anybody could write
+ * to it, is made again. Errors: FORMAT_REFUSED with the reason, DISK_FAILED, and those of the programs.
  */
 export const ensureFilesystem = async (request: FormatRequest, c: Context): Promise<Filesystem> => {
   const { disk, device, wanted, uuid, tag } = request;
@@ -35,15 +35,16 @@ export const ensureFilesystem = async (request: FormatRequest, c: Context): Prom
   if (size !== disk.size) {
     throw refuse(`the device has ${size} bytes, but the disk should have ${disk.size}`);
   }
-  const { formatted, formatting } = disk.tags;
-  const begun = formatting !== undefined && formatted === undefined && disk.fromSnapshot === undefined;
-  const found = await probe(device, c);
+  const { formatting } = disk.tags;
+  const begun = formatting !== undefined && disk.tags.formatted === undefined && disk.fromSnapshot === undefined;
+  const found = await contentsOf(request, c);
+  if (found.several) throw refuse('it has signs of several contents');
   if (found.partitions !== undefined) throw refuse(`it has a partition table (${found.partitions})`);
   // Our own, from before a crash, may be half made; nobody has written to it, since it is mounted only once formatted.
   const half = begun && found.uuid === formatting;
   if (found.type !== undefined && !half) return existing(found.type, request, refuse);
   const kind = wanted ?? 'ext4';
-  if (!begun) await refuseUnlessBlank(request, size, refuse, c);
+  await refuseUnlessBlank(request, size, begun, refuse, c);
   if (isReadOnly(device)) throw refuse('it can only be read');
   if (size < leastSize(kind)) throw refuse(`${kind} needs at least ${leastSize(kind)} bytes`);
   // From here on a crash leaves a disk that is ours to format, and that nobody has written to.
@@ -53,9 +54,17 @@ export const ensureFilesystem = async (request: FormatRequest, c: Context): Prom
   return kind;
 };
 
+/** Of a disk that was formatted, what was made there comes first: its users may have written what looks like more. */
+const contentsOf = async ({ disk, device }: FormatRequest, c: Context): Promise<Contents> => {
+  const { formatted } = disk.tags;
+  const made = formatted === undefined ? {} : await probe(device, c, formatted);
+  return made.type === undefined ? probe(device, c) : { type: made.type, ...(made.uuid && { uuid: made.uuid }) };
+};
+
 const refuseUnlessBlank = async (
   { disk, device }: FormatRequest,
   size: number,
+  begun: boolean,
   refuse: (reason: string) => PluginError,
   c: Context,
 ): Promise<void> => {
@@ -66,25 +75,31 @@ const refuseUnlessBlank = async (
     throw refuse(`it was made from ${disk.fromSnapshot}, but nothing is found there`);
   const head = Math.min(HEAD, size);
   const tail = Math.min(TAIL, size);
-  try {
-    if (!(await isZero(device, 0, head, c))) throw refuse('it has data at its beginning that nothing here knows');
-    if (!(await isZero(device, size - tail, tail, c))) throw refuse('it has data at its end that nothing here knows');
-  } catch (error) {
-    if (error instanceof PluginError && error.code === 'EXEC_FAILED') throw refuse('it cannot be read');
-    throw error;
-  }
+  const [first, last] = await Promise.all([isZero(device, 0, head, c), isZero(device, size - tail, tail, c)]).catch(
+    (error: unknown) => {
+      if (error instanceof PluginError && error.code === 'EXEC_FAILED') throw refuse('it cannot be read');
+      throw error;
+    },
+  );
+  if (begun) return;
+  if (!first) throw refuse('it has data at its beginning that nothing here knows');
+  if (!last) throw refuse('it has data at its end that nothing here knows');
 };
 
 const existing = async (
   type: string,
-  { disk, wanted, tag }: FormatRequest,
+  { disk, device, wanted, tag }: FormatRequest,
   refuse: (reason: string) => PluginError,
 ): Promise<Filesystem> => {
+  const { formatted, imported } = disk.tags;
   if (!isFilesystem(type)) throw refuse(`it has ${type} on it`);
   if (wanted !== undefined && wanted !== type) throw refuse(`it has ${type} on it, and ${wanted} was asked for`);
-  const { formatted, imported } = disk.tags;
+  if (formatted !== undefined && formatted !== type)
+    throw refuse(`it has ${type} on it, and was formatted with ${formatted} before`);
   const known = formatted !== undefined || imported !== undefined || disk.fromSnapshot !== undefined;
   if (!known) throw refuse(`it has ${type} on it that Drayage did not make; import it if it is yours`);
+  if (isReadOnly(device))
+    throw new PluginError('DISK_FAILED', { volume: disk.volume, disk: disk.id, state: 'read-only' });
   if (formatted === undefined) await tag({ formatted: type });
   return type;
 };

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PluginError } from '../../shared/errors.ts';
 import type { DiskRequest } from './provider.ts';
 
 /** The folder of the loop provider: for each disk an image, its description, and a note of who has it. */
 
 /** What is known of a disk beside its image. */
 export interface LoopDescription {
+  /** Of this disk only: another one of the same volume name, made later, has another id. */
   readonly id: string;
   readonly volume: string;
   /** Bytes. */
@@ -24,19 +26,43 @@ export interface LoopHolder {
   readonly name: string;
 }
 
-const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
+const hasCode = (error: unknown, code: string): boolean =>
+  error instanceof Error && 'code' in error && error.code === code;
 
-/** Reads a file that may not be there. */
-const readJson = async <T>(path: string): Promise<T | undefined> => {
+/** Answers undefined where there is no such file. */
+const unlessMissing = async <T>(work: Promise<T>): Promise<T | undefined> => {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as T;
+    return await work;
   } catch (error) {
-    if (isMissing(error)) return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
 };
 
-/** Files of disks by volume name: names are checked before they get here. Everything is durable when it resolves. */
+/** Reads a file that may not be there. Errors: BACKEND_REFUSED for one that is spoilt. */
+const readJson = async <T extends { readonly id: string }>(path: string): Promise<T | undefined> => {
+  const text = await unlessMissing(readFile(path, 'utf8'));
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && 'id' in value && typeof value.id === 'string') return value as T;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: 'to go on', reason: `${path} is spoilt` });
+};
+
+/** Names of files that only exist while they are written; what a crash left of them goes after this long. */
+const TEMPORARY = /^\.[0-9a-f-]{36}$/;
+const ABANDONED_MS = 3_600_000;
+
+/** The volume in a disk's id. */
+const volumeOf = (id: string): string | undefined => /^loop-[0-9a-f]{12}-(.+)$/s.exec(id)?.[1];
+
+/**
+ * Files of disks. Descriptions go by the volume's name (names are checked before they get here), images and notes by the
+ * disk's id. Everything is durable when it resolves.
+ */
 export class LoopFiles {
   readonly folder: string;
 
@@ -44,12 +70,26 @@ export class LoopFiles {
     this.folder = folder;
   }
 
-  image(volume: string): string {
-    return join(this.folder, `${volume}.img`);
+  image(id: string): string {
+    return join(this.folder, `${id}.img`);
   }
 
-  async prepare(): Promise<void> {
+  /** Makes the folder, and takes away what crashes have left in it. */
+  async prepare(self: LoopHolder): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.folder)) {
+      const path = join(this.folder, name);
+      const [, id = '', end] = /^(.+)\.(img|holder)$/s.exec(name) ?? [];
+      if (TEMPORARY.test(name)) await this.#removeAbandoned(path);
+      else if (volumeOf(id) === undefined || (await this.read(id)) !== undefined) continue;
+      else if (end === 'holder') await this.letGo(id, self.id);
+      else if ((await this.holder(id)) === undefined) await this.#removeAbandoned(path);
+    }
+  }
+
+  async #removeAbandoned(path: string): Promise<void> {
+    const found = await unlessMissing(stat(path));
+    if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS) await rm(path, { force: true });
   }
 
   async all(): Promise<readonly LoopDescription[]> {
@@ -58,85 +98,108 @@ export class LoopFiles {
     return found.flatMap((one) => one ?? []);
   }
 
-  read(volume: string): Promise<LoopDescription | undefined> {
+  /** The description of this very disk. */
+  async read(id: string): Promise<LoopDescription | undefined> {
+    const volume = volumeOf(id);
+    const found = volume === undefined ? undefined : await this.readVolume(volume);
+    return found?.id === id ? found : undefined;
+  }
+
+  readVolume(volume: string): Promise<LoopDescription | undefined> {
     return readJson<LoopDescription>(join(this.folder, `${volume}.json`));
   }
 
-  write(description: LoopDescription): Promise<void> {
-    return this.#put(`${description.volume}.json`, description);
+  /** Describes a new disk, unless its volume has one: of several hosts at once one succeeds. Answers the volume's disk. */
+  async add(description: LoopDescription): Promise<LoopDescription> {
+    for (;;) {
+      if (await this.#link(JSON.stringify(description), `${description.volume}.json`)) return description;
+      const known = await this.readVolume(description.volume);
+      // Gone between the two looks: try again.
+      if (known !== undefined) return known;
+    }
   }
 
-  holder(volume: string): Promise<LoopHolder | undefined> {
-    return readJson<LoopHolder>(join(this.folder, `${volume}.holder`));
+  async write(description: LoopDescription): Promise<void> {
+    const written = await this.#temporary((file) => file.writeFile(JSON.stringify(description)));
+    await rename(written, join(this.folder, `${description.volume}.json`));
+    await this.#sync();
+  }
+
+  holder(id: string): Promise<LoopHolder | undefined> {
+    return readJson<LoopHolder>(join(this.folder, `${id}.holder`));
   }
 
   /** Notes who has it, unless somebody has: of several hosts on one folder exactly one succeeds. Answers who has it. */
-  async hold(volume: string, holder: LoopHolder): Promise<LoopHolder> {
-    const note = await this.#temporary(holder);
-    try {
-      await link(note, join(this.folder, `${volume}.holder`));
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-      return (await this.holder(volume)) ?? holder;
-    } finally {
-      await rm(note, { force: true });
+  async hold(id: string, holder: LoopHolder): Promise<LoopHolder> {
+    for (;;) {
+      if (await this.#link(JSON.stringify(holder), `${id}.holder`)) return holder;
+      const other = await this.holder(id);
+      // Given up between the two looks: only a note of one's own counts.
+      if (other !== undefined) return other;
     }
-    await this.#sync();
-    return holder;
   }
 
-  async letGo(volume: string): Promise<void> {
-    await rm(join(this.folder, `${volume}.holder`), { force: true });
-    await this.#sync();
-  }
-
-  /** Makes an image of zeros, which takes no room before it is written to. */
-  async makeImage(volume: string, size: number): Promise<void> {
-    const file = await open(this.image(volume), 'a', 0o600);
-    try {
-      if ((await file.stat()).size < size) await file.truncate(size);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+  /** Takes the note away, if it is this host's. */
+  async letGo(id: string, host: string): Promise<void> {
+    if ((await this.holder(id))?.id !== host) return;
+    await rm(join(this.folder, `${id}.holder`), { force: true });
     await this.#sync();
   }
 
-  async grow(volume: string, size: number): Promise<void> {
-    await this.makeImage(volume, size);
+  /** Makes an image of zeros, which takes no room before it is written to; leaves one that is there as it is. */
+  async makeImage(id: string, size: number): Promise<void> {
+    await this.#link((file) => file.truncate(size), `${id}.img`);
+  }
+
+  /** Bytes of the image; undefined: there is none. */
+  async imageSize(id: string): Promise<number | undefined> {
+    return (await unlessMissing(stat(this.image(id))))?.size;
+  }
+
+  /** What the image's file still has in memory goes to where it is kept. */
+  async syncImage(id: string): Promise<void> {
+    const file = await unlessMissing(open(this.image(id), 'r+'));
+    await file?.sync().finally(() => file.close());
   }
 
   /** Bytes that images may still take: their sizes, less what they have on the disk already. */
   async promised(): Promise<number> {
-    const disks = await this.all();
-    const open = await Promise.all(
-      disks.map(async ({ volume, size }) => {
-        const found = await stat(this.image(volume)).catch((error: unknown) => {
-          if (isMissing(error)) return undefined;
-          throw error;
-        });
-        return found === undefined ? size : Math.max(0, size - found.blocks * 512);
-      }),
-    );
-    return open.reduce((sum, one) => sum + one, 0);
+    const all = await this.all();
+    const open = all.map(async ({ id, size }) => {
+      const found = await unlessMissing(stat(this.image(id)));
+      return found === undefined ? size : Math.max(0, size - found.blocks * 512);
+    });
+    return (await Promise.all(open)).reduce((sum, one) => sum + one, 0);
   }
 
-  /** The description goes last: while it is there, the rest is found by it. */
-  async remove(volume: string): Promise<void> {
-    for (const end of ['img', 'holder', 'json']) await rm(join(this.folder, `${volume}.${end}`), { force: true });
+  /** Removes a disk, under a note of one's own. The description goes last but the note: the rest is found by it. */
+  async remove({ id, volume }: LoopDescription, self: LoopHolder): Promise<void> {
+    await rm(this.image(id), { force: true });
+    await rm(join(this.folder, `${volume}.json`), { force: true });
     await this.#sync();
+    await this.letGo(id, self.id);
   }
 
-  async #put(name: string, value: unknown): Promise<void> {
-    await rename(await this.#temporary(value), join(this.folder, name));
+  /** Writes a new file under its name, which only appears when it is whole; false: the name is taken. */
+  async #link(content: string | Write, name: string): Promise<boolean> {
+    const written = await this.#temporary(typeof content === 'string' ? (file) => file.writeFile(content) : content);
+    try {
+      await link(written, join(this.folder, name));
+    } catch (error) {
+      if (hasCode(error, 'EEXIST')) return false;
+      throw error;
+    } finally {
+      await rm(written, { force: true });
+    }
     await this.#sync();
+    return true;
   }
 
-  async #temporary(value: unknown): Promise<string> {
+  async #temporary(write: Write): Promise<string> {
     const path = join(this.folder, `.${randomUUID()}`);
     const file = await open(path, 'wx', 0o600);
     try {
-      await file.writeFile(JSON.stringify(value));
+      await write(file);
       await file.sync();
     } finally {
       await file.close();
@@ -154,9 +217,11 @@ export class LoopFiles {
   }
 }
 
+type Write = (file: Awaited<ReturnType<typeof open>>) => Promise<void>;
+
 /** A description for a request that was not made yet. */
 export const describeRequest = (request: DiskRequest, token: string, now: Date): LoopDescription => ({
-  id: `loop-${request.volume}`,
+  id: `loop-${randomUUID().slice(-12)}-${request.volume}`,
   volume: request.volume,
   size: request.size,
   tags: request.tags,

@@ -1,4 +1,4 @@
-import { statfs } from 'node:fs/promises';
+import { rm, statfs } from 'node:fs/promises';
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isUnused } from '../../shared/kernel/block-device.ts';
@@ -31,7 +31,7 @@ export class LoopProvider implements DiskProvider {
   }
 
   async start(_c: Context): Promise<DiskHost> {
-    await this.#files.prepare();
+    await this.#files.prepare(this.#options.self);
     return this.#options.self;
   }
 
@@ -41,22 +41,29 @@ export class LoopProvider implements DiskProvider {
   }
 
   async describe(id: string, _c: Context): Promise<Disk | undefined> {
-    const found = await this.#read(id);
+    const found = await this.#files.read(id);
     return found === undefined ? undefined : this.#disk(found);
   }
 
+  /**
+   * The description comes first and counts from then on: two hosts that create at once may both be refused when there is
+   * room for one, but more than there is is never promised.
+   */
   create(request: DiskRequest, token: string, c: Context): Promise<Disk> {
     return this.#locks.run(
       'room',
       async () => {
-        const known = await this.#files.read(request.volume);
-        if (known === undefined) {
-          await this.#refuseWithoutRoom(request);
-          await this.#files.write(describeRequest(request, token, new Date()));
-        }
-        const description = known ?? describeRequest(request, token, new Date());
-        await this.#files.makeImage(request.volume, description.size);
-        return this.#disk(description);
+        const known =
+          (await this.#files.readVolume(request.volume)) ??
+          (await this.#files.add(describeRequest(request, token, new Date())));
+        const before = await this.#disk(known);
+        if (before.state !== 'creating') return before;
+        await this.#refuseWithoutRoom(known);
+        await this.#files.makeImage(known.id, known.size);
+        const made = await this.describe(known.id, c);
+        if (made !== undefined) return made;
+        await rm(this.#files.image(known.id), { force: true });
+        throw missing(known);
       },
       c,
     );
@@ -66,12 +73,18 @@ export class LoopProvider implements DiskProvider {
     return this.#locks.run(
       id,
       async () => {
-        const { volume } = await this.#must(id);
-        const holder = await this.#files.hold(volume, this.#options.self);
-        if (holder.id !== this.#options.self.id) {
-          throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name });
+        const { self } = this.#options;
+        const found = await this.#must(id);
+        const holder = await this.#files.hold(id, self);
+        if (holder.id !== self.id) {
+          throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: holder.name });
         }
-        await attachLoop(this.#files.image(volume), c);
+        // Who removes a disk has it meanwhile: it may have gone before it was held here.
+        if ((await this.#files.read(id)) === undefined) {
+          await this.#files.letGo(id, self.id);
+          throw missing(found);
+        }
+        await attachLoop(this.#files.image(id), c);
       },
       c,
     );
@@ -81,30 +94,41 @@ export class LoopProvider implements DiskProvider {
     return this.#locks.run(
       id,
       async () => {
-        const found = await this.#read(id);
-        if (found === undefined) return;
-        const holder = await this.#files.holder(found.volume);
-        if (holder === undefined || holder.id !== host) return;
-        if (host === this.#options.self.id) await this.#detachHere(found.volume, c);
-        await this.#files.letGo(found.volume);
+        const found = await this.#files.read(id);
+        if (found === undefined || (await this.#files.holder(id))?.id !== host) return;
+        if (host === this.#options.self.id) await this.#detachHere(found, c);
+        await this.#files.letGo(id, host);
       },
       c,
     );
   }
 
-  /** One that is still mounted somewhere would end only with its last mount: nobody else may have it before that. */
-  async #detachHere(volume: string, c: Context): Promise<void> {
-    const image = this.#files.image(volume);
+  /** One that is still used somewhere would end only with its last user: nobody else may have it before that. */
+  async #detachHere({ id, volume }: LoopDescription, c: Context): Promise<void> {
+    const image = this.#files.image(id);
     const device = await findLoop(image, c);
     if (device === undefined) return;
     if (!(await isUnused(device))) throw new PluginError('VOLUME_IN_USE', { volume, users: `a mount of ${device}` });
     await detachLoop(image, c);
+    if ((await findLoop(image, c)) !== undefined) {
+      throw new PluginError('VOLUME_IN_USE', { volume, users: `a process that has ${device} open` });
+    }
+    await this.#files.syncImage(id);
   }
 
-  async device(disk: Disk, c: Context): Promise<string | undefined> {
-    if (disk.holder?.id !== this.#options.self.id) return undefined;
-    // After a restart of the host the note is there, and the device is not.
-    return attachLoop(this.#files.image(disk.volume), c);
+  device({ id, volume, holder }: Disk, c: Context): Promise<string | undefined> {
+    return this.#locks.run(
+      id,
+      async () => {
+        const { self } = this.#options;
+        if (holder?.id !== self.id || (await this.#files.holder(id))?.id !== self.id) return undefined;
+        const image = this.#files.image(id);
+        if ((await this.#files.imageSize(id)) === undefined) throw missing({ id, volume });
+        // After a restart of the host the note is there, and the device is not.
+        return attachLoop(image, c);
+      },
+      c,
+    );
   }
 
   /** Of hosts that share a folder nothing else is known. */
@@ -129,14 +153,23 @@ export class LoopProvider implements DiskProvider {
     return this.#locks.run(
       id,
       async () => {
-        const found = await this.#read(id);
+        const { self } = this.#options;
+        const found = await this.#files.read(id);
         if (found === undefined) return;
-        const holder = await this.#files.holder(found.volume);
-        if (holder !== undefined) throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: holder.name });
-        await this.#files.remove(found.volume);
+        const busy = (await this.#files.holder(id)) ?? (await this.#holdForRemoval(id));
+        if (busy !== undefined) throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: busy.name });
+        // A device may be left over from a crash.
+        await this.#detachHere(found, c);
+        await this.#files.remove(found, self);
       },
       c,
     );
+  }
+
+  /** Nobody may attach what is being removed. Answers who was faster. */
+  async #holdForRemoval(id: string): Promise<LoopHolder | undefined> {
+    const holder = await this.#files.hold(id, this.#options.self);
+    return holder.id === this.#options.self.id ? undefined : holder;
   }
 
   async close(): Promise<void> {
@@ -146,40 +179,37 @@ export class LoopProvider implements DiskProvider {
   /** The note says who has it: a device alone may be left over from a crash, and goes with the next detach. */
   async #disk(found: LoopDescription): Promise<Disk> {
     const { id, volume, size, tags, fromSnapshot, created } = found;
-    const holder = await this.#files.holder(volume);
+    const [holder, image] = await Promise.all([this.#files.holder(id), this.#files.imageSize(id)]);
+    const isNew = holder === undefined && tags.formatting === undefined && tags.formatted === undefined;
+    const there = holder === undefined ? 'available' : 'attached';
     return {
       ...{ id, volume, size, tags, created, serial: id },
-      state: holder === undefined ? 'available' : 'attached',
+      state: image !== undefined ? there : isNew ? 'creating' : 'failed',
       ...(holder !== undefined && { holder }),
       ...(fromSnapshot !== undefined && { fromSnapshot }),
     };
   }
 
-  async #refuseWithoutRoom({ volume, size }: DiskRequest): Promise<void> {
-    const { folder, quota } = this.#options;
+  /** The disk is described already, and counted therefore; its description goes when there is no room. */
+  async #refuseWithoutRoom(description: LoopDescription): Promise<void> {
+    const { volume, size } = description;
+    const { folder, quota, self } = this.#options;
     const { bavail, bsize } = await statfs(folder);
     const free = bavail * bsize - (await this.#files.promised());
-    if (size > free)
-      throw new PluginError('DISK_QUOTA', { volume, size, limit: Math.max(0, free), what: `free in ${folder}` });
-    if (quota === undefined) return;
     const used = (await this.#files.all()).reduce((sum, one) => sum + one.size, 0);
-    if (used + size > quota) {
-      throw new PluginError('DISK_QUOTA', {
-        volume,
-        size,
-        limit: Math.max(0, quota - used),
-        what: 'left of LOOP_QUOTA',
-      });
-    }
-  }
-
-  async #read(id: string): Promise<LoopDescription | undefined> {
-    return id.startsWith('loop-') ? this.#files.read(id.slice('loop-'.length)) : undefined;
+    const [room, what] =
+      quota !== undefined && quota - used < free ? [quota - used, 'left of LOOP_QUOTA'] : [free, `free in ${folder}`];
+    if (room >= 0) return;
+    await this.#files.remove(description, self);
+    throw new PluginError('DISK_QUOTA', { volume, size, limit: Math.max(0, room + size), what });
   }
 
   async #must(id: string): Promise<LoopDescription> {
-    const found = await this.#read(id);
-    if (found === undefined) throw new PluginError('DISK_MISSING', { volume: id.slice('loop-'.length), disk: id });
+    const found = await this.#files.read(id);
+    if (found === undefined) throw missing({ id, volume: id });
     return found;
   }
 }
+
+const missing = ({ id, volume }: { readonly id: string; readonly volume: string }): PluginError =>
+  new PluginError('DISK_MISSING', { volume, disk: id });

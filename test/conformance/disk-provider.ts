@@ -1,0 +1,198 @@
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Test } from 'tap';
+import { type Context, newContext } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { silentLogger } from '../../shared/log.ts';
+import type { Disk, DiskProvider, DiskState } from '../../volume-plugin/block/provider.ts';
+
+/** How the suite gets at an implementation. All hosts see the same disks. */
+export interface DiskWorld {
+  /** A provider of host `n`, not started. Called again for the same `n`, it is that host after a restart. */
+  host(n: number): DiskProvider;
+  /** Bytes of a disk that is good enough. */
+  readonly size: number;
+  /** Disks appear as devices on this machine. */
+  readonly devices: boolean;
+  /** How often two hosts are after one disk at the same time. */
+  readonly rounds: number;
+}
+
+const context = (ms = 30_000): Context => newContext(silentLogger, ms);
+
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'none',
+    (error: unknown) => (error instanceof PluginError ? error.code : String(error)),
+  );
+
+/** What every provider of disks must do. `make` answers a world without disks, gone when the test ends. */
+export const diskProviderConformance = async (t: Test, make: (t: Test) => Promise<DiskWorld>): Promise<void> => {
+  const world = async (t: Test, count = 2) => {
+    const made = await make(t);
+    const hosts = Array.from({ length: count }, (_, n) => made.host(n));
+    const selves = [];
+    for (const provider of hosts) {
+      t.teardown(() => provider.close());
+      selves.push(await provider.start(context()));
+    }
+    const [a, b] = hosts;
+    if (a === undefined || b === undefined) throw new Error('a world without hosts');
+    const create = (volume: string, provider = a) =>
+      provider.create({ volume, size: made.size, tags: { options: '{}' } }, `token-${volume}`, context());
+    return { ...made, again: made.host, a, b, selves, create };
+  };
+
+  /** Waits until the disk is in a state; providers take their time. */
+  const settled = async (provider: DiskProvider, id: string, state: DiskState): Promise<Disk> => {
+    for (const c = context(); !c.signal.aborted; await pause(20)) {
+      const found = await provider.describe(id, c);
+      if (found?.state === state) return found;
+    }
+    throw new Error(`${id} is not ${state}`);
+  };
+
+  await t.test('a disk that is made is listed on every host, with its tags, and held by none', async (t) => {
+    const { a, b, create, size } = await world(t);
+    const { id } = await create('data');
+    const disk = await settled(b, id, 'available');
+    t.match(disk, { id, volume: 'data', tags: { options: '{}' }, holder: undefined });
+    t.ok(disk.size >= size, 'it is as large as was asked for');
+    t.ok(Math.abs(Date.now() - Date.parse(disk.created)) < 60_000, 'its age is known');
+    for (const host of [a, b]) t.match(await host.list(context()), [{ id, volume: 'data' }]);
+  });
+
+  await t.test(
+    'making it again with the same token makes no second one, also when both are at it at once',
+    async (t) => {
+      const { a, b, create } = await world(t);
+      const made = await Promise.all([create('data', a), create('data', b), create('data', a), create('data', b)]);
+      t.equal(new Set(made.map(({ id }) => id)).size, 1);
+      t.equal((await create('data')).id, made[0]?.id);
+      t.equal((await b.list(context())).length, 1);
+    },
+  );
+
+  await t.test('who it belongs to after a restart is known, and the host is the same', async (t) => {
+    const { a, b, create, selves, again } = await world(t);
+    const { id } = await create('data');
+    await a.attach(id, context());
+    await settled(a, id, 'attached');
+    const restarted = again(0);
+    t.same(await restarted.start(context()), selves[0]);
+    const disk = await settled(restarted, id, 'attached');
+    t.equal(disk.holder?.id, selves[0]?.id);
+    t.match((await b.describe(id, context()))?.holder, { id: selves[0]?.id, name: selves[0]?.name });
+    await restarted.detach(id, selves[0]?.id ?? '', context());
+    await settled(b, id, 'available');
+  });
+
+  await t.test(
+    'an attached disk has a device of its size; another host has none, and cannot have the disk',
+    async (t) => {
+      const { a, b, create, devices, selves } = await world(t);
+      const { id } = await create('data');
+      await a.attach(id, context());
+      const disk = await settled(a, id, 'attached');
+      if (devices) {
+        const device = (await a.device(disk, context())) ?? '';
+        t.equal(Number(readFileSync(`/sys/class/block/${basename(device)}/size`, 'utf8')) * 512, disk.size);
+        t.equal(await a.device(disk, context()), device, 'the same when asked again');
+      }
+      t.equal(await b.device(disk, context()), undefined);
+      t.equal(await codeOf(b.attach(id, context())), 'VOLUME_BUSY');
+      t.equal((await b.describe(id, context()))?.holder?.id, selves[0]?.id);
+      t.equal(await codeOf(a.attach(id, context())), 'none', 'the one that has it may ask again');
+    },
+  );
+
+  await t.test(
+    'a disk that is given up can be had by another host; giving up what is not had changes nothing',
+    async (t) => {
+      const { a, b, create, selves } = await world(t);
+      const [hostA = '', hostB = ''] = selves.map(({ id }) => id);
+      const { id } = await create('data');
+      await a.attach(id, context());
+      await settled(a, id, 'attached');
+      await b.detach(id, hostB, context());
+      t.equal((await b.describe(id, context()))?.holder?.id, hostA, 'it is not for another one to give up');
+      await a.detach(id, hostA, context());
+      await settled(b, id, 'available');
+      await a.detach(id, hostA, context());
+      await b.attach(id, context());
+      t.equal((await settled(b, id, 'attached')).holder?.id, hostB);
+      await a.detach(id, hostA, context());
+      t.equal((await b.describe(id, context()))?.holder?.id, hostB);
+    },
+  );
+
+  await t.test('of two hosts at once one has it, in every round', async (t) => {
+    const { a, b, create, selves, rounds } = await world(t);
+    const { id } = await create('data');
+    const wins = [0, 0];
+    const wrong: string[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const answers = await Promise.all([a, b].map((host) => codeOf(host.attach(id, context()))));
+      const winners = answers.flatMap((answer, n) => (answer === 'none' ? [n] : []));
+      const holder = (await a.describe(id, context()))?.holder?.id;
+      const [winner] = winners;
+      if (winners.length !== 1 || winner === undefined || selves[winner]?.id !== holder) {
+        wrong.push(`round ${round}: ${answers.join(', ')}; held by ${holder}`);
+        break;
+      }
+      if (answers.some((answer) => answer !== 'none' && answer !== 'VOLUME_BUSY')) wrong.push(answers.join(', '));
+      wins[winner] = (wins[winner] ?? 0) + 1;
+      await [a, b][winner]?.detach(id, holder ?? '', context());
+    }
+    t.same(wrong, []);
+    t.equal((wins[0] ?? 0) + (wins[1] ?? 0), rounds, `${wins.join(' : ')}`);
+  });
+
+  await t.test('tags are added, changed and taken away, for every host to see', async (t) => {
+    const { a, b, create } = await world(t);
+    const { id } = await create('data');
+    await a.tag(id, { formatted: 'ext4', epoch: '1' }, context());
+    await b.tag(id, { epoch: '2' }, context());
+    t.same((await settled(a, id, 'available')).tags, { options: '{}', formatted: 'ext4', epoch: '2' });
+    await a.tag(id, { formatted: undefined }, context());
+    t.same((await b.describe(id, context()))?.tags, { options: '{}', epoch: '2' });
+  });
+
+  await t.test('a disk is removed once, and not while somebody has it', async (t) => {
+    const { a, b, create, selves } = await world(t);
+    const { id } = await create('data');
+    await a.attach(id, context());
+    await settled(a, id, 'attached');
+    for (const host of [a, b]) t.equal(await codeOf(host.remove(id, context())), 'VOLUME_BUSY');
+    await a.detach(id, selves[0]?.id ?? '', context());
+    await settled(b, id, 'available');
+    await b.remove(id, context());
+    await b.remove(id, context());
+    t.equal(await a.describe(id, context()), undefined);
+    t.same(await a.list(context()), []);
+    t.equal(await codeOf(a.attach(id, context())), 'DISK_MISSING');
+    await a.detach(id, selves[0]?.id ?? '', context());
+  });
+
+  await t.test('a disk made anew under the name of one that was removed is another disk', async (t) => {
+    const { a, create } = await world(t);
+    const first = await create('data');
+    await settled(a, first.id, 'available');
+    await a.remove(first.id, context());
+    const second = await a.create({ volume: 'data', size: first.size, tags: {} }, 'token-2', context());
+    t.not(second.id, first.id);
+    t.equal(await a.describe(first.id, context()), undefined);
+    t.same(second.tags, {});
+  });
+
+  await t.test('what never was is not there, in so many words', async (t) => {
+    const { a, create } = await world(t);
+    const { id } = await create('data');
+    for (const unknown of [`${id}x`, 'nonsense', '', '../../etc/passwd']) {
+      t.equal(await a.describe(unknown, context()), undefined);
+      t.equal(await codeOf(a.remove(unknown, context())), 'none');
+      t.equal(await codeOf(a.tag(unknown, { a: 'b' }, context())), 'DISK_MISSING');
+    }
+  });
+};

@@ -1,0 +1,80 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { newContext } from '../../../../shared/context.ts';
+import { PluginError } from '../../../../shared/errors.ts';
+import { readMountTable } from '../../../../shared/kernel/mount-table.ts';
+import { silentLogger } from '../../../../shared/log.ts';
+
+/** Folders for tests with real loop devices and mounts: all that is below goes with the test, or with the next one. */
+
+export const MIB = 2 ** 20;
+
+export const context = (ms = 30_000) => newContext(silentLogger, ms);
+
+/** The code of the error that a promise rejects with; `none` when it does not. */
+export const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'none',
+    (error: unknown) => (error instanceof PluginError ? error.code : String(error)),
+  );
+
+/** The whole sentence of the error. */
+export const messageOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'none',
+    (error: unknown) => (error instanceof Error ? error.message : String(error)),
+  );
+
+export const run = (program: string, ...args: string[]): string =>
+  execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
+const stat = (pid: number | 'self'): string | undefined => {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[19];
+  } catch {
+    // It has ended.
+    return undefined;
+  }
+};
+
+/** Unmounts, detaches and removes everything below a folder. */
+const clear = (folder: string): void => {
+  for (const { target } of [...readMountTable()].reverse()) {
+    if (target === folder || target.startsWith(`${folder}/`)) run('umount', '-l', target);
+  }
+  for (const line of run('losetup', '--noheadings', '--output', 'NAME,BACK-FILE').split('\n')) {
+    const [, device = '', file = ''] = /^(\S+) +(.+?)(?: \(deleted\))?$/.exec(line) ?? [];
+    if (file.startsWith(`${folder}/`)) run('losetup', '--detach', device);
+  }
+  rmSync(folder, { recursive: true, force: true });
+};
+
+/** What processes that were killed have left. */
+export const sweep = (base: string): void => {
+  for (const name of readdirSync(base)) {
+    const [, pid, born] = /^drt(\d+)-(\d+)-/.exec(name) ?? [];
+    if (pid !== undefined && stat(Number(pid)) !== born) clear(join(base, name));
+  }
+};
+
+/** A folder of this process, gone when the test ends; `base`: the file system that it is on. */
+export const scratch = (t: Test, base = tmpdir()): string => {
+  sweep(base);
+  const folder = mkdtempSync(join(base, `drt${process.pid}-${stat('self')}-`));
+  t.teardown(() => clear(folder));
+  return folder;
+};
+
+/** A disk of zeros in a file, as a loop device. */
+export const loopDisk = (folder: string, size = 64 * MIB, ...options: string[]) => {
+  const file = join(folder, `disk-${Math.random().toString(36).slice(2)}.img`);
+  writeFileSync(file, '');
+  truncateSync(file, size);
+  return { file, device: run('losetup', '--find', '--show', ...options, file).trim(), size };
+};
+
+/** Of every byte, as the file has them. */
+export const checksum = (file: string): string => run('sha256sum', file).split(' ')[0] ?? '';
