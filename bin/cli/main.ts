@@ -4,6 +4,7 @@ import { ask, CommandError, exit, isRecord } from './client.ts';
 import { findings } from './findings.ts';
 import { policy, type Scope } from './policy.ts';
 import { listing, table } from './table.ts';
+import { volume, volumeUsage } from './volume.ts';
 
 /** Where the command prints: one call a line or block, without the line end. */
 export interface Output {
@@ -90,6 +91,7 @@ const usage = `Usage: drayage COMMAND [options]
 ${Object.entries(commands)
   .map(([name, { help }]) => `  ${name.padEnd(10)} ${help}`)
   .join('\n')}
+${volumeUsage}
 
 Options:
   --json          print the plugin's answer as JSON
@@ -126,12 +128,17 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
       output.error(usage);
       return exit.usage;
     }
+    const state = values.state ?? env.DRAYAGE_STATE ?? '/var/lib/drayage';
+    if (name === 'volume') {
+      output.out(await volume(rest, state, values.json));
+      return exit.fine;
+    }
     const command = find(name, rest, values['dry-run']);
     const scoped = Object.values(scopeOf(values)).some((value) => value !== undefined);
     if (scoped && name !== 'policy') {
       throw new CommandError('--region, --account, --vpc and --tables only go with policy.', exit.usage);
     }
-    const socket = join(values.state ?? env.DRAYAGE_STATE ?? '/var/lib/drayage', 'network', 'admin.sock');
+    const socket = join(state, 'network', 'admin.sock');
     const body = {
       ...(name === 'reconcile' && { DryRun: values['dry-run'] }),
       ...(name === 'forget' && { Network: rest[0] }),
@@ -178,7 +185,10 @@ const scopeOf = ({ region, account, vpc, tables }: Scope): Scope => ({ region, a
 function find(name: string, rest: readonly string[], dryRun: boolean): Command {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command === undefined) {
-    throw new CommandError(`There is no command "${name}"; there are ${Object.keys(commands).join(', ')}.`, exit.usage);
+    throw new CommandError(
+      `There is no command "${name}"; there are ${[...Object.keys(commands), 'volume'].join(', ')}.`,
+      exit.usage,
+    );
   }
   const expected = command.operand === undefined ? 0 : 1;
   if (rest.length < expected) throw new CommandError(`${name} needs ${command.operand}.`, exit.usage);

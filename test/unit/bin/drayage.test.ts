@@ -19,7 +19,7 @@ function stateFolder(t: Test): string {
 }
 
 /** A plugin's admin socket that gives fixed answers, in a state folder of its own; it notes what it was asked. */
-async function fakePlugin(t: Test, answers: Readonly<Record<string, Answer>>) {
+async function fakePlugin(t: Test, answers: Readonly<Record<string, Answer>>, plugin = 'network') {
   const state = stateFolder(t);
   const asked: { readonly path: string; readonly body: string }[] = [];
   const server = createServer((request, response) => {
@@ -36,7 +36,8 @@ async function fakePlugin(t: Test, answers: Readonly<Record<string, Answer>>) {
       response.writeHead(answer.status ?? 200).end(text);
     });
   });
-  const socket = join(state, 'network', 'admin.sock');
+  mkdirSync(join(state, plugin), { recursive: true });
+  const socket = join(state, plugin, 'admin.sock');
   await new Promise<void>((resolve) => server.listen(socket, resolve));
   t.teardown(() => {
     server.closeAllConnections();
@@ -56,6 +57,36 @@ async function drayage(state: string, ...args: readonly string[]) {
   );
   return { code, out: lines.join('\n'), error: errors.join('\n') };
 }
+
+t.test('volume ls and inspect ask the volume plugin', async (t) => {
+  const row = {
+    Name: 'data',
+    Type: 'block',
+    State: 'mounted',
+    Holds: 2,
+    Path: '/mnt/data',
+    Options: { size: '1g' },
+    LastError: '',
+  };
+  const answers = {
+    '/Drayage.Volumes': { body: { Volumes: [row] } },
+    '/Drayage.Volume': { body: { Volume: { Name: 'data', Status: { state: 'mounted' } } } },
+  };
+  const { state, asked } = await fakePlugin(t, answers, 'volume');
+  t.match(await drayage(state, 'volume', 'ls'), {
+    code: 0,
+    out: /^NAME +TYPE +STATE +HOLDS.*\ndata +block +mounted +2/,
+  });
+  t.match(await drayage(state, 'volume', 'inspect', 'data'), { code: 0, out: /Status:\n +State: +mounted/ });
+  t.match(JSON.parse((await drayage(state, 'volume', 'ls', '--json')).out), { Volumes: [row] });
+  t.same(asked.map(({ path, body }) => `${path} ${body}`).slice(0, 2), [
+    '/Drayage.Volumes {}',
+    '/Drayage.Volume {"Volume":"data"}',
+  ]);
+  t.match(await drayage(state, 'volume'), { code: 2, error: /volume needs one of ls, inspect/ });
+  t.match(await drayage(state, 'volume', 'inspect'), { code: 2, error: /needs the name of a volume/ });
+  t.match(await drayage(state, 'volume', 'ls', 'x'), { code: 2, error: /"x" is not expected/ });
+});
 
 t.test('forget takes exactly one network', async (t) => {
   const { state, asked } = await fakePlugin(t, { '/Drayage.Forget': { body: { Network: 'abcdef' } } });
