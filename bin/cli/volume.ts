@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { ask, CommandError, exit } from './client.ts';
+import { ask, CommandError, exit, isRecord } from './client.ts';
 import { listing, table } from './table.ts';
 
 interface VolumeCommand {
@@ -29,7 +29,7 @@ const commands: Readonly<Record<string, VolumeCommand>> = {
     help: 'one volume: options, where it is, who holds it here, what went wrong last',
     operand: 'the name of a volume',
     timeout: 10_000,
-    show: ({ Volume }) => listing({ Volume }),
+    show: ({ Volume }) => listing(isRecord(Volume) ? Volume : {}),
   },
   refresh: {
     method: '/Drayage.Refresh',

@@ -77,7 +77,7 @@ t.test('volume ls and inspect ask the volume plugin', async (t) => {
     code: 0,
     out: /^NAME +TYPE +STATE +HOLDS.*\ndata +block +mounted +2/,
   });
-  t.match(await drayage(state, 'volume', 'inspect', 'data'), { code: 0, out: /Status:\n +State: +mounted/ });
+  t.match(await drayage(state, 'volume', 'inspect', 'data'), { code: 0, out: /Status:\n +state: +mounted/ });
   t.match(JSON.parse((await drayage(state, 'volume', 'ls', '--json')).out), { Volumes: [row] });
   t.same(asked.map(({ path, body }) => `${path} ${body}`).slice(0, 2), [
     '/Drayage.Volumes {}',
