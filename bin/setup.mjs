@@ -16,15 +16,19 @@ const root = dirname(dirname(here));
  * are not among them: the rig unpacks those into folders of its own, so that no service is installed.
  */
 const tools = [
+  'btrfs-progs',
   'ca-certificates',
+  'e2fsprogs',
   'iproute2',
   'iptables',
   'iputils-ping',
+  'mount',
   'nftables',
   'openssl',
   'procps',
   'tar',
   'util-linux',
+  'xfsprogs',
 ];
 
 /** Command → what to run on the pinned Node (one after the other), the Debian packages it needs, and whether as root. */
@@ -40,6 +44,7 @@ const commands = {
   'bench:control': { run: [['test/bench/control.ts']], packages: tools, root: true },
   'bench:failover': { run: [['test/bench/failover.ts']], packages: tools, root: true },
   'bench:create': { run: [['test/bench/create.ts']], packages: tools, root: true },
+  'bench:volume': { run: [['test/bench/volume.ts']], packages: [...tools, 'fio'], root: true },
   sim: { run: [['test/sim/main.ts']], packages: [], root: false },
   'sim:scale': { run: [['test/bench/scale.ts']], packages: [], root: false },
   build: { run: [['plugin-configs/build.ts']], packages: [], root: false },

@@ -1,82 +1,20 @@
 /** What users type with the `cloudvol` driver, on a real engine, and what crashes leave of it. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { ask } from '../../../bin/cli/client.ts';
-import { run, until } from '../../rig/command.ts';
-import type { Host } from '../../rig/host.ts';
 import type { EngineVersion } from '../../rig/packages.ts';
-import { InstalledPlugin } from '../../rig/plugin.ts';
 import { rigFor } from '../../rig/rig.ts';
 import { pluginFolder } from '../support/plugin-folder.ts';
+import { NAME, VolumeHost } from '../support/volume-host.ts';
 
 const IMAGE = 'drayage/box:1';
-/** By this name `-d cloudvol` finds it. */
-const NAME = 'cloudvol';
 const SLEEP = ['sleep', 'infinity'];
 
-interface VolumeAnswer {
-  readonly Volume: {
-    readonly Path: string;
-    readonly Status: Readonly<Record<string, unknown>>;
-    readonly References: readonly { readonly Id: string; readonly Count: number }[];
-  };
-}
-
-/** A host with the plugin, and what can be asked of it. */
-class VolumeHost {
-  readonly host: Host;
-  readonly plugin: InstalledPlugin;
-
-  constructor(host: Host, plugin: InstalledPlugin) {
-    this.host = host;
-    this.plugin = plugin;
-  }
-
-  must(...args: string[]): Promise<string> {
-    return this.host.dockerMust(args);
-  }
-
-  async volume(name: string): Promise<VolumeAnswer['Volume']> {
-    const socket = join(this.host.stateFolder, 'volume/admin.sock');
-    const answer = (await ask(socket, '/Drayage.Volume', { Volume: name }, 10_000)) as unknown as VolumeAnswer;
-    return answer.Volume;
-  }
-
-  /** How often Docker holds it. */
-  async holds(name: string): Promise<number> {
-    return (await this.volume(name)).References.reduce((sum, { Count }) => sum + Count, 0);
-  }
-
-  /** Loop devices of this host's volumes. */
-  async loops(): Promise<string[]> {
-    const disks = join(this.host.stateFolder, 'loop');
-    const files = readdirSync(disks).filter((name) => name.endsWith('.img'));
-    const found = files.map(async (file) => (await run(['losetup', '-j', join(disks, file)])).stdout.trim());
-    return (await Promise.all(found)).filter((line) => line !== '');
-  }
-
-  /** Resolves when nothing of the volume is left on this host. */
-  async untilGone(name: string): Promise<void> {
-    await until(`${name} to leave`, async () => (await this.volume(name)).Status['state'] === 'available', {
-      timeoutMs: 15_000,
-    });
-  }
-
-  async untilRunning(container: string): Promise<void> {
-    await until(`${container} runs`, async () => {
-      const { stdout } = await this.host.docker(['inspect', '-f', '{{.State.Running}}', container]);
-      return stdout.trim() === 'true';
-    });
-  }
-}
-
-async function start(t: Test, engine: EngineVersion, liveRestore = false): Promise<VolumeHost> {
-  const folder = await pluginFolder('volume');
-  const rig = await rigFor(t, { hosts: 1, engine, daemon: { liveRestore } });
-  const host = rig.host(1);
-  const plugin = await InstalledPlugin.install(host, folder, { name: NAME, env: { LOG_LEVEL: 'debug' } });
-  return new VolumeHost(host, plugin);
+async function start(t: Test, engine: EngineVersion): Promise<VolumeHost> {
+  // Built before the engine starts: it may take a while.
+  await pluginFolder('volume');
+  const rig = await rigFor(t, { hosts: 1, engine });
+  return await VolumeHost.install(rig.host(1), { LOG_LEVEL: 'debug' });
 }
 
 export function matrix(engine: EngineVersion): void {
