@@ -40,6 +40,8 @@ export const lookAround = async (
 ): Promise<readonly Finding[]> => {
   const looks: [string, () => Promise<readonly Finding[]>][] = [['metadata', () => ofMetadata(around.metadata, c)]];
   if (place !== undefined) {
+    // The quota's own service has no trial runs: reading it is the trial, and what several looks go by.
+    await place.quota.refresh(c, true);
     looks.push(
       ['permissions', () => ofPermissions(place, around.source, c)],
       ['source/dest check', () => ofSourceCheck(place, c)],
@@ -105,8 +107,6 @@ const ofPermissions = async (
     }
     return [{ check, state: 'bad', found: `${permission} is missing. ${why}`, remedy: POLICY }];
   });
-  // The quota's own service has no trial runs: reading it is the trial.
-  await quota.refresh(c, true);
   if (!quota.isLive) {
     const found = `The quota of routes cannot be read: ${quota.why} It is taken to be ${quota.limit}.`;
     missing.push({ check, state: 'warning', found, remedy: POLICY });
@@ -131,10 +131,10 @@ const ofTables = async ({ tables, quota, identity }: AwsLooks, c: Context): Prom
   const headroom = reading.tables.map((table): Finding => {
     const used = usedOf(table);
     const found = `${table.id} has ${used} of ${quota.limit} routes${quota.isLive ? '' : ', if the quota is the usual one'}.`;
-    if (used < FULL * quota.limit) return { check: 'quota', state: 'good', found };
+    if (used < FULL * quota.limit) return { check: 'route quota', state: 'good', found };
     const remedy =
       'Remove routes that nothing needs, use larger prefixes (POOL, PREFIX), or have the quota raised: Service Quotas, VPC, Routes per route table.';
-    return { check: 'quota', state: used < quota.limit ? 'warning' : 'bad', found, remedy };
+    return { check: 'route quota', state: used < quota.limit ? 'warning' : 'bad', found, remedy };
   });
   return [{ check: 'route tables', state: 'good', found: `Routes of ${identity.vpc} go into ${ids}.` }, ...headroom];
 };

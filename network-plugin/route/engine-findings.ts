@@ -48,11 +48,14 @@ const missingTable = (table: string): Finding => ({
   remedy: 'Correct ROUTE_TABLES with docker plugin set, or leave it empty to have the tables found.',
 });
 
+/** What providers that look at the quota themselves call that look, too. */
+export const QUOTA_CHECK = 'route quota';
+
 const quota = ({ table, used, limit }: TableFill): Finding => {
   const found = `The route table ${table} has ${used} of at most ${limit} routes.`;
-  if (used < limit * 0.8) return { check: 'route quota', state: 'good', found };
+  if (used < limit * 0.8) return { check: QUOTA_CHECK, state: 'good', found };
   const remedy = 'Have the quota raised, use larger prefixes (POOL, PREFIX), or remove routes that nothing needs.';
-  return { check: 'route quota', state: used >= limit ? 'bad' : 'warning', found, remedy };
+  return { check: QUOTA_CHECK, state: used >= limit ? 'bad' : 'warning', found, remedy };
 };
 
 const blackholes = ({ blackholes: all, fates }: EngineState): readonly Finding[] => {

@@ -2,7 +2,7 @@ import { contains, parseAddress, parseCidr } from '../../shared/cidr.ts';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
 import type { Lost } from './claims.ts';
-import { engineFindings } from './engine-findings.ts';
+import { engineFindings, QUOTA_CHECK } from './engine-findings.ts';
 import type { EngineDeps, EngineParts } from './engine-parts.ts';
 import type { Finding, NextHop, Route } from './provider.ts';
 import type { TableFill } from './quotas.ts';
@@ -83,7 +83,10 @@ export class Knowledge {
       ...{ tables: quotas.fill, missing: ledger.missing, blackholes: blackholes.all, fates },
     });
     try {
-      return [...own, ...((await provider.findings?.(c)) ?? [])];
+      const theirs = (await provider.findings?.(c)) ?? [];
+      // Who looks at the quota just now knows better than the last reading.
+      const lookedAt = theirs.some(({ check }) => check === QUOTA_CHECK);
+      return [...own.filter(({ check }) => !lookedAt || check !== QUOTA_CHECK), ...theirs];
     } catch (error) {
       const { message: found, fix: remedy } = asPluginError(error);
       return [...own, { check: `what ${provider.name} needs`, state: 'unknown', found, remedy }];

@@ -144,7 +144,7 @@ t.test('a table is full: the refusal has the number, the limit and the remedy', 
   t.match(table, { used: 3, limit: 3 });
   const refusal = await one.create(world.main, claim('10.64.9.0/24'), context()).catch((error: unknown) => error);
   t.match(refusal, { code: 'QUOTA_EXCEEDED', context: { used: 3, limit: 3 }, fix: /Service Quotas/ });
-  const finding = (await one.findings(context())).find(({ check }) => check === 'quota');
+  const finding = (await one.findings(context())).find(({ check }) => check === 'route quota');
   t.match(finding, { state: 'bad', found: /3 of 3/, remedy: /Service Quotas/ });
   await one.create(world.main, { prefix: 'fd64:6472:7961:3::/64', pool: 'fd64:6472:7961::/48' }, context());
 });

@@ -81,6 +81,11 @@ for (const [name, scene] of Object.entries(CLOUDS)) {
       t.equal(one.engine.rows().find((row) => row.prefix === '10.72.0.0/16')?.nextHop, via);
     });
 
+    await t.test('how full each table is, is told once', async (t) => {
+      const found = await one.engine.findings(context());
+      t.equal(found.filter(({ check }) => check === 'route quota').length, tables);
+    });
+
     const [mine, theirs] = await Promise.all(
       [one, two].map(({ engine }) => engine.claimFree({ pool: POOL, length: 24 }, context(60_000))),
     );
