@@ -222,7 +222,8 @@ const joined = await Promise.all(
 );
 const allRoutedS = (performance.now() - begun) / 1000;
 clearInterval(progress);
-// Attempts that came to nothing may have left routes for the next round of repairs.
+// Attempts that came to nothing may have left routes. The engine's rounds take back those that no record knows, and the
+// plugin's reconcile (which is not here) releases claims that no network uses.
 const leftAtOnce = check(cloud, site, joined);
 const joining = callFigures(cloud.calls(), hosts);
 // What was left to do in the background, and what lags, has its moment first.
