@@ -95,10 +95,10 @@ export class PluginServer {
     const app = express();
     app.disable('x-powered-by');
     app.disable('etag');
-    // Docker sends no Content-Type, so each one is taken. Raw, since body-parser makes {} of an empty body, and an
-    // empty body is what the engine sends when it repeats a call over a new connection.
+    // No body-parser: it makes {} of an empty body, and an empty body is what the engine sends when it repeats a call
+    // over a new connection. Docker sends no Content-Type, so each one is taken.
     const limit = options.bodyLimit ?? 1 << 20;
-    app.use(this.#onlyPost, express.raw({ type: () => true, limit, inflate: false }), this.#answer);
+    app.use(this.#handle(limit));
     app.use(this.#unreadable(limit));
     this.#app = app;
   }
@@ -162,20 +162,18 @@ export class PluginServer {
     while (this.#requests > 0) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  readonly #onlyPost: RequestHandler = (request, response, next) => {
-    if (request.method === 'POST') {
-      next();
-      return;
-    }
-    response.setHeader('Allow', 'POST');
-    const error = new PluginError('BAD_REQUEST', {
-      method: request.path,
-      reason: `${request.method} in place of POST`,
-    });
-    this.#send(response, 405, errorBody(error));
-  };
+  readonly #handle =
+    (limit: number): RequestHandler =>
+    async (request, response) => {
+      if (request.method === 'POST') await this.#answer(request, await readBody(request, limit), response);
+      else {
+        response.setHeader('Allow', 'POST');
+        const reason = `${request.method} in place of POST`;
+        this.#send(response, 405, errorBody(new PluginError('BAD_REQUEST', { method: request.path, reason })));
+      }
+    };
 
-  readonly #answer: RequestHandler = async (request, response) => {
+  async #answer(request: Request, bytes: Buffer, response: Response): Promise<void> {
     const method = request.path;
     const requestId = newRequestId();
     const started = now();
@@ -188,7 +186,7 @@ export class PluginServer {
         c.log.warn('the caller hung up before the answer; the work goes on', { ms: Math.round(now() - started) });
       }
     });
-    const outcome = await this.#outcome(method, request, response, c);
+    const outcome = await this.#outcome(method, bytes, response, c);
     const ms = Math.round((now() - started) * 10) / 10;
     const status = outcome.error === undefined ? 200 : (STATUS[outcome.error.code] ?? 500);
     // The answer first: nobody should wait for what is counted and logged.
@@ -200,15 +198,13 @@ export class PluginServer {
     this.#options.observe?.({ method, status, ms, code: outcome.error?.code });
     if (ms >= (this.#options.slowMs ?? 2_000)) c.log.warn('a slow call', { ms, status });
     else c.log.debug('answered', { ms, status });
-  };
+  }
 
   /** Never rejects. */
-  async #outcome(method: string, request: Request, response: Response, c: Call): Promise<Outcome> {
+  async #outcome(method: string, bytes: Buffer, response: Response, c: Call): Promise<Outcome> {
     try {
       const early = this.#early(method);
       const handler = early ?? (await this.#installed(method, c));
-      const raw: unknown = request.body;
-      const bytes = Buffer.isBuffer(raw) ? raw : Buffer.alloc(0);
       const text = decodeBody(method, bytes);
       const body = parseBody(method, text, this.#options.bodyless ?? BODYLESS);
       const distinct = (this.#options.distinct ?? DISTINCT).test(method);
@@ -312,16 +308,15 @@ export class PluginServer {
         next(thrown);
         return;
       }
-      const type: unknown = thrown instanceof Error && 'type' in thrown ? thrown.type : undefined;
       const method = request.path.slice(0, 100);
       const error =
-        type === 'entity.too.large'
+        thrown instanceof TooLarge
           ? new PluginError('BODY_TOO_LARGE', { method, limit }, { cause: thrown })
           : new PluginError('BAD_REQUEST', { method, reason: 'the body could not be read' }, { cause: thrown });
       this.#log.warn('a request could not be read', { error });
       const status = STATUS[error.code] ?? 500;
       this.#options.observe?.({ method, status, ms: 0, code: error.code });
-      // What is left of the body is not read; the connection is of no further use.
+      // Whoever does that is no engine that would go on with the connection.
       response.setHeader('Connection', 'close');
       this.#send(response, status, errorBody(error));
     };
@@ -341,6 +336,31 @@ export class PluginServer {
 const errorBody = (error: PluginError, requestId?: string): { Err: string; Error: string } => {
   const text = error.toUserText(requestId);
   return { Err: text, Error: text };
+};
+
+class TooLarge extends Error {}
+
+/**
+ * The body. Rejects with TooLarge beyond `limit` bytes, or with what cut it short. All of it is taken in any case: whoever
+ * still writes when we close the connection never gets to read the answer.
+ */
+const readBody = (request: Request, limit: number): Promise<Buffer> => {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  const chunks: Buffer[] = [];
+  let length = 0;
+  request.on('data', (chunk: Buffer) => {
+    length += chunk.length;
+    if (length <= limit) chunks.push(chunk);
+  });
+  request.once('end', () => {
+    const [first] = chunks;
+    if (length > limit) reject(new TooLarge());
+    else if ((request.headers['content-encoding'] ?? 'identity') !== 'identity') reject(new Error('it is encoded'));
+    else resolve(chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks));
+  });
+  request.once('error', reject);
+  request.once('close', () => reject(new Error('the connection ended before the body')));
+  return promise;
 };
 
 const refusedBody = (method: string, reason: string, cause?: unknown): PluginError =>
