@@ -14,6 +14,9 @@ t.setTimeout(300_000);
 
 /** The engine gives up on a plugin's call after 30 s. */
 const PATIENCE_MS = 29_000;
+/** Longer than a call of the engine, and what the second command may take after that. */
+const LONG_MS = 28_000;
+const JOIN_MS = 8_000;
 const RIGHTS = policyDocument().Statement.flatMap(({ Action }) => Action);
 
 const role = async (cloud: RigCloud, actions: readonly string[]): Promise<void> => {
@@ -62,6 +65,22 @@ t.test('a cloud fails under a host', async (t) => {
     t.equal(outcome.code, 0, outcome.stderr);
     t.ok(outcome.ms < PATIENCE_MS, `${Math.round(outcome.ms)} ms`);
     await host.must('network', 'rm', 'stormy');
+  });
+
+  await t.test('a route that takes longer than Docker waits: it goes on, and the same command joins it', async (t) => {
+    const before = (await cloud.routes()).length;
+    await cloud.control.do('timing', { settleMs: LONG_MS });
+    const [prefix, begun] = ['10.64.77.0/24', performance.now()];
+    const ask = () => host.docker('network', 'create', '-d', 'vpc', '--subnet', prefix, 'slow');
+    refused(t, await ask(), 'STILL_WORKING', prefix, 'Repeat the command');
+    const outcome = await ask();
+    t.equal(outcome.code, 0, outcome.stderr);
+    const ms = performance.now() - begun;
+    t.ok(ms < LONG_MS + JOIN_MS, `there after ${Math.round(ms)} ms: it was not begun anew`);
+    t.equal((await cloud.routes()).length, before + 1);
+    await cloud.control.do('timing', { settleMs: 1_000 });
+    await host.must('network', 'rm', 'slow');
+    t.equal((await cloud.routes()).length, before);
   });
 
   await t.test('credentials that expire in the middle are fetched anew', async (t) => {
