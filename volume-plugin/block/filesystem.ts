@@ -64,13 +64,18 @@ export const checkFilesystem = async (kind: Filesystem, device: string, c: Conte
   const check = kinds[kind].check?.(device);
   if (check === undefined) return;
   const [program, args, fine] = check;
-  const { status, stdout } = await exec(program, args, c, { allow: Array.from({ length: 256 }, (_, code) => code) });
+  const anyStatus = Array.from({ length: 256 }, (_, code) => code);
+  const { status, stdout, stderr } = await exec(program, args, c, { allow: anyStatus });
   if (fine.includes(status)) return;
-  // What it says ends with advice on its own options.
-  const said = stdout.split('\n').filter((line) => line.trim() !== '' && !line.includes('(i.e., '));
-  const reason = (said.find((line) => line.includes('UNEXPECTED INCONSISTENCY')) ?? said.at(0))?.trim();
-  throw new PluginError('FILESYSTEM_DAMAGED', { device, kind, reason: reason ?? `${program} ended with ${status}` });
+  // What it found stands last before it gave up; that it could not even begin is said on the other channel.
+  const found = (status & NOT_REPAIRED) !== 0 ? lines(stdout).at(-1) : lines(stderr)[0];
+  throw new PluginError('FILESYSTEM_DAMAGED', { device, kind, reason: found ?? `${program} ended with ${status}` });
 };
+
+/** A bit of fsck(8)'s exit code. */
+const NOT_REPAIRED = 4;
+
+const lines = (text: string): readonly string[] => text.split('\n').flatMap((line) => line.trim() || []);
 
 /** How mount(8) tells that the kernel will not have what is there. */
 const DAMAGED = /Structure needs cleaning|bad superblock|can't read superblock|Bad message/;
@@ -86,12 +91,12 @@ export const mountFilesystem = async (
   options: readonly string[],
   c: Context,
 ): Promise<void> => {
-  const all = ['rw', 'nodev', 'noatime', ...kinds[kind].options, ...options];
-  const { status, stderr } = await exec('mount', ['-t', kind, '-o', all.join(','), device, target], c, {
+  const all = ['nodev', 'noatime', ...kinds[kind].options, ...options];
+  const { status, stderr } = await exec('mount', ['-w', '-t', kind, '-o', all.join(','), device, target], c, {
     allow: [0, MOUNT_FAILED],
   });
   if (status === 0) return;
-  const reason = stderr.trim().split('\n')[0];
+  const reason = lines(stderr)[0];
   if (DAMAGED.test(stderr)) throw new PluginError('FILESYSTEM_DAMAGED', { device, kind, reason });
   throw new PluginError('EXEC_FAILED', { command: 'mount', status, reason });
 };
@@ -101,7 +106,7 @@ export const unmountFilesystem = async (target: string, c: Context): Promise<boo
   const { status, stderr } = await exec('umount', [target], c, { allow: [0, MOUNT_FAILED] });
   if (status === 0) return true;
   if (stderr.includes('target is busy')) return false;
-  throw new PluginError('EXEC_FAILED', { command: 'umount', status, reason: stderr.trim().split('\n')[0] });
+  throw new PluginError('EXEC_FAILED', { command: 'umount', status, reason: lines(stderr)[0] });
 };
 
 /** Makes it as large as its disk. Errors: EXEC_FAILED. */

@@ -17,6 +17,8 @@ import { LoopFiles } from '../../../../volume-plugin/block/loop-files.ts';
 import { diskProviderConformance } from '../../../conformance/disk-provider.ts';
 import { codeOf, context, loopDisk, MIB, messageOf, run, scratch } from './scratch.ts';
 
+t.setTimeout(120_000);
+
 const self = (n: number) => ({ id: `host-id-${n}`, name: `host-${n}` });
 const provider = (folder: string, n = 0, quota?: number): LoopProvider =>
   new LoopProvider({ folder, self: self(n), quota });

@@ -1,5 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -69,7 +80,7 @@ export const scratch = (t: Test, base = tmpdir()): string => {
 };
 
 /** A disk of zeros in a file, as a loop device. */
-export const loopDisk = (folder: string, size = 64 * MIB, ...options: string[]) => {
+export const loopDisk = (folder: string, size = 16 * MIB, ...options: string[]) => {
   const file = join(folder, `disk-${Math.random().toString(36).slice(2)}.img`);
   writeFileSync(file, '');
   truncateSync(file, size);
@@ -77,4 +88,14 @@ export const loopDisk = (folder: string, size = 64 * MIB, ...options: string[]) 
 };
 
 /** Of every byte, as the file has them. */
-export const checksum = (file: string): string => run('sha256sum', file).split(' ')[0] ?? '';
+export const checksum = (file: string): string => {
+  const hash = createHash('sha256');
+  const opened = openSync(file, 'r');
+  const chunk = Buffer.alloc(4 * MIB);
+  for (let length = 1; length > 0; ) {
+    length = readSync(opened, chunk);
+    hash.update(chunk.subarray(0, length));
+  }
+  closeSync(opened);
+  return hash.digest('hex');
+};
