@@ -66,7 +66,7 @@ const credentials = async (home: AliyunHome, c: Context): Promise<Finding> => {
 
 const tables = async (home: AliyunHome, c: Context): Promise<Finding> => {
   if (home.known === undefined) await home.find(c);
-  else await home.lookAround(c);
+  else await Promise.all([home.lookAround(c), home.askQuota(home.place.client, c)]);
   const [arbiter, ...others] = home.place.tables;
   const rest = others.length === 0 ? 'it is the only one in use' : `and ${others.join(', ')}`;
   return good('route tables', `${home.place.vpc} in ${home.place.region}: ${arbiter} decides, ${rest}.`);

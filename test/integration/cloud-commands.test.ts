@@ -1,10 +1,13 @@
 // @timeout 5m
 // What an operator of hosts in a cloud (simulated AWS, engine 28) is told: `drayage routes`, `doctor` and `status`, the
 // metrics and the log. The hosts find out which cloud it is, and may do all but one thing.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { CONSISTENCY_MS } from '../../network-plugin/route/route-view.ts';
 import { policyDocument } from '../../shared/cloud/aws/policy.ts';
 import type { RigCloud } from '../rig/cloud.ts';
+import { METADATA_ADDRESS } from '../rig/cloud-router.ts';
 import { until } from '../rig/command.ts';
 import { prefixOf } from './cloud/lost-hosts.ts';
 import { Cluster, type Member } from './support/cluster.ts';
@@ -15,6 +18,7 @@ const MISSING = 'ec2:ReplaceRoute';
 const RIGHTS = policyDocument()
   .Statement.flatMap(({ Action }) => Action)
   .filter((action) => action !== MISSING);
+const SECURITY = join(import.meta.dirname, '../../SECURITY.md');
 const METRICS = '127.0.0.1:9464';
 const ELSEWHERE = '10.96.0.0/12';
 
@@ -58,6 +62,22 @@ t.test('the drayage command in a cloud', async (t) => {
     t.match(out, /provider: +auto\n[\s\S]+provider: +aws\n +reachable: yes/);
     t.equal(await one.whoami('first', await two.address('third')), await one.address('first'));
   });
+
+  await t.test(
+    'the rules that SECURITY.md names keep containers from the metadata service, and not the plugin',
+    async (t) => {
+      const asked = async (): Promise<string> =>
+        (await one.inside('first', 'wget', '-T', '1', '-qO-', `http://${METADATA_ADDRESS.aws}/`)).stderr;
+      t.match(await asked(), /401/, 'without them a container gets there');
+      const [, rules = ''] = /^ *```\n( *table inet metadata [^`]+)```/m.exec(readFileSync(SECURITY, 'utf8')) ?? [];
+      const file = join(one.host.machine.folder, 'metadata.nft');
+      writeFileSync(file, rules);
+      t.equal((await one.host.exec(['nft', '-f', file])).code, 0);
+      t.match(await asked(), /timed out/);
+      t.match(await findings(one, 'metadata'), [{ State: 'good' }]);
+      t.match(await findings(one, 'firewall'), [{ State: 'good' }]);
+    },
+  );
 
   await t.test('routes: prefix, table, next hop, host name, state, whose it is', async (t) => {
     const common = { Table: cloud.table, State: 'active', Drift: '' };

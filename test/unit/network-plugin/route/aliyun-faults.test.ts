@@ -148,6 +148,14 @@ t.test('the quota is the usual one where Quota Center may not be asked', async (
   t.match(await (await started(t, world)).read(context()), [{ limit: 200 }]);
 });
 
+t.test('the doctor goes by the quota of the moment', async (t) => {
+  const world = await newWorld(t, 1, { quotas: { vpc_quota_route_entrys_num: 321 } });
+  const provider = await started(t, world);
+  world.sim.quotas.set('vpc_quota_route_entrys_num', 400);
+  const found = (await provider.findings(context())).filter(({ check }) => check === 'route quota');
+  t.match(found, [{ state: 'good', found: /of at most 400/ }]);
+});
+
 t.test('a host that a limited policy hides is not held to be gone', async (t) => {
   const { world, provider, table } = await oneHost(t);
   const other = await started(t, world, 1);
