@@ -1,6 +1,7 @@
 import t from 'tap';
 import { policyDocument } from '../../../../shared/cloud/aliyun/policy.ts';
-import { cloudProviderConformance, routeProviderConformance } from '../../../conformance/route-provider.ts';
+import { cloudProviderConformance } from '../../../conformance/cloud-provider.ts';
+import { routeProviderConformance } from '../../../conformance/route-provider.ts';
 import { type AliyunWorld, newWorld } from './aliyun-world.ts';
 
 t.setTimeout(120_000);

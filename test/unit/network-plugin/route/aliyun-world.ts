@@ -5,7 +5,8 @@ import { parseCidr } from '../../../../shared/cidr.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { type Logger, silentLogger } from '../../../../shared/log.ts';
 import { withRetry } from '../../../../shared/retry.ts';
-import { type CloudControls, context } from '../../../conformance/route-provider.ts';
+import type { CloudControls } from '../../../conformance/cloud-provider.ts';
+import { context } from '../../../conformance/route-provider.ts';
 import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
 import type { Instance, Vpc } from '../../../sim/aliyun/world.ts';
 

@@ -1,7 +1,7 @@
 /** Hosts in a simulated VPC, each with a provider of its own. */
 import { AwsProvider, type AwsProviderOptions } from '../../../../network-plugin/route/aws.ts';
 import { silentLogger } from '../../../../shared/log.ts';
-import type { CloudControls } from '../../../conformance/route-provider.ts';
+import type { CloudControls } from '../../../conformance/cloud-provider.ts';
 import { type AwsSim, type AwsSimConfig, type InstanceRequest, startAwsSim } from '../../../sim/aws/sim.ts';
 
 export interface Test {

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { PERMISSIONS } from '../../../../shared/cloud/aws/policy.ts';
-import { cloudProviderConformance, routeProviderConformance } from '../../../conformance/route-provider.ts';
+import { cloudProviderConformance } from '../../../conformance/cloud-provider.ts';
+import { routeProviderConformance } from '../../../conformance/route-provider.ts';
 import { type AwsWorld, awsWorld } from './aws-world.ts';
 
 t.setTimeout(120_000);
