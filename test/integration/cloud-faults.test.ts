@@ -142,6 +142,7 @@ async function secrets(t: Test, cloud: RigCloud, host: Member): Promise<void> {
     "the engine's log": host.host.engine.log(),
     'the state': textsIn(join(host.host.stateFolder, 'network/state')),
     'docker plugin inspect': await host.must('plugin', 'inspect', host.plugin.name),
+    'docker inspect': await host.must('inspect', 'alpha'),
     'docker network inspect': await host.must('network', 'inspect', 'web'),
     'drayage status': (await host.drayage('status', '--json')).out,
     'drayage doctor': (await host.drayage('doctor', '--json')).out,
