@@ -90,14 +90,14 @@ export class FreeClaims {
   }
 
   /**
-   * The first free place, where hosts hear of each other's claims at once. Elsewhere many that start together would try
+   * The first free place, where hosts hear of each other's claims at once or there is one only. In a cloud many that start together would try
    * the same places one after the other: each begins at one of its own, and goes on at random after lost races.
    */
   async #candidate({ area, length, tried }: Search, races: number, c: Context): Promise<Cidr | undefined> {
     const { provider, obstacles, claims, choice = CHOICE, random = Math.random } = this.#deps;
     const { claimed, local } = await obstacles.taken(area, length, c);
     const taken = [...new Set([...claimed, ...claims.own, ...local, ...tried])].map((text) => parseCidr(text));
-    if (provider.watch !== undefined) return findFree(area, length, taken);
+    if (provider.watch !== undefined || provider.fate === undefined) return findFree(area, length, taken);
     const free = Number(countFree(area, length, taken));
     if (free === 0) return undefined;
     const own = fractionOf(`${(await provider.self(c)).host} ${area.text} ${claims.own.length}`);
