@@ -187,6 +187,20 @@ t.test('a reading is one call, whatever the number of tables and routes; names a
   t.ok(ec2(world, 'DescribeRouteTables') <= 7, 'those who ask at once share it');
 });
 
+t.test('two hundred routes are read with one call, and stand in nobody’s way but that of their prefixes', async (t) => {
+  const world = await awsWorld(t, 2, { pageSize: 1_000 });
+  const [one, other] = await started(world);
+  if (one === undefined || other === undefined) throw new Error('no hosts');
+  const prefixes = Array.from({ length: 200 }, (_, n) => `10.65.${n}.0/24`);
+  await Promise.all(prefixes.map((prefix) => other.create(world.main, claim(prefix), context())));
+  world.sim.clearCalls();
+  t.match(await one.read(context()), [{ id: world.main, used: 200, limit: 500 }]);
+  t.equal(ec2(world, 'DescribeRouteTables'), 1);
+  t.equal(await codeOf(one.create(world.main, claim('10.65.199.128/25'), context())), 'PREFIX_OWNED');
+  await one.create(world.main, claim('10.65.200.0/24'), context());
+  t.equal((await routesOf(one)).filter(({ ours }) => ours).length, 1);
+});
+
 t.test('hosts of one name are told apart', async (t) => {
   const world = await awsWorld(t, 0);
   for (let n = 0; n < 2; n += 1) await world.add({ name: 'web' });
