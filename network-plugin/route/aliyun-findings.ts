@@ -48,6 +48,7 @@ export const aliyunFindings = async (subject: Subject, c: Context): Promise<read
   // Without these nothing else can be asked.
   if (findings.some(({ state }) => state === 'bad') || home.known === undefined) return [...findings, clock(home)];
   findings.push(...(await attempt('reading routes', () => reading(subject))));
+  findings.push(...quotaTrouble(home));
   findings.push(...(await attempt('reading hosts', () => hosts(home, c))));
   for (const action of WRITES) findings.push(...(await attempt(`vpc:${action}`, () => permission(home, action, c))));
   return [...findings, ...overlap(subject), clock(home)];
@@ -82,6 +83,12 @@ const reading = async ({ home, read }: Subject): Promise<readonly Finding[]> =>
       'Remove routes that nothing needs, use larger prefixes (PREFIX), or raise vpc_quota_route_entrys_num at the Quota Center.';
     return { check: 'route quota', state: used >= quota ? 'bad' : 'warning', found, remedy };
   });
+
+/** No more than a warning: the usual quota is taken instead, and Aliyun itself refuses what is too much. */
+const quotaTrouble = ({ quotaTrouble: error }: AliyunHome): readonly Finding[] =>
+  error === undefined
+    ? []
+    : [{ check: 'quotas:ListProductQuotas', state: 'warning', found: error.message, remedy: error.fix }];
 
 const hosts = async (home: AliyunHome, c: Context): Promise<Finding> => {
   const { client, instance } = home.place;

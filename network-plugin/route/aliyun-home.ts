@@ -51,6 +51,7 @@ export class AliyunHome {
   readonly #options: HomeOptions;
   #place: Place | undefined;
   #quota: number | undefined;
+  #quotaTrouble: PluginError | undefined;
 
   constructor(options: HomeOptions) {
     this.#options = options;
@@ -81,6 +82,11 @@ export class AliyunHome {
   /** The quota is what Quota Center says, not just what is usual. */
   get quotaIsKnown(): boolean {
     return this.#quota !== undefined;
+  }
+
+  /** Why it was not told when it was last asked for. */
+  get quotaTrouble(): PluginError | undefined {
+    return this.#quotaTrouble;
   }
 
   /** Errors: PROVIDER_*, SETTING_INVALID (region), ROUTE_TABLE_MISSING, DEADLINE. */
@@ -119,9 +125,11 @@ export class AliyunHome {
   async askQuota(client: AliyunClient, c: Context): Promise<void> {
     try {
       this.#quota = (await client.routeQuota(newContext(c.log, QUOTA_MS, c))) ?? this.#quota;
+      this.#quotaTrouble = undefined;
     } catch (error) {
       if (c.signal.aborted) throw error;
-      c.log.debug('the quota of routes could not be read', { error: asPluginError(error).message });
+      this.#quotaTrouble = asPluginError(error);
+      c.log.debug('the quota of routes could not be read', { error: this.#quotaTrouble.message });
     }
   }
 

@@ -148,12 +148,18 @@ t.test('the quota is the usual one where Quota Center may not be asked', async (
   t.match(await (await started(t, world)).read(context()), [{ limit: 200 }]);
 });
 
-t.test('the doctor goes by the quota of the moment', async (t) => {
+t.test('the doctor goes by the quota of the moment, and says why it cannot be read', async (t) => {
   const world = await newWorld(t, 1, { quotas: { vpc_quota_route_entrys_num: 321 } });
   const provider = await started(t, world);
   world.sim.quotas.set('vpc_quota_route_entrys_num', 400);
   const found = (await provider.findings(context())).filter(({ check }) => check === 'route quota');
   t.match(found, [{ state: 'good', found: /of at most 400/ }]);
+  world.sim.role({ name: ROLE, actions: ['vpc:*', 'ecs:*'] });
+  const troubles = (await provider.findings(context())).filter(({ state }) => state !== 'good');
+  t.match(troubles, [
+    { state: 'warning', found: /lacks the permission quotas:ListProductQuotas/, remedy: /drayage policy aliyun/ },
+  ]);
+  t.equal(troubles.length, 1);
 });
 
 t.test('a host that a limited policy hides is not held to be gone', async (t) => {
