@@ -47,6 +47,11 @@ export function adminMethods({ store, driver, ...deps }: AdminDeps): Record<stri
         },
       };
     },
+    '/Drayage.VolumeFence': async (body, c) => {
+      const request = record(body, 'the request');
+      const [name, host] = [text(request, 'Volume'), text(request, 'Host')];
+      return { Volume: row(await driver.fence(name, host, c)), Host: host };
+    },
     '/Drayage.Refresh': async (_body, c) => {
       await deps.refresh(c);
       return { Volumes: driver.list().map(row) };

@@ -56,6 +56,11 @@ export class Driver {
     return this.#describe(now);
   }
 
+  /** All volumes of the cluster, without what takes time to say. */
+  names(): readonly Pick<Description, 'name' | 'path' | 'created'>[] {
+    return this.catalogue.all().map(({ name, created }) => ({ name, created, path: this.#pathHere(name) }));
+  }
+
   list(): readonly Description[] {
     return this.catalogue.all().map((record) => this.#describe(record));
   }
@@ -81,6 +86,28 @@ export class Driver {
     await this.#removing.remove(name, c);
   }
 
+  /**
+   * Takes a volume from a dead host on an operator's word, and answers it as it is then. Errors: VOLUME_UNKNOWN, and those
+   * of the back-end's `fence`; BACKEND_REFUSED when volumes of its type are held by no host.
+   */
+  async fence(name: string, host: string, c: Context): Promise<Description> {
+    await this.#deps.locks.run(
+      name,
+      async () => {
+        const record = await this.catalogue.confirmed(name, c);
+        const backend = this.#deps.backends.working(record.type, name);
+        if (backend.fence === undefined) {
+          const reason = 'such volumes are on several hosts at a time';
+          throw new PluginError('BACKEND_REFUSED', { provider: record.type, what: 'to fence', reason });
+        }
+        await backend.fence(record, host, c);
+      },
+      c,
+    );
+    await this.catalogue.refresh(c);
+    return this.#describe(await this.catalogue.confirmed(name, c));
+  }
+
   /** Finishes what was begun with a volume: its making or its removal. Errors: those of the back-end. */
   async finish(name: string, c: Context): Promise<void> {
     await this.#deps.locks.run(
@@ -94,6 +121,11 @@ export class Driver {
     );
   }
 
+  #pathHere(name: string): string {
+    const mount = this.#deps.store.get('mounts', name);
+    return mount?.phase === 'mounted' && mount.boot === this.#deps.boot ? pathOf(mount) : '';
+  }
+
   #describe(record: VolumeRecord): Description {
     const { store, backends } = this.#deps;
     const { name, type, created, phase, whereabouts, lastError } = record;
@@ -102,7 +134,7 @@ export class Driver {
     return {
       name,
       created,
-      path: mount?.phase === 'mounted' && mount.boot === this.#deps.boot ? pathOf(mount) : '',
+      path: this.#pathHere(name),
       status: {
         ...(trouble === undefined ? (backends.all.get(type)?.status(record) ?? {}) : {}),
         type,

@@ -5,8 +5,8 @@ import { listing, table } from './table.ts';
 interface VolumeCommand {
   readonly help: string;
   readonly method: string;
-  /** What must stand behind the command, as the usage names it. */
-  readonly operand?: string;
+  /** What must stand behind the command: names in the request, and in words. */
+  readonly operands?: Readonly<Record<string, string>>;
   /** Milliseconds. */
   readonly timeout: number;
   show(answer: Readonly<Record<string, unknown>>): string;
@@ -27,9 +27,16 @@ const commands: Readonly<Record<string, VolumeCommand>> = {
   inspect: {
     method: '/Drayage.Volume',
     help: 'one volume: options, where it is, who holds it here, what went wrong last',
-    operand: 'the name of a volume',
+    operands: { Volume: 'the name of a volume' },
     timeout: 10_000,
     show: ({ Volume }) => listing(isRecord(Volume) ? Volume : {}),
+  },
+  fence: {
+    method: '/Drayage.VolumeFence',
+    help: 'takes a volume from a host that is dead; make sure that it is: a live one goes on writing',
+    operands: { Volume: 'the name of a volume', Host: 'the name of the host that has it, as a confirmation' },
+    timeout: 120_000,
+    show: ({ Volume, Host }) => `Volume ${String(isRecord(Volume) ? Volume.Name : '')} was taken from ${String(Host)}.`,
   },
   refresh: {
     method: '/Drayage.Refresh',
@@ -65,12 +72,16 @@ export async function volume(args: readonly string[], state: string, json: boole
       exit.usage,
     );
   }
-  const expected = command.operand === undefined ? 0 : 1;
-  if (rest.length < expected) throw new CommandError(`volume ${name} needs ${command.operand}.`, exit.usage);
-  if (rest.length > expected) {
-    throw new CommandError(`"${rest[expected]}" is not expected after volume ${name}. See drayage --help.`, exit.usage);
+  const operands = Object.entries(command.operands ?? {});
+  const missing = operands[rest.length];
+  if (missing !== undefined) throw new CommandError(`volume ${name} needs ${missing[1]}.`, exit.usage);
+  if (rest.length > operands.length) {
+    throw new CommandError(
+      `"${rest[operands.length]}" is not expected after volume ${name}. See drayage --help.`,
+      exit.usage,
+    );
   }
-  const body = command.operand === undefined ? {} : { Volume: rest[0] };
+  const body = Object.fromEntries(operands.map(([field], n) => [field, rest[n]]));
   const answer = await ask(join(state, 'volume', 'admin.sock'), command.method, body, command.timeout);
   return json ? JSON.stringify(answer, null, 2) : command.show(answer);
 }

@@ -64,6 +64,12 @@ export interface Backend {
   unmount(volume: Volume, target: string, c: Context): Promise<void>;
   /** Lets other hosts have it: detaches. Comes after `unmount`, in the background, and is repeated until it succeeds. */
   leave(volume: Volume, c: Context): Promise<void>;
+  /**
+   * Takes a volume away from another host on an operator's word that this host is dead: `host` is its name, as the
+   * operator has typed it. Succeeds when nobody has the volume. Errors: VOLUME_BUSY when another one has it, or when it is
+   * known to run; VOLUME_IN_USE when it is this host. Absent where volumes are on several hosts at a time.
+   */
+  fence?(volume: Volume, host: string, c: Context): Promise<void>;
   /** What `docker volume rm` does, by the volume's `on-remove`. Succeeds when there is none. Errors: VOLUME_BUSY. */
   remove(volume: Volume, c: Context): Promise<void>;
   /** Details for `docker volume inspect`, from what is known here: no I/O that can hang. */

@@ -74,7 +74,7 @@ export class BlockBackend implements Backend {
     const wanted = volume.options.fs === undefined ? undefined : options.fs;
     if (present === undefined) await this.#mountDevice(disk, device, target, wanted, c);
     await prepareInside(volume.name, target, options);
-    return { source: device, device: deviceNumbers(device), inside: INSIDE };
+    return { source: device, device: deviceNumbers(device), inside: INSIDE, epoch: epochOf(disk.tags) };
   }
 
   async unmount(volume: Volume, target: string, c: Context): Promise<void> {
@@ -89,6 +89,21 @@ export class BlockBackend implements Backend {
   async leave(volume: Volume, c: Context): Promise<void> {
     const { disk } = volume.handle;
     if (disk !== undefined) await detachDisk(this.#provider, this.#here(), disk, c);
+  }
+
+  async fence(volume: Volume, host: string, c: Context): Promise<void> {
+    const { id, holder, tags } = await this.#disk(volume, c);
+    if (holder === undefined) return;
+    if (holder.id === this.#here().id) throw new PluginError('VOLUME_IN_USE', { volume: volume.name });
+    const alive = (await this.#provider.fate(holder.id, c)) === 'alive';
+    if (alive || holder.name !== host) {
+      const reason = alive ? 'and that host runs' : `not on ${host}`;
+      throw new PluginError('VOLUME_BUSY', { volume: volume.name, holder: holder.name, reason });
+    }
+    // First, so that a crash leaves an epoch without a fencing and never the reverse.
+    await this.#provider.tag(id, { epoch: String(epochOf(tags) + 1) }, c);
+    await detachDisk(this.#provider, holder, id, c);
+    c.log.warn('a volume was taken from a host on the word of an operator', { volume: volume.name, host });
   }
 
   async remove(volume: Volume, c: Context): Promise<void> {
@@ -160,6 +175,9 @@ export class BlockBackend implements Backend {
     return this.#self;
   }
 }
+
+/** How often the volume was taken from a host on an operator's word. */
+const epochOf = ({ epoch = '0' }: Disk['tags']): number => (/^\d{1,9}$/.test(epoch) ? Number(epoch) : 0);
 
 /** Is the folder there? Errors: VOLUME_NOT_MOUNTED when something else has its name. */
 const hasInside = async (volume: string, folder: string): Promise<boolean> => {

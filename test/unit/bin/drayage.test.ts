@@ -88,6 +88,19 @@ t.test('volume ls and inspect ask the volume plugin', async (t) => {
   t.match(await drayage(state, 'volume', 'ls', 'x'), { code: 2, error: /"x" is not expected/ });
 });
 
+t.test('volume fence wants the name of the host typed out', async (t) => {
+  const answers = { '/Drayage.VolumeFence': { body: { Volume: { Name: 'data' }, Host: 'host-2' } } };
+  const { state, asked } = await fakePlugin(t, answers, 'volume');
+  t.match(await drayage(state, 'volume', 'fence', 'data'), {
+    code: 2,
+    error: /needs the name of the host that has it/,
+  });
+  t.match(await drayage(state, 'volume', 'fence', 'data', 'host-2', 'x'), { code: 2, error: /"x" is not expected/ });
+  t.same(asked, []);
+  t.match(await drayage(state, 'volume', 'fence', 'data', 'host-2'), { code: 0, out: /data was taken from host-2/ });
+  t.match(asked, [{ path: '/Drayage.VolumeFence', body: '{"Volume":"data","Host":"host-2"}' }]);
+});
+
 t.test('forget takes exactly one network', async (t) => {
   const { state, asked } = await fakePlugin(t, { '/Drayage.Forget': { body: { Network: 'abcdef' } } });
   t.match(await drayage(state, 'forget', 'abc'), { code: 0, out: /abcdef is forgotten/ });

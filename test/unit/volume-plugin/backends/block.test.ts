@@ -21,8 +21,9 @@ import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.t
 import type { Volume } from '../../../../volume-plugin/backends/backend.ts';
 import { BlockBackend } from '../../../../volume-plugin/backends/block.ts';
 import { LoopProvider } from '../../../../volume-plugin/block/loop.ts';
-import { codeOf, context, MIB, messageOf, run, scratch } from '../block/scratch.ts';
+import { codeOf, context, inOwnMounts, MIB, messageOf, run, scratch } from '../block/scratch.ts';
 
+inOwnMounts(import.meta.filename);
 t.setTimeout(120_000);
 
 /** Two hosts (of one machine) that share a folder of disks. */
@@ -312,4 +313,27 @@ t.test('before it has started it says so', async (t) => {
   const backend = new BlockBackend(new LoopProvider({ folder: join(scratch(t), 'disks'), self, quota: undefined }));
   const volume = { name: 'data', options: {}, handle: { disk: 'loop-0123456789ab-data' } };
   t.equal(await codeOf(backend.mount(volume, '/nowhere', context())), 'NOT_READY');
+});
+
+t.test('a volume of a dead host is taken on an operator’s word that names the host, and only then', async (t) => {
+  const { a, b } = await cluster(t);
+  const fence = (volume: Volume, host: string, by = b) => by.backend.fence(volume, host, context());
+  const volume = await a.create('data');
+  await fence(volume, 'host-0');
+  t.equal((await a.mount(volume)).epoch, 0);
+  writeFileSync(a.inside('data', 'row'), 'kept', { flush: true });
+  t.match(await messageOf(fence(volume, 'host-1')), /^VOLUME_BUSY: .* on host host-0, not on host-1/);
+  t.equal(await codeOf(fence(volume, 'host-0', a)), 'VOLUME_IN_USE');
+  t.equal(await codeOf(b.mount(volume)), 'VOLUME_BUSY');
+  // The host dies: nothing of it is left but its note.
+  run('umount', a.target('data'));
+  await fence(volume, 'host-0');
+  t.match((await b.backend.find('data', context()))?.whereabouts, 'available');
+  t.equal((await b.mount(volume)).epoch, 1);
+  t.equal(readFileSync(b.inside('data', 'row'), 'utf8'), 'kept');
+  // Back again, it lets go of what it had: that is another host's by now.
+  await a.leave(volume);
+  t.equal((await a.backend.find('data', context()))?.whereabouts, 'in use on host-1');
+  await b.unmount(volume);
+  await b.leave(volume);
 });

@@ -22,8 +22,9 @@ import {
   mountFilesystem,
   unmountFilesystem,
 } from '../../../../volume-plugin/block/filesystem.ts';
-import { codeOf, context, loopDisk, MIB, messageOf, run, scratch } from './scratch.ts';
+import { codeOf, context, inOwnMounts, loopDisk, MIB, messageOf, run, scratch } from './scratch.ts';
 
+inOwnMounts(import.meta.filename);
 t.setTimeout(120_000);
 
 const made = async (t: Test, kind: Filesystem, size = 320 * MIB) => {

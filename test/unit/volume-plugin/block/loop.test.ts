@@ -15,8 +15,9 @@ import t from 'tap';
 import { LoopProvider } from '../../../../volume-plugin/block/loop.ts';
 import { LoopFiles } from '../../../../volume-plugin/block/loop-files.ts';
 import { diskProviderConformance } from '../../../conformance/disk-provider.ts';
-import { codeOf, context, loopDisk, MIB, messageOf, run, scratch } from './scratch.ts';
+import { codeOf, context, inOwnMounts, loopDisk, MIB, messageOf, run, scratch } from './scratch.ts';
 
+inOwnMounts(import.meta.filename);
 t.setTimeout(120_000);
 
 const self = (n: number) => ({ id: `host-id-${n}`, name: `host-${n}` });

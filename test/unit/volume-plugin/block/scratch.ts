@@ -21,6 +21,17 @@ import { silentLogger } from '../../../../shared/log.ts';
 
 /** Folders for tests with real loop devices and mounts: all that is below goes with the test, or with the next one. */
 
+/**
+ * Goes on in a mount namespace of its own, which ends with the process. Mounts in the machine's would be copied into
+ * every namespace that other tests make meanwhile, and their devices be in use until those end.
+ */
+export const inOwnMounts = (file: string): void => {
+  const { DRAYAGE_OWN_MOUNTS, ...env } = process.env;
+  if (DRAYAGE_OWN_MOUNTS !== undefined || process.execve === undefined) return;
+  const command = ['unshare', '--mount', '--propagation', 'slave', process.execPath, ...process.execArgv, file];
+  process.execve('/usr/bin/unshare', command, { ...env, DRAYAGE_OWN_MOUNTS: 'yes' });
+};
+
 export const MIB = 2 ** 20;
 
 export const context = (ms = 30_000) => newContext(silentLogger, ms);
