@@ -29,7 +29,7 @@ const GRACE_MS = 500;
 /**
  * Runs `program` and answers its output. Throws EXEC_FAILED (program, exit code, first line of its error output) when
  * it cannot start, fails or writes too much, and the context's reason (DEADLINE) when time is up: the program then gets
- * SIGTERM, and SIGKILL half a second later.
+ * SIGTERM, and SIGKILL half a second later. One that does not end even then is not waited for.
  */
 export const exec = async (
   program: string,
@@ -47,6 +47,7 @@ export const exec = async (
     });
     let failure: unknown;
     let killer: NodeJS.Timeout | undefined;
+    let abandoned: NodeJS.Timeout | undefined;
     const stop = (reason: unknown): void => {
       failure ??= reason;
       child.kill('SIGTERM');
@@ -55,6 +56,12 @@ export const exec = async (
         // Its own children may still hold the pipes: not waited for.
         child.stdout.destroy();
         child.stderr.destroy();
+        // One that waits for a device or a server that is gone does not even die: it is left behind.
+        abandoned = setTimeout(() => {
+          finish();
+          child.unref();
+          reject(failure);
+        }, GRACE_MS);
       }, GRACE_MS);
     };
     const ended = (): void => stop(c.signal.reason);
@@ -67,6 +74,7 @@ export const exec = async (
     child.stderr.on('data', stderr.add);
     const finish = (): void => {
       clearTimeout(killer);
+      clearTimeout(abandoned);
       c.signal.removeEventListener('abort', ended);
     };
     child.on('error', (error) => {

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { isGone, run, signal, startTime, until } from './command.ts';
 
@@ -155,7 +156,9 @@ async function releaseVolumes(record: RigRecord): Promise<void> {
     if (folders.length > 0) await run(['chattr', '-i', ...folders]);
   }
   for (const disks of hosts.map((host) => path.join(host, 'drayage/loop')).filter((folder) => existsSync(folder))) {
-    for (const file of readdirSync(disks).filter((name) => name.endsWith('.img'))) {
+    // One that was mounted from another host is gone with its last process, in the middle of this.
+    const images = await readdir(disks).catch(() => []);
+    for (const file of images.filter((name) => name.endsWith('.img'))) {
       // By the file's inode: the path in the kernel's list is that of the plugin's own mounts.
       const { stdout } = await run(['losetup', '--noheadings', '--output', 'NAME', '-j', path.join(disks, file)]);
       for (const device of stdout.split('\n').filter((name) => name !== '')) await run(['losetup', '--detach', device]);
