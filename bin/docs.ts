@@ -5,12 +5,16 @@ import { fileURLToPath } from 'node:url';
 import { IPAM_OPTIONS, NETWORK_OPTIONS, SETTINGS } from '../network-plugin/options.ts';
 import { ERRORS } from '../shared/errors.ts';
 import { markdownTable } from '../shared/options.ts';
+import { OPTIONS as VOLUME_OPTIONS } from '../volume-plugin/backends/registry.ts';
+import { SETTINGS as VOLUME_SETTINGS } from '../volume-plugin/options.ts';
 
 /** Tables by the name in their markers, `<!-- NAME: begin … -->` and `<!-- NAME: end -->`. */
 const tables: Readonly<Record<string, () => string>> = {
   'network options': () => markdownTable(NETWORK_OPTIONS),
   'IPAM options': () => markdownTable(IPAM_OPTIONS),
   settings: () => markdownTable(SETTINGS, 'setting'),
+  'volume options': () => markdownTable(VOLUME_OPTIONS.block),
+  'volume settings': () => markdownTable(VOLUME_SETTINGS, 'setting'),
 };
 
 const retry = {
@@ -62,7 +66,10 @@ export function withTables(text: string): string {
 export function documents(root: string): ReadonlyMap<string, string> {
   return new Map([
     ['docs/errors.md', errorsDocument()],
-    ['README.md', withTables(readFileSync(join(root, 'README.md'), 'utf8'))],
+    ...['README.md', 'volume-plugin/README.md'].map((path): [string, string] => [
+      path,
+      withTables(readFileSync(join(root, path), 'utf8')),
+    ]),
   ]);
 }
 

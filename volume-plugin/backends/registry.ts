@@ -3,6 +3,7 @@ import type { DiskProvider } from '../block/provider.ts';
 import type { Settings } from '../options.ts';
 import type { Backend } from './backend.ts';
 import { BlockBackend } from './block.ts';
+import { BLOCK_OPTIONS } from './block-options.ts';
 
 export interface BackendParts {
   readonly settings: Settings;
@@ -14,6 +15,9 @@ const PROVIDERS = {
   loop: ({ settings, host }) =>
     new LoopProvider({ folder: settings.loopFolder, self: host, quota: settings.loopQuota }),
 } as const satisfies Record<Settings['provider'], (parts: BackendParts) => DiskProvider>;
+
+/** The options of each type, for documents. */
+export const OPTIONS = { block: BLOCK_OPTIONS } as const;
 
 /** The kinds of volumes that this plugin offers with these settings. They are not started yet. */
 export function openBackends(parts: BackendParts): readonly Backend[] {
