@@ -1,11 +1,14 @@
 import { rm, statfs } from 'node:fs/promises';
-import type { Context } from '../../shared/context.ts';
+import { type Context, now, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isUnused } from '../../shared/kernel/block-device.ts';
 import { attachLoop, detachLoop, findLoop } from '../../shared/kernel/loop-device.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { describeRequest, type LoopDescription, LoopFiles, type LoopHolder } from './loop-files.ts';
 import type { Disk, DiskHost, DiskProvider, DiskRequest, HostFate } from './provider.ts';
+
+/** For a device that was detached to be closed by everybody. */
+const CLOSING_MS = 3_000;
 
 export interface LoopOptions {
   /** Where images are kept. Hosts that share it (a shared file system) can pass disks on. */
@@ -110,8 +113,9 @@ export class LoopProvider implements DiskProvider {
     if (device === undefined) return;
     if (!(await isUnused(device))) throw new PluginError('VOLUME_IN_USE', { volume, users: `a mount of ${device}` });
     await detachLoop(image, c);
-    if ((await findLoop(image, c)) !== undefined) {
-      throw new PluginError('VOLUME_IN_USE', { volume, users: `a process that has ${device} open` });
+    // It goes with the last of those who have it open: whoever lists devices opens each of them for a moment.
+    for (const end = now() + CLOSING_MS; (await findLoop(image, c)) !== undefined; await sleep(20, c)) {
+      if (now() > end) throw new PluginError('VOLUME_IN_USE', { volume, users: `a process that has ${device} open` });
     }
     await this.#files.syncImage(id);
   }

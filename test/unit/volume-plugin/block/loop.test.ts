@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import {
+  closeSync,
   existsSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -177,6 +179,40 @@ t.test('a disk that is mounted somewhere is not given up', async (t) => {
   await host.detach(id, self(0).id, context());
   t.equal((await describe(host, id))?.state, 'available');
 });
+
+t.test(
+  'a disk whose device somebody has open for a moment is given up then, and not while it stays open',
+  async (t) => {
+    const folder = scratch(t);
+    const host = await started(folder);
+    const { id } = await ask(host, 'data');
+    const open = async () => {
+      await host.attach(id, context());
+      const device = run(
+        'losetup',
+        '--noheadings',
+        '--output',
+        'NAME',
+        '--associated',
+        join(folder, `${id}.img`),
+      ).trim();
+      return openSync(device, 'r');
+    };
+    const short = await open();
+    setTimeout(() => closeSync(short), 200);
+    await host.detach(id, self(0).id, context());
+    t.equal((await describe(host, id))?.state, 'available');
+    const long = await open();
+    t.match(
+      await messageOf(host.detach(id, self(0).id, context())),
+      /^VOLUME_IN_USE: .* by a process that has \/dev\/loop/,
+    );
+    t.equal((await describe(host, id))?.holder?.id, self(0).id);
+    closeSync(long);
+    await host.detach(id, self(0).id, context());
+    t.equal((await describe(host, id))?.state, 'available');
+  },
+);
 
 t.test('what crashes have left in the folder goes at a start; what others are writing stays', async (t) => {
   const folder = scratch(t);
