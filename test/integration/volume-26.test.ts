@@ -1,0 +1,5 @@
+// @timeout 4m
+// The volume driver on engine 26: see volume/matrix.ts.
+import { matrix } from './volume/matrix.ts';
+
+matrix('26');
