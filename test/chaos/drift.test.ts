@@ -1,5 +1,4 @@
 // @timeout 5m
-// @exclusive
 // What others take away or change is found and repaired, by hand and by the loop; a dry run only tells; and where all is
 // well nothing is written.
 import { statSync } from 'node:fs';

@@ -1,5 +1,4 @@
 // @timeout 10m
-// @exclusive
 // Engines, plugins and hosts that stop, die, come back and are replaced while containers run.
 
 import { setTimeout as sleep } from 'node:timers/promises';
