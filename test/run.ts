@@ -9,9 +9,9 @@ import { Report } from './runner/report.ts';
 import { runFile, stopAll } from './runner/run-file.ts';
 
 const usage = `npm test -- [options] [path or part of a path …]
-  --jobs N         unit and conformance files at a time (2)
+  --jobs N         unit and conformance files at a time (3)
   --rigs N         integration and chaos files at a time (2), but for those that ask for the machine
-  --deadline MIN   stop everything after this many minutes (40)
+  --deadline MIN   stop everything after this many minutes (24)
   --json FILE      write every test case with its time
   --list           print the files that would run`;
 
@@ -19,9 +19,9 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    jobs: { type: 'string', default: '2' },
+    jobs: { type: 'string', default: '3' },
     rigs: { type: 'string', default: '2' },
-    deadline: { type: 'string', default: '40' },
+    deadline: { type: 'string', default: '24' },
     json: { type: 'string' },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
