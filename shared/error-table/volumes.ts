@@ -2,6 +2,11 @@ import type { ErrorEntry } from './entry.ts';
 
 /** What can go wrong with volumes and what they are kept on. In alphabetical order. */
 export const VOLUME_ERRORS = {
+  ATTACH_LIMIT: {
+    text: 'Disk {disk} of volume {volume} cannot be attached to this host: {reason}.',
+    fix: 'Stop containers that use other volumes here, start this one on another host, or use an instance type that takes more disks.',
+    retry: 'after',
+  },
   BACKEND_AUTH: {
     text: 'The storage provider {provider} refused the credentials[: {reason}].',
     fix: "Correct the plugin's credentials with docker plugin set, then enable it again.",
@@ -51,6 +56,11 @@ export const VOLUME_ERRORS = {
     text: 'Disk {disk} of volume {volume} ({device}) is not formatted: {reason}.',
     fix: 'Nothing was changed. Look at what is on the disk before anything else is done with it.',
     retry: 'never',
+  },
+  TOKEN_BURNED: {
+    text: 'The storage provider {provider} remembers a failed or different request for {what}[: {reason}].',
+    fix: 'Repeat the command: it is asked for anew.',
+    retry: 'backoff',
   },
   VOLUME_BUSY: {
     text: 'Volume {volume} is in use on host {holder}[, {reason}].',
