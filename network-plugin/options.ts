@@ -1,4 +1,5 @@
 import { type Cidr, contains, type Family, parseCidr } from '../shared/cidr.ts';
+import { CLOUD_SETTINGS } from '../shared/cloud/settings.ts';
 import { LOG_LEVELS } from '../shared/log.ts';
 import { option, type Parsed, parseOptions } from '../shared/options.ts';
 
@@ -114,36 +115,7 @@ export const SETTINGS = {
     example: '10.96.0.0/12 via vgw-0a1b2c3d',
     help: 'Parts of the pool that live elsewhere (another cloud, private hosts) and the gateway, peering or VPN that leads there: `CIDR via TARGET`, separated by commas. They are kept in the route tables, or in the kernel where TARGET is an address.',
   }),
-  region: option.text({
-    pattern: /^[a-z0-9-]{2,40}$/,
-    allowed: 'a region such as eu-central-1 or cn-hangzhou',
-    help: "The cloud's region; that of the metadata service when empty.",
-  }),
-  cloudEndpoint: option.url({
-    example: 'https://ec2.eu-central-1.api.aws',
-    help: "Where the cloud's API answers; the region's public endpoint when empty.",
-  }),
-  metadataEndpoint: option.url({
-    example: 'http://169.254.169.254',
-    help: "Where the cloud's metadata service answers; its well-known address when empty.",
-  }),
-  accessKeyId: option.text({
-    pattern: /^[\w./-]{8,128}$/,
-    allowed: 'an access key id',
-    help: "Access key for the cloud; when empty, the credentials file or the role of this host's instance is used.",
-  }),
-  accessKeySecret: option.text({ sensitive: true, help: 'The secret of ACCESS_KEY_ID.' }),
-  securityToken: option.text({ sensitive: true, help: 'Session token that goes with a temporary ACCESS_KEY_ID.' }),
-  credentialsFile: option.path({
-    example: '/var/lib/drayage/credentials',
-    help: 'Profile file with credentials for the cloud (AWS: `[profile]` sections; Aliyun: the JSON of its command). It must be below /var/lib/drayage.',
-  }),
-  credentialsProfile: option.text({
-    default: 'default',
-    pattern: /^[\w.-]{1,64}$/,
-    allowed: 'the name of a profile',
-    help: 'Which profile of CREDENTIALS_FILE is used.',
-  }),
+  ...CLOUD_SETTINGS,
 } as const;
 
 export type Settings = Parsed<typeof SETTINGS>;

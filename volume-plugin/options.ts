@@ -1,3 +1,4 @@
+import { CLOUD_SETTINGS } from '../shared/cloud/settings.ts';
 import { LOG_LEVELS } from '../shared/log.ts';
 import { option, type Parsed } from '../shared/options.ts';
 
@@ -21,6 +22,14 @@ export const SETTINGS = {
     example: 'rack1-host7',
     help: "This host's name in the cluster; its host name when empty.",
   }),
+  cluster: option.text({
+    default: 'default',
+    min: 1,
+    max: 63,
+    pattern: /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i,
+    allowed: 'letters, digits, dots and dashes',
+    help: 'Hosts of one cluster share volumes; in one account of a cloud, clusters do not see each other.',
+  }),
   refreshInterval: option.duration({
     default: 60_000,
     min: 5_000,
@@ -28,6 +37,7 @@ export const SETTINGS = {
     help: "How often the cluster's list of volumes is read again.",
   }),
   logLevel: option.enum(LOG_LEVELS, { default: 'info', help: "How much goes to the Docker daemon's log." }),
+  ...CLOUD_SETTINGS,
 } as const;
 
 export type Settings = Parsed<typeof SETTINGS>;

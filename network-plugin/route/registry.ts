@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { Metadata } from '../../shared/cloud/metadata.ts';
+import { keyOf } from '../../shared/cloud/settings.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { StateStore } from '../../shared/state/store.ts';
@@ -32,18 +33,6 @@ const selfOf = (settings: Settings, uplink: ProviderDeps['uplink']): NextHop => 
     ...(address !== undefined && { address }),
     ...(address6 !== undefined && { address6 }),
   };
-};
-
-/** The access key of the settings. Errors: SETTING_INVALID when only a part of it is set. */
-const keyOf = ({ accessKeyId: id, accessKeySecret: secret, securityToken: token }: Settings) => {
-  if (id === undefined && secret === undefined) return undefined;
-  if (id === undefined || secret === undefined) {
-    const [option, other] =
-      id === undefined ? ['ACCESS_KEY_ID', 'ACCESS_KEY_SECRET'] : ['ACCESS_KEY_SECRET', 'ACCESS_KEY_ID'];
-    const reason = `${other} is set, and needs it`;
-    throw new PluginError('SETTING_INVALID', { option, value: '', reason, allowed: 'both or none of them' });
-  }
-  return { id, secret, ...(token !== undefined && { token }) };
 };
 
 type Factory = (settings: Settings, deps: ProviderDeps) => Promise<RouteProvider>;
