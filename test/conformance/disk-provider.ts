@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { type Context, newContext } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/log.ts';
-import type { Disk, DiskProvider, DiskState } from '../../volume-plugin/block/provider.ts';
+import type { Disk, DiskProvider, DiskState, Snapshot } from '../../volume-plugin/block/provider.ts';
 
 /** How the suite gets at an implementation. All hosts see the same disks. */
 export interface DiskWorld {
@@ -13,6 +13,8 @@ export interface DiskWorld {
   host(n: number): DiskProvider;
   /** Bytes of a disk that is good enough. */
   readonly size: number;
+  /** Bytes that a disk can become larger by, twice. */
+  readonly growth: number;
   /** Disks appear as devices on this machine. */
   readonly devices: boolean;
   /** How often two hosts are after one disk at the same time. */
@@ -194,5 +196,183 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
       t.equal(await codeOf(a.remove(unknown, context())), 'none');
       t.equal(await codeOf(a.tag(unknown, { a: 'b' }, context())), 'DISK_MISSING');
     }
+  });
+
+  /** Waits until a snapshot is ready; providers take their time. */
+  const ready = async (provider: DiskProvider, id: string): Promise<Snapshot> => {
+    for (const c = context(); !c.signal.aborted; await pause(20)) {
+      const found = await provider.describeSnapshot(id, c);
+      if (found?.state === 'ready') return found;
+      if (found?.state === 'failed') break;
+    }
+    throw new Error(`${id} is not ready`);
+  };
+
+  /** Waits until a disk is at least this large. */
+  const grown = async (provider: DiskProvider, id: string, bytes: number): Promise<Disk> => {
+    for (const c = context(); !c.signal.aborted; await pause(20)) {
+      const found = await provider.describe(id, c);
+      if (found !== undefined && found.size >= bytes) return found;
+    }
+    throw new Error(`${id} has not grown to ${bytes} bytes`);
+  };
+
+  await t.test('the disks of one volume are listed by its name, those of several generations all', async (t) => {
+    const { a, b, create, size } = await world(t);
+    const { id } = await create('data');
+    await create('data-2');
+    t.match(await b.list(context(), 'data'), [{ id, volume: 'data' }]);
+    t.same(await b.list(context(), 'dat'), []);
+    const request = { volume: 'data', size, tags: { options: '{}', generation: '2' } };
+    const second = await a.create(request, 'token-data-second', context());
+    t.not(second.id, id);
+    const found = await b.list(context(), 'data');
+    t.same(found.map((one) => one.id).sort(), [id, second.id].sort());
+    t.same(found.map(({ tags }) => tags['generation']).sort(), ['2', undefined]);
+  });
+
+  await t.test('a disk becomes larger, attached or not, and never smaller', async (t) => {
+    const { a, b, create, devices, growth } = await world(t);
+    const { id, size } = await create('data');
+    await settled(a, id, 'available');
+    await a.resize(id, size, context());
+    t.equal((await b.describe(id, context()))?.size, size, 'it is that large already');
+    await a.resize(id, size + growth, context());
+    t.equal((await grown(b, id, size + growth)).size, size + growth);
+    await a.attach(id, context());
+    const disk = await settled(a, id, 'attached');
+    if (!devices) return;
+    const device = (await a.device(disk, context())) ?? '';
+    await a.resize(id, size + 2 * growth, context());
+    await grown(a, id, size + 2 * growth);
+    t.equal(Number(readFileSync(`/sys/class/block/${basename(device)}/size`, 'utf8')) * 512, size + 2 * growth);
+    t.equal(await a.device(disk, context()), device, 'the kernel shows it under the same name');
+  });
+
+  await t.test('what there is not is neither resized nor copied', async (t) => {
+    const { a, create, size } = await world(t);
+    const { id } = await create('data');
+    await settled(a, id, 'available');
+    await a.remove(id, context());
+    t.equal(await codeOf(a.resize(id, 2 * size, context())), 'DISK_MISSING');
+    t.equal(await codeOf(a.snapshot(id, {}, 'snapshot-1', context())), 'DISK_MISSING');
+    t.equal(await codeOf(a.adopt(id, 'other', {}, context())), 'DISK_MISSING');
+    await a.release(id, context());
+  });
+
+  await t.test(
+    'a snapshot has its tags and its origin, is listed on every host, and is taken once a token',
+    async (t) => {
+      const { a, b, create } = await world(t);
+      const { id, size } = await create('data');
+      await settled(a, id, 'available');
+      const tags = { options: '{}', reason: 'user' };
+      const taken = await a.snapshot(id, tags, 'snapshot-1', context());
+      t.equal((await a.snapshot(id, tags, 'snapshot-1', context())).id, taken.id);
+      t.match(await ready(b, taken.id), { id: taken.id, volume: 'data', disk: id, size, tags, progress: 100 });
+      t.ok(Math.abs(Date.now() - Date.parse(taken.created)) < 60_000);
+      await create('other');
+      for (const host of [a, b]) t.match(await host.snapshots(context()), [{ id: taken.id }]);
+      t.match(await b.snapshots(context(), 'data'), [{ id: taken.id }]);
+      t.same(await b.snapshots(context(), 'other'), []);
+      const second = await a.snapshot(id, tags, 'snapshot-2', context());
+      t.not(second.id, taken.id);
+      await b.tag(taken.id, { formatted: 'ext4', reason: undefined }, context());
+      t.same((await a.describeSnapshot(taken.id, context()))?.tags, { options: '{}', formatted: 'ext4' });
+      await ready(a, second.id);
+      for (const one of [taken, second]) await b.removeSnapshot(one.id, context());
+      await b.removeSnapshot(taken.id, context());
+      t.same(await a.snapshots(context()), []);
+      t.equal(await a.describeSnapshot(taken.id, context()), undefined);
+    },
+  );
+
+  await t.test('a disk from a snapshot says so, may be larger, and outlives what it comes from', async (t) => {
+    const { a, b, create, growth } = await world(t);
+    const { id, size } = await create('data');
+    await settled(a, id, 'available');
+    const taken = await a.snapshot(id, { options: '{}' }, 'snapshot-1', context());
+    await ready(a, taken.id);
+    const request = { volume: 'copy', size: size + growth, snapshot: taken.id, tags: { options: '{}' } };
+    const made = await a.create(request, 'token-copy', context());
+    t.equal((await a.create(request, 'token-copy', context())).id, made.id);
+    const disk = await settled(b, made.id, 'available');
+    t.match(disk, { volume: 'copy', fromSnapshot: taken.id, size: size + growth });
+    t.equal(
+      await codeOf(a.create({ ...request, volume: 'gone', snapshot: `${taken.id}x` }, 'token-gone', context())),
+      'BACKEND_REFUSED',
+      'from a snapshot that is not there nothing is made',
+    );
+    t.same(await a.list(context(), 'gone'), []);
+    await a.removeSnapshot(taken.id, context());
+    await a.remove(id, context());
+    t.match(await b.list(context()), [{ id: made.id, volume: 'copy' }]);
+  });
+
+  await t.test('what was on an attached disk when a snapshot was begun is on the disks made from it', async (t) => {
+    const { a, create, devices } = await world(t);
+    if (!devices) return;
+    const { id, size } = await create('data');
+    await a.attach(id, context());
+    const device = (await a.device(await settled(a, id, 'attached'), context())) ?? '';
+    const put = (text: string): void => {
+      const opened = openSync(device, 'r+');
+      writeSync(opened, text, 4096);
+      fsyncSync(opened);
+      closeSync(opened);
+    };
+    put('before');
+    const taken = await a.snapshot(id, {}, 'snapshot-1', context());
+    put('after!');
+    await ready(a, taken.id);
+    const made = await a.create({ volume: 'copy', size, snapshot: taken.id, tags: {} }, 'token-copy', context());
+    await settled(a, made.id, 'available');
+    await a.attach(made.id, context());
+    const copy = (await a.device(await settled(a, made.id, 'attached'), context())) ?? '';
+    t.not(copy, device);
+    const found = Buffer.alloc(6);
+    const opened = openSync(copy, 'r');
+    readSync(opened, found, 0, 6, 4096);
+    closeSync(opened);
+    t.equal(found.toString(), 'before');
+  });
+
+  await t.test('a disk that is released is no volume’s, is found by its name, and can be adopted', async (t) => {
+    const { a, b, create, selves } = await world(t);
+    const { id } = await create('data');
+    await settled(a, id, 'available');
+    t.match(await b.search(id, context()), [{ id, volume: 'data' }]);
+    await a.attach(id, context());
+    await settled(a, id, 'attached');
+    t.match(await b.search(id, context()), [{ id, holder: String }], 'who has it is said');
+    await a.detach(id, selves[0]?.id ?? '', context());
+    await settled(a, id, 'available');
+    await a.release(id, context());
+    await a.release(id, context());
+    for (const host of [a, b]) t.same(await host.list(context()), []);
+    t.equal(await a.describe(id, context()), undefined);
+    for (const name of [id, 'data']) t.match(await b.search(name, context()), [{ id, volume: undefined }], name);
+    t.same(await b.search('nobody', context()), []);
+    const tags = { options: '{}', imported: id };
+    const adopted = await b.adopt(id, 'again', tags, context());
+    t.match(adopted, { id, volume: 'again' });
+    t.same(adopted.tags, tags, 'its tags are these and no others of ours');
+    t.same((await b.adopt(id, 'again', tags, context())).id, id);
+    t.match(await a.list(context()), [{ id, volume: 'again', state: 'available', tags }]);
+    t.equal(await codeOf(a.adopt(id, 'third', tags, context())), 'VOLUME_EXISTS');
+  });
+
+  await t.test('a token whose disk was let go is burned, and another one makes a new disk', async (t) => {
+    const { a, create } = await world(t);
+    const { id } = await create('data');
+    await settled(a, id, 'available');
+    await a.release(id, context());
+    t.equal(await codeOf(create('data')), 'TOKEN_BURNED');
+    const other = await a.create(
+      { volume: 'data', size: (await a.search(id, context()))[0]?.size ?? 0, tags: {} },
+      'token-2',
+      context(),
+    );
+    t.not(other.id, id);
   });
 };

@@ -1,11 +1,12 @@
-import { rm, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isUnused } from '../../shared/kernel/block-device.ts';
-import { attachLoop, detachLoop, findLoop } from '../../shared/kernel/loop-device.ts';
+import { attachLoop, detachLoop, findLoop, growLoop } from '../../shared/kernel/loop-device.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
-import { describeRequest, type LoopDescription, LoopFiles, type LoopHolder } from './loop-files.ts';
-import type { Disk, DiskHost, DiskProvider, DiskRequest, HostFate } from './provider.ts';
+import { copyOf, type ForeignImage, type LoopDescription, LoopFiles, type LoopHolder } from './loop-files.ts';
+import { LoopSnapshots } from './loop-snapshots.ts';
+import type { AnyDisk, Disk, DiskHost, DiskProvider, DiskRequest, DiskTags, HostFate, Snapshot } from './provider.ts';
 
 /** For a device that was detached to be closed by everybody. */
 const CLOSING_MS = 3_000;
@@ -14,7 +15,7 @@ export interface LoopOptions {
   /** Where images are kept. Hosts that share it (a shared file system) can pass disks on. */
   readonly folder: string;
   readonly self: LoopHolder;
-  /** Most bytes of all disks together; undefined: what the file system has room for. */
+  /** Most bytes of all disks together, with what snapshots take; undefined: what the file system has room for. */
   readonly quota: number | undefined;
 }
 
@@ -25,12 +26,14 @@ export interface LoopOptions {
 export class LoopProvider implements DiskProvider {
   readonly name = 'loop';
   readonly #files: LoopFiles;
+  readonly #snapshots: LoopSnapshots;
   readonly #options: LoopOptions;
   readonly #locks = new KeyedMutex();
 
   constructor(options: LoopOptions) {
     this.#options = options;
     this.#files = new LoopFiles(options.folder);
+    this.#snapshots = new LoopSnapshots(this.#files, options.self.id);
   }
 
   async start(_c: Context): Promise<DiskHost> {
@@ -38,38 +41,73 @@ export class LoopProvider implements DiskProvider {
     return this.#options.self;
   }
 
-  async list(_c: Context): Promise<readonly Disk[]> {
+  async list(_c: Context, volume?: string): Promise<readonly Disk[]> {
     const all = await this.#files.all();
-    return Promise.all(all.map((one) => this.#disk(one)));
+    const ours = all.filter((one) => one.volume !== '' && (volume === undefined || one.volume === volume));
+    return Promise.all(ours.map((one) => this.#disk(one)));
   }
 
   async describe(id: string, _c: Context): Promise<Disk | undefined> {
     const found = await this.#files.read(id);
-    return found === undefined ? undefined : this.#disk(found);
+    return found === undefined || found.volume === '' ? undefined : this.#disk(found);
+  }
+
+  check({ kind, iops, throughput, encrypted, key }: DiskRequest): void {
+    const asked = Object.entries({ kind, iops, throughput, encrypted: encrypted || undefined, 'kms-key': key });
+    for (const [option, value] of asked) {
+      if (value === undefined) continue;
+      const reason = 'disks in files (PROVIDER=loop) have no such thing';
+      throw new PluginError('OPTION_INVALID', {
+        ...{ where: 'The volume option', option, value: String(value), reason, allowed: 'nothing' },
+      });
+    }
   }
 
   /**
    * The description comes first and counts from then on: two hosts that create at once may both be refused when there is
    * room for one, but more than there is is never promised.
    */
-  create(request: DiskRequest, token: string, c: Context): Promise<Disk> {
+  async create(request: DiskRequest, token: string, c: Context): Promise<Disk> {
+    const known = await this.#locks.run('room', () => this.#describeNew(request, token), c);
     return this.#locks.run(
-      'room',
+      known.id,
       async () => {
-        const known =
-          (await this.#files.readVolume(request.volume)) ??
-          (await this.#files.add(describeRequest(request, token, new Date())));
         const before = await this.#disk(known);
         if (before.state !== 'creating') return before;
-        await this.#refuseWithoutRoom(known);
-        await this.#files.makeImage(known.id, known.size);
-        const made = await this.describe(known.id, c);
+        const { fromSnapshot, id, size } = known;
+        const from = fromSnapshot === undefined ? undefined : await this.#ready(fromSnapshot);
+        const fill = from === undefined ? undefined : copyOf(this.#snapshots.image(from.id), size, c);
+        await this.#files.makeImage(id, fill ?? ((file) => file.truncate(size)));
+        const made = await this.describe(id, c);
         if (made !== undefined) return made;
-        await rm(this.#files.image(known.id), { force: true });
+        await this.#files.folder.remove(`${id}.img`);
         throw missing(known);
       },
       c,
     );
+  }
+
+  async #describeNew(request: DiskRequest, token: string): Promise<LoopDescription> {
+    const from = request.snapshot === undefined ? undefined : await this.#ready(request.snapshot);
+    if (from !== undefined && from.size > request.size) {
+      const reason = `it has ${from.size} bytes, more than the ${request.size} of the disk`;
+      throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: `a disk from ${from.id}`, reason });
+    }
+    const known = await this.#files.add(request, token);
+    if (known.volume !== request.volume) {
+      const what = `a disk for volume ${request.volume}`;
+      throw new PluginError('TOKEN_BURNED', { provider: 'loop', what, reason: `${known.id} was let go since` });
+    }
+    if ((await this.#disk(known)).state === 'creating') await this.#refuseWithoutRoom(known);
+    return known;
+  }
+
+  /** A snapshot that disks can be made from. */
+  async #ready(id: string): Promise<Snapshot> {
+    const found = await this.#snapshots.find(id);
+    if (found?.state === 'ready') return found;
+    const reason = found === undefined ? 'there is no such snapshot' : `it is ${found.state}`;
+    throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: `a disk from snapshot ${id}`, reason });
   }
 
   attach(id: string, c: Context): Promise<void> {
@@ -79,7 +117,7 @@ export class LoopProvider implements DiskProvider {
         const { self } = this.#options;
         const found = await this.#must(id);
         const holder = await this.#files.hold(id, self);
-        if (holder.id !== self.id) {
+        if (holder.id !== self.id || holder.meanwhile !== undefined) {
           throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: holder.name });
         }
         // Who removes a disk has it meanwhile: it may have gone before it was held here.
@@ -144,10 +182,9 @@ export class LoopProvider implements DiskProvider {
     return this.#locks.run(
       id,
       async () => {
+        if (await this.#snapshots.tag(id, (before) => changed(before, tags))) return;
         const found = await this.#must(id);
-        const all = Object.entries({ ...found.tags, ...tags });
-        const kept = all.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]));
-        await this.#files.write({ ...found, tags: Object.fromEntries(kept) });
+        await this.#files.write({ ...found, tags: changed(found.tags, tags) });
       },
       c,
     );
@@ -165,6 +202,145 @@ export class LoopProvider implements DiskProvider {
         // A device may be left over from a crash.
         await this.#detachHere(found, c);
         await this.#files.remove(found, self);
+      },
+      c,
+    );
+  }
+
+  resize(id: string, bytes: number, c: Context): Promise<void> {
+    return this.#locks.run(
+      'room',
+      () =>
+        this.#locks.run(
+          id,
+          async () => {
+            const found = await this.#must(id);
+            if (bytes <= found.size) return;
+            const holder = await this.#files.holder(id);
+            if (holder !== undefined && holder.id !== this.#options.self.id) {
+              throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: holder.name });
+            }
+            await this.#refuseMore(found.volume, bytes, bytes - found.size);
+            await this.#files.growImage(id, bytes);
+            const device = await findLoop(this.#files.image(id), c);
+            if (device !== undefined) await growLoop(device, c);
+            await this.#files.write({ ...found, size: bytes });
+          },
+          c,
+        ),
+      c,
+    );
+  }
+
+  /**
+   * Copies the image, and answers when that is done: what is written later must not be in it. Nobody attaches the disk
+   * meanwhile; whoever has it attached sees to it that it does not change.
+   */
+  snapshot(id: string, tags: DiskTags, token: string, c: Context): Promise<Snapshot> {
+    return this.#locks.run(
+      id,
+      async () => {
+        const { self } = this.#options;
+        const found = await this.#must(id);
+        const mine = { ...self, meanwhile: 'snapshot' };
+        const holder = await this.#files.hold(id, mine);
+        if (holder.id !== self.id) {
+          throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: holder.name });
+        }
+        try {
+          const described = await this.#snapshots.add(found, tags, token);
+          const known = await this.#snapshots.find(described.id);
+          if (known?.state === 'ready') return known;
+          const taken = (await this.#files.folder.size(`${id}.img`))?.taken ?? 0;
+          await this.#refuseMore(found.volume, found.size, taken).catch(async (error: unknown) => {
+            await this.#snapshots.remove(described.id);
+            throw error;
+          });
+          await this.#snapshots.copy(described, this.#files.image(id), c);
+          const made = await this.#snapshots.find(described.id);
+          if (made !== undefined) return made;
+          await this.#files.folder.remove(`${described.id}.img`);
+          const reason = 'it was removed while it was taken';
+          throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: 'a snapshot', reason });
+        } finally {
+          if (holder.meanwhile !== undefined) await this.#files.letGo(id, self.id);
+        }
+      },
+      c,
+    );
+  }
+
+  async snapshots(_c: Context, volume?: string): Promise<readonly Snapshot[]> {
+    const all = await this.#snapshots.all();
+    return volume === undefined ? all : all.filter((one) => one.volume === volume);
+  }
+
+  async describeSnapshot(id: string, _c: Context): Promise<Snapshot | undefined> {
+    return this.#snapshots.find(id);
+  }
+
+  async removeSnapshot(id: string, _c: Context): Promise<void> {
+    await this.#snapshots.remove(id);
+  }
+
+  /** Our own disks by id, by their volume's name and by the one that they had; images of others by their file's name. */
+  async search(idOrName: string, _c: Context): Promise<readonly AnyDisk[]> {
+    const ours = (await this.#files.all()).map(async ({ id, volume, name = volume, size }): Promise<AnyDisk> => {
+      const holder = await this.#files.holder(id);
+      return {
+        ...{ id, name, size },
+        ...(volume !== '' && { volume }),
+        ...(holder !== undefined && { holder: `host ${holder.name}` }),
+      };
+    });
+    const foreign = (await this.#files.foreign()).map(({ name, size }) => ({
+      ...{ id: name, size },
+      name: name.replace(/\.[^.]+$/s, ''),
+    }));
+    const all: readonly AnyDisk[] = [...(await Promise.all(ours)), ...foreign];
+    return all.filter(({ id, name }) => id === idOrName || name === idOrName);
+  }
+
+  /** An image of others becomes a disk, with an id of ours; when that was cut off the same call finishes it. */
+  async adopt(id: string, volume: string, tags: DiskTags, c: Context): Promise<Disk> {
+    const [foreign] = (await this.#files.foreign()).filter(({ name }) => name === id);
+    const own = foreign === undefined ? id : await this.#takeUp(foreign, volume, tags);
+    return this.#locks.run(
+      own,
+      async () => {
+        const found = await this.#files.read(own);
+        if (found === undefined) throw missing({ id, volume });
+        if (found.volume !== '' && found.volume !== volume) {
+          throw new PluginError('VOLUME_EXISTS', { volume: found.volume, differences: `disk ${id} is its` });
+        }
+        const { name: _, ...rest } = found;
+        const adopted: LoopDescription = { ...rest, volume, tags };
+        await this.#files.write(adopted);
+        return this.#disk(adopted);
+      },
+      c,
+    );
+  }
+
+  async #takeUp({ name, size, inode }: ForeignImage, volume: string, tags: DiskTags): Promise<string> {
+    const { id } = await this.#files.add({ volume, size, tags }, `image ${name} ${inode}`);
+    if ((await this.#files.imageSize(id)) !== undefined) {
+      const reason = `${id} was made from a file with this name already`;
+      throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: `to take up ${name}`, reason });
+    }
+    await this.#files.folder.rename(name, `${id}.img`);
+    return id;
+  }
+
+  release(id: string, c: Context): Promise<void> {
+    return this.#locks.run(
+      id,
+      async () => {
+        const found = await this.#files.read(id);
+        if (found === undefined || found.volume === '') return;
+        const holder = await this.#files.holder(id);
+        if (holder !== undefined) throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: holder.name });
+        await this.#files.write({ ...found, volume: '', name: found.volume });
       },
       c,
     );
@@ -196,16 +372,25 @@ export class LoopProvider implements DiskProvider {
 
   /** The disk is described already, and counted therefore; its description goes when there is no room. */
   async #refuseWithoutRoom(description: LoopDescription): Promise<void> {
-    const { volume, size } = description;
-    const { folder, quota, self } = this.#options;
+    await this.#refuseMore(description.volume, description.size, 0).catch(async (error: unknown) => {
+      await this.#files.remove(description, this.#options.self);
+      throw error;
+    });
+  }
+
+  /** Refuses a disk or a snapshot of `size` bytes that takes `more` beyond what is described already. */
+  async #refuseMore(volume: string, size: number, more: number): Promise<void> {
+    const { folder, quota } = this.#options;
     const { bavail, bsize } = await statfs(folder);
-    const free = bavail * bsize - (await this.#files.promised());
-    const used = (await this.#files.all()).reduce((sum, one) => sum + one.size, 0);
+    const all = await this.#files.all();
+    const images = await Promise.all(all.map(({ id }) => this.#files.folder.size(`${id}.img`)));
+    const promised = all.reduce((sum, one, n) => sum + Math.max(0, one.size - (images[n]?.taken ?? 0)), 0);
+    const used = all.reduce((sum, one) => sum + one.size, 0) + (await this.#snapshots.taken());
+    const free = bavail * bsize - promised;
     const [room, what] =
       quota !== undefined && quota - used < free ? [quota - used, 'left of LOOP_QUOTA'] : [free, `free in ${folder}`];
-    if (room >= 0) return;
-    await this.#files.remove(description, self);
-    throw new PluginError('DISK_QUOTA', { volume, size, limit: Math.max(0, room + size), what });
+    if (room >= more) return;
+    throw new PluginError('DISK_QUOTA', { volume, size, limit: Math.max(0, room + (more === 0 ? size : 0)), what });
   }
 
   async #must(id: string): Promise<LoopDescription> {
@@ -217,3 +402,8 @@ export class LoopProvider implements DiskProvider {
 
 const missing = ({ id, volume }: { readonly id: string; readonly volume: string }): PluginError =>
   new PluginError('DISK_MISSING', { volume, disk: id });
+
+const changed = (before: DiskTags, tags: Readonly<Record<string, string | undefined>>): DiskTags => {
+  const all = Object.entries({ ...before, ...tags });
+  return Object.fromEntries(all.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const])));
+};

@@ -21,6 +21,7 @@ import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.t
 import type { Volume } from '../../../../volume-plugin/backends/backend.ts';
 import { BlockBackend } from '../../../../volume-plugin/backends/block.ts';
 import { LoopProvider } from '../../../../volume-plugin/block/loop.ts';
+import { descriptionOfId } from '../../../../volume-plugin/block/loop-files.ts';
 import { codeOf, context, inOwnMounts, MIB, messageOf, run, scratch } from '../block/scratch.ts';
 
 inOwnMounts(import.meta.filename);
@@ -298,7 +299,7 @@ t.test('what is mounted in its place by somebody else is not taken for the volum
 t.test('options that somebody has spoilt hide no volume', async (t) => {
   const { a, disks } = await cluster(t);
   const volume = await a.create('data');
-  const file = join(disks, 'data.json');
+  const file = join(disks, descriptionOfId('loop', volume.handle['disk'] ?? '') ?? '');
   const description: unknown = JSON.parse(readFileSync(file, 'utf8'));
   for (const options of ['{', '[]', '{"size":5}', '{"size":"lots"}', '{"colour":"red"}']) {
     writeFileSync(file, JSON.stringify(Object.assign({}, description, { tags: { options } })));
@@ -311,7 +312,7 @@ t.test('options that somebody has spoilt hide no volume', async (t) => {
 t.test('before it has started it says so', async (t) => {
   const self = { id: 'x', name: 'x' };
   const backend = new BlockBackend(new LoopProvider({ folder: join(scratch(t), 'disks'), self, quota: undefined }));
-  const volume = { name: 'data', options: {}, handle: { disk: 'loop-0123456789ab-data' } };
+  const volume = { name: 'data', options: {}, handle: { disk: 'loop-0123456789ababcdef-data' } };
   t.equal(await codeOf(backend.mount(volume, '/nowhere', context())), 'NOT_READY');
 });
 

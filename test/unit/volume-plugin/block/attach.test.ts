@@ -49,6 +49,8 @@ const scripted = (script: Script) => {
   };
   const provider: DiskProvider = {
     ...{ name: 'scripted', start: never, list: never, create: never, tag: never, remove: never, close: never },
+    ...{ check: () => undefined, resize: never, search: never, adopt: never, release: never },
+    ...{ snapshot: never, snapshots: never, describeSnapshot: never, removeSnapshot: never },
     describe: async () => {
       const view = views.take();
       return view === undefined ? undefined : { ...disk, ...view };

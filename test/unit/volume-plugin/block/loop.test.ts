@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import t from 'tap';
 import { LoopProvider } from '../../../../volume-plugin/block/loop.ts';
-import { LoopFiles } from '../../../../volume-plugin/block/loop-files.ts';
+import { descriptionOfId, LoopFiles } from '../../../../volume-plugin/block/loop-files.ts';
 import { diskProviderConformance } from '../../../conformance/disk-provider.ts';
 import { codeOf, context, inOwnMounts, loopDisk, MIB, messageOf, run, scratch } from './scratch.ts';
 
@@ -37,12 +37,14 @@ const ask = (one: LoopProvider, volume: string, size = 16 * MIB, tags = {}) =>
   one.create({ volume, size, tags }, `token-${volume}`, context());
 
 const describe = (one: LoopProvider, id: string) => one.describe(id, context());
+/** The file that describes a disk. */
+const descriptionOf = (id: string): string => descriptionOfId('loop', id) ?? '';
 const leftovers = (folder: string): string[] => readdirSync(folder).filter((name) => name.startsWith('.'));
 
 t.test('disks in files are disks', (t) =>
   diskProviderConformance(t, async (t) => {
     const folder = join(scratch(t), 'disks');
-    return { host: (n) => provider(folder, n), size: 16 * MIB, devices: true, rounds: 60 };
+    return { host: (n) => provider(folder, n), size: 16 * MIB, growth: 8 * MIB, devices: true, rounds: 60 };
   }),
 );
 
@@ -218,25 +220,31 @@ t.test('what crashes have left in the folder goes at a start; what others are wr
   const folder = scratch(t);
   const host = await started(folder);
   const { id } = await ask(host, 'data');
-  const gone = 'loop-0123456789ab-gone';
+  const gone = 'loop-0123456789ababcdef-gone';
   const [old, fresh] = [join(folder, `.${randomUUID()}`), join(folder, `.${randomUUID()}`)];
   for (const file of [old, fresh, join(folder, 'foreign.img'), join(folder, `${gone}.img`)]) writeFileSync(file, '');
   writeFileSync(join(folder, `${gone}.holder`), JSON.stringify(self(0)));
-  writeFileSync(join(folder, 'loop-0123456789ab-other.holder'), JSON.stringify(self(1)));
+  writeFileSync(join(folder, 'loop-0123456789ababcdef-other.holder'), JSON.stringify(self(1)));
   for (const file of [old, join(folder, `${gone}.img`), join(folder, `${id}.img`)]) utimesSync(file, 1, 1);
   await started(folder);
   t.same(
     readdirSync(folder).sort(),
-    [fresh.split('/').at(-1), 'data.json', 'foreign.img', `${id}.img`, 'loop-0123456789ab-other.holder'].sort(),
+    [
+      fresh.split('/').at(-1),
+      descriptionOf(id),
+      'foreign.img',
+      `${id}.img`,
+      'loop-0123456789ababcdef-other.holder',
+    ].sort(),
   );
 });
 
 t.test('a spoilt description is named, and nothing is taken for gone because of it', async (t) => {
   const folder = scratch(t);
   const host = await started(folder);
-  await ask(host, 'data');
+  const { id } = await ask(host, 'data');
   for (const text of ['', '{"id":', '[]', 'null']) {
-    writeFileSync(join(folder, 'data.json'), text);
+    writeFileSync(join(folder, descriptionOf(id)), text);
     t.match(await messageOf(host.list(context())), /^BACKEND_REFUSED: .*data\.json is spoilt/, JSON.stringify(text));
   }
 });
@@ -244,7 +252,15 @@ t.test('a spoilt description is named, and nothing is taken for gone because of 
 t.test('volumes whose names look like files of others keep apart', async (t) => {
   const folder = scratch(t);
   const host = await started(folder);
-  const names = ['data', 'data.json', 'data.holder', 'data.img', 'a'.repeat(128), 'X-_.9', 'loop-0123456789ab-data'];
+  const names = [
+    'data',
+    'data.json',
+    'data.holder',
+    'data.img',
+    'a'.repeat(128),
+    'X-_.9',
+    'loop-0123456789ab-data.json',
+  ];
   const made = new Map<string, string>();
   for (const name of names) made.set(name, (await ask(host, name)).id);
   t.same((await host.list(context())).map(({ volume }) => volume).sort(), [...names].sort());
