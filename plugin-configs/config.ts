@@ -34,10 +34,18 @@ const COMPILE_CACHE: readonly EnvEntry[] = Object.entries(CACHE_ENVIRONMENT).map
   value,
 }));
 
+/** Calls that a dead server or disk keeps may have twelve of these threads: see shared/kernel/blocking.ts. */
+const THREADS: EnvEntry = {
+  name: 'UV_THREADPOOL_SIZE',
+  description: 'For Node: threads that wait for disks and servers.',
+  settable: null,
+  value: '16',
+};
+
 /** The plugins that can be built. */
 export const PLUGINS = {
   network: { settings: NETWORK_SETTINGS, fixed: [XTABLES_LOCK, ...COMPILE_CACHE] },
-  volume: { settings: VOLUME_SETTINGS, fixed: COMPILE_CACHE },
+  volume: { settings: VOLUME_SETTINGS, fixed: [THREADS, ...COMPILE_CACHE] },
 } as const satisfies Record<string, Environment>;
 
 export type PluginName = keyof typeof PLUGINS;

@@ -155,6 +155,20 @@ export const control = (fd: number, command: number, value: number): number => c
 export const deviceControl = (fd: number, request: number, argument: Buffer): number =>
   call('ioctl', fd, request, argument);
 
+/**
+ * The same on a thread of libuv's pool, for requests that wait for a disk or a server: only through `blocking`. Rejects
+ * SystemCallError, without the true reason.
+ */
+export const deviceControlLater = (fd: number, request: number, argument: Buffer | null): Promise<number> =>
+  new Promise((resolve, reject) => {
+    native('ioctl').async(fd, request, argument, (error, result) => {
+      if (error !== null && error !== undefined) reject(error);
+      // The errno stays on the other thread.
+      else if (result < 0) reject(new SystemCallError('ioctl', EIO));
+      else resolve(result);
+    });
+  });
+
 const int32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value, 0);
