@@ -68,15 +68,28 @@ export class PrivateApt {
     await rm(downloads, { recursive: true, force: true });
     await mkdir(downloads, { recursive: true });
     await must(['apt-get', ...this.#options, '-q', 'download', ...packages], { cwd: downloads, timeoutMs: 300_000 });
-    const versions: Record<string, string> = {};
-    for (const file of await readdir(downloads)) {
-      await must(['dpkg-deb', '-x', path.join(downloads, file), root], { timeoutMs: 120_000 });
-      const [name = '', version = ''] = file.split('_');
-      versions[name] = decodeURIComponent(version);
-    }
+    const versions = await unpackFiles(downloads, root);
     await rm(downloads, { recursive: true, force: true });
     return versions;
   }
+
+  /** Like `unpack`, with all that the packages depend on, down to the C library: a root file system, unconfigured. */
+  async unpackTree(packages: readonly string[], root: string): Promise<Record<string, string>> {
+    const install = ['install', '-q', '-y', '--download-only', '--no-install-recommends', ...packages];
+    await must(['apt-get', ...this.#options, ...install], { timeoutMs: 300_000 });
+    return await unpackFiles(path.join(this.#folder, 'cache/archives'), root);
+  }
+}
+
+/** Unpacks every package of a folder. Returns each one's version. */
+async function unpackFiles(folder: string, root: string): Promise<Record<string, string>> {
+  const versions: Record<string, string> = {};
+  for (const file of (await readdir(folder)).filter((name) => name.endsWith('.deb'))) {
+    await must(['dpkg-deb', '-x', path.join(folder, file), root], { timeoutMs: 120_000 });
+    const [name = '', version = ''] = file.split('_');
+    versions[name] = decodeURIComponent(version);
+  }
+  return versions;
 }
 
 /** Installs those of the packages whose program is missing on the machine. `say` gets a sentence when something is installed. */

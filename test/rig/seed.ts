@@ -22,13 +22,18 @@ export interface SeedSource {
   readonly iptables: string;
   readonly tools: Tools;
   readonly say: (line: string) => void;
+  /** Name of the plugin. Default drayage/network. */
+  readonly name?: string;
 }
 
 /** Names what a built plugin consists of: the content of its own files, the sizes of the base's. */
-async function fingerprint(folder: string): Promise<string> {
+export async function fingerprint(folder: string): Promise<string> {
   const hash = createHash('sha256');
   const names = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = names.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  // What Node compiled beforehand differs from build to build, and follows from the rest.
+  const files = names
+    .filter((entry) => entry.isFile() && !entry.parentPath.includes('/drayage/cache'))
+    .map((entry) => path.join(entry.parentPath, entry.name));
   for (const file of files.sort()) {
     const { size } = await stat(file);
     hash.update(`${path.relative(folder, file)} ${size}\n`);
@@ -39,7 +44,9 @@ async function fingerprint(folder: string): Promise<string> {
 
 /** Folder `plugins` of an engine that has the plugin, disabled; made when it is missing. */
 export async function ensureSeed(source: SeedSource): Promise<string> {
-  const name = `seed-${source.files.version}-${await fingerprint(source.folder)}`;
+  const plugin = source.name ?? PLUGIN_NAME;
+  const suffix = plugin === PLUGIN_NAME ? '' : `-${plugin}`;
+  const name = `seed-${source.files.version}-${await fingerprint(source.folder)}${suffix}`;
   const seed = path.join(CACHE, 'seeds', name);
   if (existsSync(seed)) return seed;
   return await withLock(name, async () => {
@@ -56,7 +63,7 @@ export async function ensureSeed(source: SeedSource): Promise<string> {
       const engine = new Engine(machine, files, `/drayage-rig-${name}`, {});
       await engine.start();
       const env = { PATH: process.env.PATH, HOME: making, DOCKER_HOST: `unix://${engine.socket}` };
-      await must([tools.docker, 'plugin', 'create', PLUGIN_NAME, source.folder], { env, timeoutMs: 180_000 });
+      await must([tools.docker, 'plugin', 'create', plugin, source.folder], { env, timeoutMs: 180_000 });
       await engine.stop();
     } finally {
       await machine.powerOff();
