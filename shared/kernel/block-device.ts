@@ -2,6 +2,7 @@ import { constants, readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Context } from '../context.ts';
+import { blocking } from './blocking.ts';
 import { exec } from './exec.ts';
 
 /** What is on a disk, as far as its first and last sectors tell. */
@@ -36,18 +37,19 @@ export const isBlockDevice = (path: string): boolean =>
 
 /**
  * True when no namespace of this kernel has it mounted, and no other part of the kernel uses it (a swap, a RAID): an
- * exclusive open succeeds only then. open(2), O_EXCL.
+ * exclusive open succeeds only then. open(2), O_EXCL. Errors: DEADLINE of a disk that does not answer.
  */
-export const isUnused = async (device: string): Promise<boolean> => {
-  try {
-    const file = await open(device, constants.O_RDONLY | constants.O_EXCL);
-    await file.close();
-    return true;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EBUSY') return false;
-    throw error;
-  }
-};
+export const isUnused = (device: string): Promise<boolean> =>
+  blocking(device, `opening ${device}`, async () => {
+    try {
+      const file = await open(device, constants.O_RDONLY | constants.O_EXCL);
+      await file.close();
+      return true;
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'EBUSY') return false;
+      throw error;
+    }
+  });
 
 const BLKID_NOTHING = 2;
 const BLKID_AMBIVALENT = 8;

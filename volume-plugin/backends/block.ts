@@ -2,11 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Context, throwIfDone } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { deviceNumbers, isUnused } from '../../shared/kernel/block-device.ts';
 import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
 import { attachDisk, detachDisk } from '../block/attach.ts';
-import { checkFilesystem, type Filesystem, mountFilesystem, unmountFilesystem } from '../block/filesystem.ts';
+import {
+  checkFilesystem,
+  type Filesystem,
+  mountFilesystem,
+  repairFilesystem,
+  unmountFilesystem,
+} from '../block/filesystem.ts';
 import { ensureFilesystem } from '../block/format.ts';
 import type { Disk, DiskHost, DiskProvider } from '../block/provider.ts';
 import type { Backend, ListedVolume, Mounted, Volume, VolumeSpec } from './backend.ts';
@@ -146,8 +152,14 @@ export class BlockBackend implements Backend {
     const kind = await ensureFilesystem({ disk, device, wanted, uuid, tag }, c);
     this.#known.set(disk.volume, { ...disk, tags: { ...disk.tags, formatted: kind } });
     // One that another mount namespace still has is in order, and must not be checked under it.
-    if (await isUnused(device)) await checkFilesystem(kind, device, c);
-    await mountFilesystem(kind, device, target, [], c);
+    const spared = (await isUnused(device)) && (await checkFilesystem(kind, device, c));
+    try {
+      await mountFilesystem(kind, device, target, [], c);
+    } catch (error) {
+      if (!spared || asPluginError(error).code !== 'FILESYSTEM_DAMAGED') throw error;
+      await repairFilesystem(kind, device, c);
+      await mountFilesystem(kind, device, target, [], c);
+    }
   }
 
   async #disk(volume: Volume, c: Context): Promise<Disk> {

@@ -1,6 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { exec } from '../../shared/kernel/exec.ts';
+import { readSuperblock } from '../../shared/kernel/superblock.ts';
 
 /** File systems on disks: made, checked, mounted and grown by their own programs, each in a child with a deadline. */
 
@@ -59,8 +60,34 @@ export const makeFilesystem = async (kind: Filesystem, device: string, uuid: str
   await exec(program, args, c);
 };
 
+/**
+ * Sees to it that it is checked before it is mounted. Of one that was unmounted in order the program would read the
+ * superblock and end, so that is read here. What the program had found even so, in the group descriptors, the kernel
+ * finds when it mounts: then `repairFilesystem` is due. Answers whether the program was spared. Errors: FILESYSTEM_DAMAGED.
+ */
+export const checkFilesystem = async (kind: Filesystem, device: string, c: Context): Promise<boolean> => {
+  if (kinds[kind].check === undefined) return false;
+  const { type, clean } = (await superblockOf(device, c)) ?? {};
+  if (type === kind && clean === true) return true;
+  await repairFilesystem(kind, device, c);
+  return false;
+};
+
+/** What cannot be read here is for a program, which is ended when it hangs, to say more about. */
+const superblockOf = (device: string, c: Context) =>
+  readSuperblock(device).catch((error: unknown) => {
+    c.log.debug('the superblock cannot be read', { device, error });
+    return undefined;
+  });
+
+/** Recognizes what was made on the disk with this UUID; undefined: ask `probe`. */
+export const recognize = async (kind: string, uuids: readonly string[], device: string, c: Context) => {
+  const found = await superblockOf(device, c);
+  return found?.type === kind && uuids.includes(found.uuid) ? found : undefined;
+};
+
 /** Checks it, and repairs what needs no decision. Errors: FILESYSTEM_DAMAGED. */
-export const checkFilesystem = async (kind: Filesystem, device: string, c: Context): Promise<void> => {
+export const repairFilesystem = async (kind: Filesystem, device: string, c: Context): Promise<void> => {
   const check = kinds[kind].check?.(device);
   if (check === undefined) return;
   const [program, args, fine] = check;

@@ -1,7 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { type Contents, deviceSize, isReadOnly, isZero, probe } from '../../shared/kernel/block-device.ts';
-import { type Filesystem, isFilesystem, leastSize, makeFilesystem } from './filesystem.ts';
+import { type Filesystem, isFilesystem, leastSize, makeFilesystem, recognize } from './filesystem.ts';
 import type { Disk } from './provider.ts';
 
 /** Who may be formatted: the most destructive decision of all, so it is made in this one place. */
@@ -56,7 +56,11 @@ export const ensureFilesystem = async (request: FormatRequest, c: Context): Prom
 
 /** Of a disk that was formatted, what was made there comes first: its users may have written what looks like more. */
 const contentsOf = async ({ disk, device }: FormatRequest, c: Context): Promise<Contents> => {
-  const { formatted } = disk.tags;
+  const { formatted, uuid, formatting } = disk.tags;
+  // Nobody else's has our UUID. Whatever else is there is for blkid, which knows more than three kinds.
+  const own = [uuid, formatting].flatMap((one) => one ?? []);
+  const known = formatted === undefined ? undefined : await recognize(formatted, own, device, c);
+  if (known !== undefined) return { type: known.type, uuid: known.uuid };
   const made = formatted === undefined ? {} : await probe(device, c, formatted);
   return made.type === undefined ? probe(device, c) : { type: made.type, ...(made.uuid && { uuid: made.uuid }) };
 };

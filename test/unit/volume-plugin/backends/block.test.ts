@@ -120,6 +120,21 @@ t.test('the folder for containers has the owner and mode that were asked for, on
   t.same(look(), { uid: 999, gid: 998, mode: 0o750 });
 });
 
+t.test('damage that the superblock does not tell of is repaired where that needs no decision', async (t) => {
+  const { a, image } = await cluster(t);
+  const volume = await a.create('data');
+  await a.mount(volume);
+  writeFileSync(a.inside('data', 'row'), 'kept');
+  await a.unmount(volume);
+  await a.leave(volume);
+  const file = openSync(image(volume), 'r+');
+  // The checksum of the first group descriptor, which lies in the block behind the superblock.
+  writeSync(file, Buffer.from([0x12, 0x34]), 0, 2, 2048 + 0x1e);
+  closeSync(file);
+  await a.mount(volume);
+  t.equal(readFileSync(a.inside('data', 'row'), 'utf8'), 'kept');
+});
+
 t.test('mounting again changes nothing; nor does a host that begins anew', async (t) => {
   const { a, again } = await cluster(t);
   const volume = await a.create('data');
