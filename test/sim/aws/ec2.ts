@@ -5,16 +5,29 @@ import type { Throttle } from '../core/rates.ts';
 import type { Actions, Surroundings } from './action.ts';
 import { arnOf, authenticate, ec2Auth } from './auth.ts';
 import { named, throttled, unavailable } from './errors.ts';
+import { instanceTypeActions } from './instance-types.ts';
 import { machineActions } from './machine-actions.ts';
 import { networkActions } from './network-actions.ts';
 import { booleanOf } from './parameters.ts';
+import { tagActions } from './resource-tags.ts';
 import { routeActions } from './route-actions.ts';
+import { snapshotActions } from './snapshot-actions.ts';
 import { tableActions } from './table-actions.ts';
+import { volumeActions } from './volume-actions.ts';
 import { escapeXml, toXml, type Xml } from './xml.ts';
 
 const VERSION = '2016-11-15';
 
-const actions: Actions = { ...routeActions, ...tableActions, ...machineActions, ...networkActions };
+const actions: Actions = {
+  ...routeActions,
+  ...tableActions,
+  ...machineActions,
+  ...networkActions,
+  ...volumeActions,
+  ...snapshotActions,
+  ...tagActions,
+  ...instanceTypeActions,
+};
 
 /** Action and parameters of a query request, from a form in the body or from the query. */
 export const decodeQuery = (request: HttpRequest): { action: string; parameters: Record<string, string> } => {
@@ -57,7 +70,7 @@ const forbidden = (around: Surroundings, call: ApiCall, arn: string): ApiError =
   );
 };
 
-const perform = (call: ApiCall, around: Surroundings): { readonly [name: string]: Xml } => {
+const perform = async (call: ApiCall, around: Surroundings): Promise<{ readonly [name: string]: Xml }> => {
   const action = actions[call.action];
   if (action === undefined) {
     throw new ApiError('InvalidAction', `The action ${call.action} is not valid for this web service.`);
@@ -96,8 +109,8 @@ export function ec2Service(
       forbidden: (call, credential) => forbidden(around, call, arnOf(world.partition, world.account, credential)),
       named,
     },
-    perform: (call) => {
-      const result = perform(call, around);
+    perform: async (call) => {
+      const result = await perform(call, around);
       if (!call.action.startsWith('Describe')) changed();
       return result;
     },

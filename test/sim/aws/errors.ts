@@ -14,12 +14,18 @@ const kinds = {
   pcx: ['VpcPeeringConnection', 'vpcPeeringConnection'],
   nat: ['NatGateway', 'natGateway'],
   eigw: ['EgressOnlyInternetGateway', 'egressOnlyInternetGateway'],
+  vol: ['Volume', 'volume'],
+  snap: ['Snapshot', 'snapshot'],
 } as const;
 
 export type IdKind = keyof typeof kinds;
 
+const isDisk = (kind: IdKind): boolean => kind === 'vol' || kind === 'snap';
+
 export const notFound = (kind: IdKind, ids: readonly string[]): ApiError => {
   const [code, word] = kinds[kind];
+  // Disks came before the other things, and are spelled differently.
+  if (isDisk(kind)) return new ApiError(`Invalid${code}.NotFound`, `The ${word} '${ids[0]}' does not exist.`);
   const text = ids.length === 1 ? `ID '${ids[0]}' does not exist` : `IDs '${ids.join(', ')}' do not exist`;
   return new ApiError(`Invalid${code}ID.NotFound`, `The ${word} ${text}`);
 };
@@ -27,7 +33,13 @@ export const notFound = (kind: IdKind, ids: readonly string[]): ApiError => {
 /** Throws when an id could not be one of this kind. */
 export const checkId = (kind: IdKind, id: string): void => {
   if (new RegExp(`^${kind}-([0-9a-f]{8}|[0-9a-f]{17})$`).test(id)) return;
-  const [code] = kinds[kind];
+  const [code, word] = kinds[kind];
+  if (isDisk(kind)) {
+    throw new ApiError(
+      kind === 'vol' ? 'InvalidParameterValue' : 'InvalidSnapshotID.Malformed',
+      `Value (${id}) for parameter ${word}Id is invalid. Expected: '${kind}-...'.`,
+    );
+  }
   // Instances alone are spelled differently.
   const name = kind === 'i' ? 'InvalidInstanceID.Malformed' : `Invalid${code}Id.Malformed`;
   throw new ApiError(name, `Invalid id: "${id}" (expecting "${kind}-...")`);

@@ -3,6 +3,7 @@ import type { Action, Actions, Surroundings } from './action.ts';
 import { checkId, type IdKind, invalid, missing, notFound } from './errors.ts';
 import { booleanOf, type FilterTable, filtered, listOf, type Parameters, page, tagSet } from './parameters.ts';
 import { severalInterfaces } from './route-actions.ts';
+import type { Storage } from './storage.ts';
 import type { Instance, InstanceState, Interface, World } from './world.ts';
 import type { Xml } from './xml.ts';
 
@@ -68,7 +69,16 @@ const interfaceElements = (world: World, each: Interface): Record<string, Xml> =
   tagSet: [],
 });
 
-const instanceElements = (world: World, instance: Instance): Record<string, Xml> => {
+const blockDevices = (storage: Storage, instance: string): Xml =>
+  storage.volumes.visible().flatMap(([, { id, attachment }]) => {
+    if (attachment?.instance !== instance) return [];
+    const { device, state, since, deleteOnTermination } = attachment;
+    const status = state === 'busy' ? 'detaching' : state;
+    const attachTime = new Date(since).toISOString();
+    return [{ deviceName: device, ebs: { volumeId: id, status, attachTime, deleteOnTermination } }];
+  });
+
+const instanceElements = (world: World, storage: Storage, instance: Instance): Record<string, Xml> => {
   const interfaces = world.interfacesOf(instance.id);
   const [primary] = interfaces;
   const address = primary?.addresses[0];
@@ -77,16 +87,19 @@ const instanceElements = (world: World, instance: Instance): Record<string, Xml>
     imageId: 'ami-0123456789abcdef0',
     instanceState: { code: stateCodes[instance.state], name: instance.state },
     privateDnsName: address === undefined ? '' : privateName(world, address),
-    instanceType: 'm6i.large',
+    instanceType: instance.type,
     launchTime: new Date(instance.launched).toISOString(),
     placement: {
-      availabilityZone: primary === undefined ? undefined : world.subnets.get(primary.subnet)?.zone,
+      availabilityZone: world.zoneOf(instance.id),
       tenancy: 'default',
     },
     privateIpAddress: address,
     subnetId: primary?.subnet,
     vpcId: primary?.vpc,
     architecture: 'x86_64',
+    rootDeviceType: 'ebs',
+    rootDeviceName: '/dev/xvda',
+    blockDeviceMapping: blockDevices(storage, instance.id),
     sourceDestCheck: primary === undefined ? undefined : checkOf(world, primary.id),
     networkInterfaceSet: interfaces.map((each) => interfaceElements(world, each)),
     tagSet: tagSet(nameTag(instance)),
@@ -119,7 +132,7 @@ const instanceFilters = (world: World): FilterTable<Instance> => {
   };
 };
 
-const describeInstances = (parameters: Parameters, { world, pageSize }: Surroundings) => {
+const describeInstances = (parameters: Parameters, { world, storage, pageSize }: Surroundings) => {
   const all = named(world.instances, 'i', listOf(parameters, 'InstanceId'));
   const found = filtered(all, parameters, instanceFilters(world), nameTag);
   const { items, next } = page(found, parameters, { least: 5, most: 1000, usual: pageSize, ids: 'InstanceId' });
@@ -128,7 +141,7 @@ const describeInstances = (parameters: Parameters, { world, pageSize }: Surround
       reservationId: instance.id.replace(/^i-/, 'r-'),
       ownerId: world.account,
       groupSet: [],
-      instancesSet: [instanceElements(world, instance)],
+      instancesSet: [instanceElements(world, storage, instance)],
     })),
     nextToken: next,
   };

@@ -7,35 +7,32 @@ import { controlHandler } from '../core/control.ts';
 import type { Credential, KeyRequest, Principal } from '../core/credentials.ts';
 import type { Faults } from '../core/faults.ts';
 import { type HttpHandler, type HttpServer, listen } from '../core/http.ts';
+import { type DiskTimes, type Media, noMedia, noTimes } from '../core/media.ts';
 import { Quotas } from '../core/quotas.ts';
-import { type RateTable, Throttle } from '../core/rates.ts';
+import { Throttle } from '../core/rates.ts';
 import type { EffectiveRoute, RouteSink } from '../core/routes.ts';
 import { TokenMemory } from '../core/token-memory.ts';
 import type { Surroundings } from './action.ts';
+import { Disks } from './disks.ts';
 import { ec2Service } from './ec2.ts';
 import { effectiveRoutes } from './effective-routes.ts';
+import { awsQuotas, awsRates } from './limits.ts';
 import { Metadata } from './metadata.ts';
 import { quotasService, stsService } from './side-services.ts';
 import { readSignature } from './sigv4.ts';
+import { Storage } from './storage.ts';
 import { awsState, awsVerbs } from './verbs.ts';
 import {
   type Gateway,
   type GatewayKind,
   type Instance,
+  type InstanceState,
   type Interface,
   type Subnet,
   type Table,
   type Vpc,
   World,
 } from './world.ts';
-
-/** The real cloud's, by default: per account, region and API. */
-export const awsRates: RateTable = {
-  '*': { burst: 50, perSecond: 5 },
-  'Describe*': { burst: 100, perSecond: 20 },
-};
-
-export const awsQuotas = { 'routes-per-table': 500 };
 
 export interface AwsSimConfig extends CoreConfig {
   /** `eu-central-1` by default; the partition follows from it. */
@@ -47,11 +44,17 @@ export interface AwsSimConfig extends CoreConfig {
   readonly roleTtlMs?: number;
   /** How far a request's date may be off; 5 minutes by default. */
   readonly skewMs?: number;
+  /** Where volumes have their bytes, and the machines that they appear in; none by default. */
+  readonly media?: Media;
+  /** How long the states of volumes last; no time by default. */
+  readonly times?: Partial<DiskTimes>;
 }
 
 export interface InstanceRequest {
   /** The Name tag. */
   readonly name: string;
+  /** `m6i.large` by default. */
+  readonly type?: string;
   readonly subnet: string;
   /** Primary address; any free one of the subnet's by default. */
   readonly address?: string;
@@ -67,6 +70,8 @@ export class AwsSim {
   readonly quotas: Quotas;
   readonly throttle: Throttle;
   readonly metadata: Metadata;
+  readonly disks: Disks;
+  readonly #storage: Storage;
   readonly #core: Core;
   readonly #servers: HttpServer[] = [];
   #lagMs: number;
@@ -76,10 +81,16 @@ export class AwsSim {
     this.#core = makeCore(config, { lasting: 'AKIA', temporary: 'ASIA' });
     const { clock, ids } = this.#core;
     this.#lagMs = config.lagMs ?? 0;
+    const lag = (): number => this.#lagMs;
     this.quotas = new Quotas({ ...awsQuotas, ...config.quotas });
     this.throttle = new Throttle(config.rates ?? awsRates, clock);
     const { region = 'eu-central-1', account = '123456789012' } = config;
-    this.world = new World(region, account, clock, ids, () => this.#lagMs);
+    this.world = new World(region, account, clock, ids, lag);
+    this.#storage = new Storage({
+      ...{ clock, ids, lag, media: config.media ?? noMedia, times: { ...noTimes, ...config.times } },
+      isOn: (instance) => !['stopped', 'terminated', undefined].includes(this.world.instances.get(instance)?.state),
+    });
+    this.disks = new Disks(this.#storage, this.world, ids);
     this.metadata = new Metadata(this.#core, this.world, config.roleTtlMs ?? 6 * 3600_000);
   }
 
@@ -176,9 +187,9 @@ export class AwsSim {
 
   /** A running instance. The first one is whom the metadata service takes unknown callers for. */
   instance(request: InstanceRequest): Instance & { readonly interfaces: readonly Interface[] } {
-    const { name, role = {}, more = [] } = request;
+    const { name, role = {}, more = [], type = 'm6i.large' } = request;
     const principal = role === false ? undefined : { name: role.name ?? 'drayage', actions: role.actions ?? ['*'] };
-    const instance = this.world.addInstance(name, principal);
+    const instance = this.world.addInstance(name, principal, type);
     for (const each of [request, ...more]) {
       const six = each === request ? request.address6 : undefined;
       const address = each.address ?? this.world.freeAddress(each.subnet);
@@ -213,10 +224,14 @@ export class AwsSim {
     return removed;
   }
 
-  /** Its interfaces go; DescribeInstances still knows it, as `terminated`, until `forget`. */
+  /**
+   * Its interfaces go, and its volumes become available after a moment; DescribeInstances still knows it, as
+   * `terminated`, until `forget`.
+   */
   terminate(id: string): void {
-    this.world.instance(id).state = 'terminated';
+    this.world.instance(id).state = 'shutting-down';
     for (const each of this.world.interfacesOf(id)) this.world.interfaces.delete(each.id);
+    this.#storage.stop(id, 'terminate', () => this.#become(id, 'terminated'));
     this.#changed();
   }
 
@@ -226,15 +241,16 @@ export class AwsSim {
     this.world.instances.delete(id);
   }
 
+  /** Its volumes stay attached, and can be detached. */
   stop(id: string): void {
-    this.world.instance(id).state = 'stopped';
-    this.#changed();
+    this.world.instance(id).state = 'stopping';
+    this.#storage.stop(id, 'stop', () => this.#become(id, 'stopped'));
   }
 
   /** Starts it again. */
   resume(id: string): void {
-    this.world.instance(id).state = 'running';
-    this.#changed();
+    this.world.instance(id).state = 'pending';
+    this.#storage.start(id, () => this.#become(id, 'running'));
   }
 
   /** Turns the source/dest check of an interface on or off, as somebody at the console would. */
@@ -314,6 +330,8 @@ export class AwsSim {
 
   async close(): Promise<void> {
     await Promise.all(this.#servers.splice(0).map((server) => server.close()));
+    const failures = this.#storage.failures();
+    if (failures.length > 0) throw new AggregateError(failures, 'the medium of simulated disks has failed');
   }
 
   metadataHandler(instance?: string): HttpHandler {
@@ -323,8 +341,9 @@ export class AwsSim {
   /** Sends a request to the service that it was signed for. */
   #api(config: AwsSimConfig): HttpHandler {
     const { skewMs = 5 * 60_000, pageSize = 1000 } = config;
-    const { world, quotas } = this;
-    const around: Surroundings = { world, quotas, tokens: new TokenMemory(this.clock), pageSize };
+    const { world, quotas, clock } = this;
+    const tokens: Surroundings['tokens'] = new TokenMemory(clock);
+    const around = { world, quotas, tokens, pageSize, storage: this.#storage, now: () => clock.now() };
     const handler = <R>(service: Service<R>) => apiHandler(this.#core, service);
     const ec2 = handler(ec2Service(this.#core, around, this.throttle, skewMs, () => this.#changed()));
     const others: Readonly<Record<string, HttpHandler>> = {
@@ -332,6 +351,14 @@ export class AwsSim {
       servicequotas: handler(quotasService(this.#core, world, quotas, awsQuotas, skewMs)),
     };
     return (request) => (others[readSignature(request)?.service ?? ''] ?? ec2)(request);
+  }
+
+  #become(id: string, state: InstanceState): void {
+    // It may have been forgotten meanwhile.
+    const found = this.world.instances.get(id);
+    if (found === undefined) return;
+    found.state = state;
+    this.#changed();
   }
 
   #changed(): void {

@@ -1,5 +1,6 @@
 /** What the control interface can do to a simulated AWS: one JSON argument each. */
 import type { Verbs } from '../core/control.ts';
+import type { DiskTimes } from '../core/media.ts';
 import type { RateTable } from '../core/rates.ts';
 import type { AwsSim, InstanceRequest } from './sim.ts';
 import type { GatewayKind, Table } from './world.ts';
@@ -32,6 +33,14 @@ export const awsVerbs = (sim: AwsSim) =>
     forget: ({ id }: Named) => sim.forget(id),
     stop: ({ id }: Named) => sim.stop(id),
     resume: ({ id }: Named) => sim.resume(id),
+    times: (times: Partial<DiskTimes>) => {
+      sim.disks.times = times;
+    },
+    volume: (argument: Parameters<AwsSim['disks']['volume']>[0]) => sim.disks.volume(argument),
+    mounted: (a: { id: string; is: boolean }) => sim.disks.mounted(a.id, a.is),
+    breakDown: ({ id }: Named) => sim.disks.breakDown(id),
+    detach: ({ id }: Named) => sim.disks.detach(id),
+    kmsKey: () => sim.disks.key(),
     sourceDestCheck: (a: { id: string; on: boolean }) => sim.setSourceDestCheck(a.id, a.on),
     metadataFrom: (a: { source: string; instance: string }) => sim.metadata.from(a.source, a.instance),
     metadataOf: ({ id }: Named) => sim.metadataOf(id),
@@ -53,6 +62,8 @@ export const awsState = (sim: AwsSim) => {
     instances: [...instances.values()],
     interfaces: [...interfaces.values()].map((each) => ({ ...each, sourceDestCheck: sim.sourceDestCheck(each.id) })),
     gateways: [...gateways.values()],
+    volumes: sim.disks.volumes(),
+    snapshots: sim.disks.snapshots(),
     quotas: sim.quotas.all(),
     lagMs: sim.lagMs,
   };

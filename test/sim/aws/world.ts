@@ -49,6 +49,8 @@ export type InstanceState = 'pending' | 'running' | 'stopping' | 'stopped' | 'sh
 export interface Instance {
   readonly id: string;
   readonly name: string;
+  /** Such as `m6i.large`. */
+  readonly type: string;
   readonly launched: number;
   state: InstanceState;
   readonly role: Principal | undefined;
@@ -110,6 +112,17 @@ export class World {
     this.sourceDestCheck = new LaggedMap(clock, lag);
   }
 
+  /** Availability zones of the region. */
+  get zones(): string[] {
+    return ['a', 'b', 'c'].map((letter) => `${this.region}${letter}`);
+  }
+
+  /** The zone that an instance is in. */
+  zoneOf(instance: string): string | undefined {
+    const [primary] = this.#given.get(instance) ?? [];
+    return primary === undefined ? undefined : this.subnets.get(primary.subnet)?.zone;
+  }
+
   get partition(): 'aws' | 'aws-cn' | 'aws-us-gov' {
     if (this.region.startsWith('cn-')) return 'aws-cn';
     return this.region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
@@ -164,9 +177,10 @@ export class World {
     next.main = this.#ids.of('rtbassoc');
   }
 
-  addInstance(name: string, role: Principal | undefined): Instance {
+  addInstance(name: string, role: Principal | undefined, type: string): Instance {
     const id = this.#ids.of('i');
-    const instance: Instance = { id, name, launched: this.#clock.now(), state: 'running', role, metadata: true };
+    const launched = this.#clock.now();
+    const instance: Instance = { id, name, type, launched, state: 'running', role, metadata: true };
     this.instances.set(id, instance);
     return instance;
   }

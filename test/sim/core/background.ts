@@ -10,11 +10,22 @@ export class Background {
   }
 
   /**
-   * Does `then` once the time is over and `work` has resolved; with no time and no work at once. Infinite time: never.
-   * Work that fails is told by `failures`, and `then` is not done.
+   * Does `then` once the time is over and `work` has resolved; at once where there is neither. Infinite time: never.
+   * Of work that fails `then` is not done, and `failures` tells.
    */
   after<T = undefined>(ms: number, work: (() => Promise<T>) | undefined, then: (result: T) => void): void {
-    void this.#run(ms, work, then).catch((error: unknown) => this.#failures.push(error));
+    const isLong = ms > 0;
+    if (!isLong && work === undefined) {
+      then(undefined as T);
+      return;
+    }
+    const time = isLong ? this.#passed(ms) : undefined;
+    const run = async (): Promise<void> => {
+      const result = await work?.();
+      await time;
+      then(result as T);
+    };
+    void run().catch((error: unknown) => this.#failures.push(error));
   }
 
   /** What has failed since the last time somebody asked. */
@@ -22,10 +33,7 @@ export class Background {
     return this.#failures.splice(0);
   }
 
-  async #run<T>(ms: number, work: (() => Promise<T>) | undefined, then: (result: T) => void): Promise<void> {
-    const time = ms <= 0 ? undefined : Number.isFinite(ms) ? this.#clock.sleep(ms) : new Promise<void>(() => undefined);
-    const result = await work?.();
-    await time;
-    then(result as T);
+  #passed(ms: number): Promise<void> {
+    return Number.isFinite(ms) ? this.#clock.sleep(ms) : new Promise(() => undefined);
   }
 }
