@@ -1,6 +1,7 @@
 /** What a test or an operator of the simulator does: set a cloud up and let things happen to it. All of it takes and gives JSON. */
 import { contains, parseCidr } from '../../../shared/cidr.ts';
 import type { Principal } from '../core/credentials.ts';
+import type { DiskMoment, Disks, SimDisk, SimSnapshot } from './disks.ts';
 import type { Routing } from './routing.ts';
 import type { Gateway, Instance, NetworkInterface, RouteEntry, RouteTable, Vpc, VSwitch, World } from './world.ts';
 
@@ -69,10 +70,12 @@ const inside = (outers: readonly string[], inner: string): void => {
 export class Builder {
   readonly #world: World;
   readonly #routing: Routing;
+  readonly #disks: Disks;
   readonly #roles = new Map<string, Principal>();
 
-  constructor(world: World, routing: Routing) {
+  constructor(world: World, routing: Routing, disks: Disks) {
     this.#world = world;
+    this.#disks = disks;
     this.#routing = routing;
   }
 
@@ -207,12 +210,16 @@ export class Builder {
 
   /** The instance is stopped; its routes stay, and lead to a machine that is off. */
   stop(id: string): Instance {
-    return this.#status(id, 'Stopped');
+    this.#status(id, 'Stopping');
+    this.#disks.stopMachine(id, () => this.#status(id, 'Stopped'));
+    return found(this.#world.instances, id);
   }
 
   /** Starts it again. */
   resume(id: string): Instance {
-    return this.#status(id, 'Running');
+    this.#status(id, 'Starting');
+    this.#disks.startMachine(id, () => this.#status(id, 'Running'));
+    return found(this.#world.instances, id);
   }
 
   /**
@@ -225,6 +232,70 @@ export class Builder {
     found(this.#world.instances, id);
     this.#world.instances.delete(id);
     this.#world.publish();
+    this.#disks.releaseMachine(id);
+  }
+
+  /** A disk made behind everybody's back, as by the console. */
+  disk(request: Partial<Pick<SimDisk, 'name' | 'zone' | 'category' | 'size' | 'tags' | 'portable'>> = {}): SimDisk {
+    return this.#disks.create({
+      ...{ name: '', description: '', zone: `${this.#world.region}-a`, category: 'cloud_essd', level: 'PL0', size: 20 },
+      ...{ iops: 0, encrypted: false, key: '', snapshot: '', tags: {}, deleteWithInstance: false, portable: true },
+      ...request,
+    });
+  }
+
+  /** The disks as they are. */
+  disks(): SimDisk[] {
+    return this.#disks.all();
+  }
+
+  /** The snapshots as they are. */
+  snapshots(): SimSnapshot[] {
+    return this.#disks.allSnapshots();
+  }
+
+  /** Everything that a disk went through. */
+  historyOf(id: string): readonly DiskMoment[] {
+    return this.#disks.history(id);
+  }
+
+  /** Nothing may be done with the disk any more: `financial` for arrears, `security`; none to unlock it. */
+  lockDisk({ id, reasons }: { readonly id: string; readonly reasons: readonly string[] }): SimDisk {
+    return this.#disks.change(id, { locks: reasons });
+  }
+
+  /** Tags set behind everybody's back; those that are not named stay. */
+  tagDisk({ id, tags }: { readonly id: string; readonly tags: Readonly<Record<string, string>> }): SimDisk {
+    const { tags: known } = found(new Map(this.#disks.disks.entries()), id);
+    return this.#disks.change(id, { tags: { ...known, ...tags } });
+  }
+
+  /** The machine has the disk mounted, and does not let it go; or has it no more. */
+  mountDisk({ id, mounted = true }: { readonly id: string; readonly mounted?: boolean }): void {
+    if (mounted) this.#disks.mounted.add(id);
+    else this.#disks.mounted.delete(id);
+  }
+
+  /** The categories of disks that a zone has; all of them unless told. */
+  categories({ zone, names }: { readonly zone: string; readonly names: readonly string[] }): void {
+    this.#disks.categories.set(zone, names);
+  }
+
+  /** A key of KMS. */
+  kmsKey(): string {
+    const id = `key-${this.#world.core.ids.hex(20)}`;
+    this.#disks.keys.add(id);
+    return id;
+  }
+
+  /** So many of the disks made next come to nothing, after their making was answered. */
+  failDisks(count: number): void {
+    this.#disks.failing = count;
+  }
+
+  /** How long states of disks last from now on. */
+  diskTimes(changes: Partial<Disks['times']>): Disks['times'] {
+    return Object.assign(this.#disks.times, changes);
   }
 
   /** A route made behind everybody's back, as by the console; Available at once. Its parts are not checked. */

@@ -41,7 +41,7 @@ const instanceJson = (world: World, one: Instance): Json => ({
   OperationLocks: { LockReason: [] },
 });
 
-const fits = (asked: string | undefined, found: string): boolean =>
+export const fits = (asked: string | undefined, found: string): boolean =>
   asked === undefined || asked === '' || asked === found;
 
 const ofTags = (parameters: Parameters, one: Instance): boolean =>
@@ -50,13 +50,13 @@ const ofTags = (parameters: Parameters, one: Instance): boolean =>
   );
 
 /** Pages by number, or by token when one asks for `MaxResults`. */
-const pageOf = <T extends { readonly id: string }>(parameters: Parameters, all: readonly T[]) => {
+export const pageOf = <T extends { readonly id: string }>(parameters: Parameters, all: readonly T[], max = 100) => {
   if (parameters.MaxResults === undefined && parameters.NextToken === undefined) {
-    const { page, around } = numbered(parameters, all, { max: 100, usual: 10 });
+    const { page, around } = numbered(parameters, all, { max, usual: 10 });
     return { page, around: { ...around, NextToken: '' } };
   }
   const sorted = [...all].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const size = integer(parameters, 'MaxResults', { min: 1, max: 100, usual: 10 });
+  const size = integer(parameters, 'MaxResults', { min: 1, max, usual: 10 });
   const bad = () => new ApiError('InvalidParameter.NextToken', 'The specified parameter "NextToken" is not valid.');
   const { page, next } = tokened(parameters, sorted, { id: ({ id }) => id, size, bad });
   return { page, around: { TotalCount: all.length, PageSize: size, NextToken: next } };

@@ -10,11 +10,13 @@ export interface Asker {
   readonly caller: string;
 }
 
+type Answer = Readonly<Record<string, unknown>>;
+
 /** One action. Names may have `N` for a number from 1: `RouteEntries.N.NextHop`. */
 export interface Action {
   readonly required: readonly string[];
   readonly optional: readonly string[];
-  perform(parameters: Parameters, asker: Asker): Readonly<Record<string, unknown>>;
+  perform(parameters: Parameters, asker: Asker): Answer | Promise<Answer>;
 }
 
 export type Actions = Readonly<Record<string, Action>>;

@@ -12,6 +12,7 @@ interface Quota {
 
 const quotas = (limits: Quotas, region: string): Quota[] =>
   Object.entries(limits.all())
+    .filter(([id]) => id.startsWith('vpc_'))
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([id, limit]) => ({
       id,

@@ -13,10 +13,15 @@ import { type CoreConfig, makeCore } from '../core/config.ts';
 import { controlHandler } from '../core/control.ts';
 import type { Credential, KeyRequest } from '../core/credentials.ts';
 import { type HttpHandler, type HttpServer, listen } from '../core/http.ts';
+import { type DiskTimes, type Media, type MediaDisk, noMedia, noTimes } from '../core/media.ts';
 import { Quotas } from '../core/quotas.ts';
 import { type RateTable, Throttle } from '../core/rates.ts';
 import type { EffectiveRoute, RouteSink } from '../core/routes.ts';
 import { Builder } from './builder.ts';
+import { DiskTokens, diskActions } from './disk-actions.ts';
+import { diskLists } from './disk-list.ts';
+import { tagActions } from './disk-tags.ts';
+import { DISK_QUOTAS, Disks } from './disks.ts';
 import { ecsActions } from './ecs-actions.ts';
 import { Gate, type Json, rpcService } from './gateway.ts';
 import { MetadataService } from './metadata.ts';
@@ -24,6 +29,7 @@ import { quotaActions } from './quota-actions.ts';
 import { routeActions } from './route-actions.ts';
 import { ROUTES_QUOTA, Routing, type Timing } from './routing.ts';
 import { readSigned } from './signature.ts';
+import { snapshotActions } from './snapshot-actions.ts';
 import { aliyunVerbs } from './verbs.ts';
 import { vpcActions } from './vpc-actions.ts';
 import { World } from './world.ts';
@@ -34,6 +40,12 @@ export interface AliyunConfig extends CoreConfig {
   readonly timing?: Partial<Timing>;
   /** How long an instance's role credentials hold; six hours by default. */
   readonly roleTtlMs?: number;
+  /** Where disks have their bytes, and machines; none by default. */
+  readonly media?: Media;
+  /** How long states of disks last; not at all by default. */
+  readonly times?: Partial<DiskTimes>;
+  /** How disks are plugged in: `virtio`, unless told. */
+  readonly bus?: MediaDisk['bus'];
 }
 
 /** The vendor publishes no table of its limits per API; these are of the order that its users report. */
@@ -65,6 +77,7 @@ export class AliyunSim extends Builder {
   readonly world: World;
   readonly quotas: Quotas;
   readonly region: string;
+  readonly #disks: Disks;
   readonly #metadata: MetadataService;
   readonly #throttles: readonly Throttle[];
   readonly #servers: HttpServer[] = [];
@@ -74,11 +87,13 @@ export class AliyunSim extends Builder {
     core: Core;
     world: World;
     routing: Routing;
+    disks: Disks;
     quotas: Quotas;
     config: AliyunConfig;
     throttles: readonly Throttle[];
   }) {
-    super(parts.world, parts.routing);
+    super(parts.world, parts.routing, parts.disks);
+    this.#disks = parts.disks;
     this.core = parts.core;
     this.world = parts.world;
     this.quotas = parts.quotas;
@@ -95,10 +110,15 @@ export class AliyunSim extends Builder {
     const core = makeCore(config, { lasting: 'LTAI', temporary: 'STS.' });
     const region = config.region ?? 'cn-hangzhou';
     const account = config.account ?? '1234567890123456';
-    const quotas = new Quotas({ ...ALIYUN_QUOTAS, ...config.quotas });
+    const quotas = new Quotas({ ...ALIYUN_QUOTAS, ...DISK_QUOTAS, ...config.quotas });
     let lag = (): number => 0;
     const world = new World(core, region, () => lag());
     const routing = new Routing(world, quotas, { ...TIMING, ...config.timing });
+    const disks = new Disks(world, {
+      ...{ media: config.media ?? noMedia, times: { ...noTimes, ...config.times }, bus: config.bus ?? 'virtio' },
+      ...{ quotas, lag: () => lag() },
+    });
+    const tokens = new DiskTokens(world);
     const gate = new Gate(core);
     const product = (name: string, version: string, actions: Parameters<typeof rpcService>[0]['actions']) => {
       const throttle = new Throttle(config.rates ?? ALIYUN_RATES, core.clock);
@@ -110,11 +130,17 @@ export class AliyunSim extends Builder {
     };
     const products = [
       product('vpc', '2016-04-28', { ...vpcActions(world), ...routeActions(world, routing) }),
-      product('ecs', '2014-05-26', ecsActions(world)),
+      product('ecs', '2014-05-26', {
+        ...ecsActions(world),
+        ...diskLists(world, disks),
+        ...diskActions(world, disks, tokens),
+        ...snapshotActions(disks, tokens),
+        ...tagActions(disks),
+      }),
       product('quotas', '2020-05-10', quotaActions(quotas, region)),
     ];
     const throttles = products.map(({ throttle }) => throttle);
-    const sim = new AliyunSim({ core, world, routing, quotas, config, throttles });
+    const sim = new AliyunSim({ core, world, routing, disks, quotas, config, throttles });
     lag = () => sim.lagMs;
     await sim.#listen(config, products);
     return sim;
@@ -262,11 +288,14 @@ export class AliyunSim extends Builder {
     const { vpcs, vswitches, tables, instances, gateways } = this.world;
     const all = { vpcs, vswitches, tables, instances, gateways };
     const lists = Object.entries(all).map(([name, map]) => [name, [...map.values()]]);
-    return { ...Object.fromEntries(lists), routes: this.routes(), quotas: this.quotas.all() };
+    const made = { routes: this.routes(), disks: this.disks(), snapshots: this.snapshots() };
+    return { ...Object.fromEntries(lists), ...made, quotas: this.quotas.all() };
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#servers.map((server) => server.close()));
+    const [failure] = this.#disks.failures();
+    if (failure !== undefined) throw failure;
   }
 }
 

@@ -11,11 +11,17 @@ type First<
   N extends
     | 'associate'
     | 'addRoute'
+    | 'categories'
+    | 'disk'
+    | 'diskTimes'
     | 'gateway'
     | 'instance'
+    | 'lockDisk'
+    | 'mountDisk'
     | 'removeRoute'
     | 'role'
     | 'routeTable'
+    | 'tagDisk'
     | 'timing'
     | 'vpc'
     | 'vswitch',
@@ -37,6 +43,17 @@ export const aliyunVerbs = (sim: AliyunSim) =>
     addRoute: (argument: First<'addRoute'>) => sim.addRoute(argument),
     removeRoute: (argument: First<'removeRoute'>) => sim.removeRoute(argument),
     routes: ({ table }: { table?: string }) => sim.routes(table),
+    disk: (argument: First<'disk'>) => sim.disk(argument),
+    disks: () => sim.disks(),
+    snapshots: () => sim.snapshots(),
+    historyOf: ({ id }: Named) => sim.historyOf(id),
+    lockDisk: (argument: First<'lockDisk'>) => sim.lockDisk(argument),
+    tagDisk: (argument: First<'tagDisk'>) => sim.tagDisk(argument),
+    mountDisk: (argument: First<'mountDisk'>) => sim.mountDisk(argument),
+    categories: (argument: First<'categories'>) => sim.categories(argument),
+    kmsKey: () => sim.kmsKey(),
+    failDisks: ({ count }: { count: number }) => sim.failDisks(count),
+    diskTimes: (argument: First<'diskTimes'>) => sim.diskTimes(argument),
     metadataOf: ({ id }: Named) => sim.metadataOf(id),
     /** With secret and token: for looking whether they show up anywhere. */
     roleCredentials: ({ id }: Named) => sim.roleCredentials(id),
