@@ -63,7 +63,9 @@ export class Mounting {
     const { store, now } = this.#deps;
     const left = await store.update((tx) => {
       countDown(tx, name, id, now());
-      return holdsOn(tx, name);
+      const holds = holdsOn(tx, name);
+      if (holds === 0) this.#releasing.intend(tx, name);
+      return holds;
     });
     if (left === 0) await this.#releasing.release(name, c);
   }
@@ -88,7 +90,8 @@ export class Mounting {
       await folders.prepare(name);
       const mounted = await backend.mount(volume, target, c);
       this.#verify(volume, target, mounted);
-      await store.update((tx) => {
+      // Durable with the hold that follows, in one write. A crash before that finds the intent, and mounts what is mounted.
+      store.soon((tx) => {
         const { source, device, inside, epoch } = mounted;
         const done: MountRecord = { ...intent, phase: 'mounted', source, device, inside, since: now() };
         tx.put('mounts', name, epoch === undefined ? done : { ...done, epoch });

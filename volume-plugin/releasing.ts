@@ -1,9 +1,10 @@
 import { type Context, cancellable, newContext, sleep } from '../shared/context.ts';
 import { asPluginError, PluginError } from '../shared/errors.ts';
 import { pauseMs } from '../shared/retry.ts';
+import type { Transaction } from '../shared/state/store.ts';
 import type { DriverDeps } from './parts.ts';
 import { holdsOn } from './references.ts';
-import type { MountRecord, VolumeRecord } from './state.ts';
+import type { MountRecord, VolumeRecord, VolumeState } from './state.ts';
 
 /** Time for one attempt to unmount or to detach in the background. */
 const ATTEMPT_MS = 180_000;
@@ -33,6 +34,13 @@ export class Releasing {
       if (left > 0) this.#wanted.set(name, left);
       else this.#wanted.delete(name);
     };
+  }
+
+  /** Writes down, with the last hold's end, that the volume is to go: unless somebody is at work with it or wants it. */
+  intend(tx: Transaction<VolumeState>, name: string): void {
+    const mount = tx.get('mounts', name);
+    if (mount?.phase !== 'mounted' || this.#wanted.has(name) || this.#deps.locks.isHeld(name)) return;
+    tx.put('mounts', name, { ...mount, phase: 'unmounting', since: this.#deps.now() });
   }
 
   /**
@@ -95,7 +103,8 @@ export class Releasing {
       await backends.working(volume.type, name).unmount(volume, mount.target, c);
       // Before the device is let go: with the folder go copies of the mount in namespaces that only look at the host.
       await folders.remove(name);
-      await store.update((tx) => tx.put('mounts', name, { ...mount, phase: 'leaving', since: now() }));
+      // A crash that forgets it finds the intent, and nothing left to unmount.
+      store.soon((tx) => tx.put('mounts', name, { ...mount, phase: 'leaving', since: now() }));
     }
     if (detach) this.#leave(name);
   }
