@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
 import { exec } from '../../shared/kernel/exec.ts';
 import { DurableFolder, type Fill } from './durable-folder.ts';
 import type { DiskRequest, DiskTags } from './provider.ts';
@@ -13,7 +14,7 @@ export interface LoopDescription {
   readonly id: string;
   /** Empty: the disk was released, and is no volume's. */
   readonly volume: string;
-  /** What people call a disk that is no volume's. */
+  /** The volume that it was before it was released. */
   readonly name?: string;
   /** Bytes. */
   readonly size: number;
@@ -64,7 +65,7 @@ export const copyOf =
     await file.truncate(size);
   };
 
-const DESCRIPTION = /^loop-[0-9a-f]{12}-.+\.json$/s;
+const DESCRIPTION = /^loop-[0-9a-f]{12}-(.+)\.json$/s;
 const FOREIGN = /^(?!loop-|snap-|\.).+\.(img|raw)$/s;
 
 /** Files of disks. Names of volumes are checked before they get here. Everything is durable when it resolves. */
@@ -93,8 +94,12 @@ export class LoopFiles {
     }
   }
 
-  async all(): Promise<readonly LoopDescription[]> {
-    const names = (await this.folder.names()).filter((name) => DESCRIPTION.test(name));
+  /** Every disk, or those of one volume: a disk's description has its volume's name, or the one that it had. */
+  async all(volume?: string): Promise<readonly LoopDescription[]> {
+    const names = (await this.folder.names()).filter((name) => {
+      const [, of] = DESCRIPTION.exec(name) ?? [];
+      return of !== undefined && (volume === undefined || of === volume);
+    });
     const found = await Promise.all(names.map((name) => this.folder.read<LoopDescription>(name)));
     return found.flatMap((one) => one ?? []);
   }
@@ -116,6 +121,11 @@ export class LoopFiles {
       // Gone between the two looks: try again.
       if (known !== undefined) return known;
     }
+  }
+
+  /** The disk that the token has made, if it has. */
+  made(volume: string, token: string): Promise<LoopDescription | undefined> {
+    return this.folder.read<LoopDescription>(descriptionOfToken('loop', token, volume));
   }
 
   async write(description: LoopDescription): Promise<void> {
@@ -171,6 +181,21 @@ export class LoopFiles {
     await this.letGo(id, self.id);
   }
 
+  /**
+   * Describes a disk of another name or of none anew, and takes over its image: a file of somebody else's, or a disk that
+   * was released. The same again finishes what a crash cut off. Errors: BACKEND_REFUSED.
+   */
+  async takeOver(image: string, request: DiskRequest, token: string): Promise<string> {
+    const { id } = await this.add(request, token);
+    if ((await this.folder.size(image)) === undefined) return id;
+    if ((await this.imageSize(id)) !== undefined) {
+      const reason = `${id} has an image already`;
+      throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: `to take over ${image}`, reason });
+    }
+    await this.folder.rename(image, `${id}.img`);
+    return id;
+  }
+
   /** Images of others that lie in the folder. */
   async foreign(): Promise<readonly ForeignImage[]> {
     const names = (await this.folder.names()).filter((name) => FOREIGN.test(name));
@@ -191,3 +216,6 @@ const describeRequest = (request: DiskRequest, token: string): LoopDescription =
   ...(request.snapshot !== undefined && { fromSnapshot: request.snapshot }),
   created: new Date().toISOString(),
 });
+
+export const missing = ({ id, volume }: { readonly id: string; readonly volume: string }): PluginError =>
+  new PluginError('DISK_MISSING', { volume, disk: id });

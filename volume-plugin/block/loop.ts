@@ -1,10 +1,11 @@
-import { statfs } from 'node:fs/promises';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isUnused } from '../../shared/kernel/block-device.ts';
 import { attachLoop, detachLoop, findLoop, growLoop } from '../../shared/kernel/loop-device.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
-import { copyOf, type ForeignImage, type LoopDescription, LoopFiles, type LoopHolder } from './loop-files.ts';
+import { LoopAdoption } from './loop-adoption.ts';
+import { copyOf, type LoopDescription, LoopFiles, type LoopHolder, missing } from './loop-files.ts';
+import { LoopRoom } from './loop-room.ts';
 import { LoopSnapshots } from './loop-snapshots.ts';
 import type { AnyDisk, Disk, DiskHost, DiskProvider, DiskRequest, DiskTags, HostFate, Snapshot } from './provider.ts';
 
@@ -27,6 +28,8 @@ export class LoopProvider implements DiskProvider {
   readonly name = 'loop';
   readonly #files: LoopFiles;
   readonly #snapshots: LoopSnapshots;
+  readonly #room: LoopRoom;
+  readonly #adoption: LoopAdoption;
   readonly #options: LoopOptions;
   readonly #locks = new KeyedMutex();
 
@@ -34,6 +37,8 @@ export class LoopProvider implements DiskProvider {
     this.#options = options;
     this.#files = new LoopFiles(options.folder);
     this.#snapshots = new LoopSnapshots(this.#files, options.self.id);
+    this.#room = new LoopRoom(this.#files, this.#snapshots, options.quota);
+    this.#adoption = new LoopAdoption(this.#files);
   }
 
   async start(_c: Context): Promise<DiskHost> {
@@ -42,8 +47,7 @@ export class LoopProvider implements DiskProvider {
   }
 
   async list(_c: Context, volume?: string): Promise<readonly Disk[]> {
-    const all = await this.#files.all();
-    const ours = all.filter((one) => one.volume !== '' && (volume === undefined || one.volume === volume));
+    const ours = (await this.#files.all(volume)).filter((one) => one.volume !== '');
     return Promise.all(ours.map((one) => this.#disk(one)));
   }
 
@@ -220,7 +224,7 @@ export class LoopProvider implements DiskProvider {
             if (holder !== undefined && holder.id !== this.#options.self.id) {
               throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: holder.name });
             }
-            await this.#refuseMore(found.volume, bytes, bytes - found.size);
+            await this.#room.refuse(found.volume, bytes, bytes - found.size);
             await this.#files.growImage(id, bytes);
             const device = await findLoop(this.#files.image(id), c);
             if (device !== undefined) await growLoop(device, c);
@@ -252,7 +256,7 @@ export class LoopProvider implements DiskProvider {
           const known = await this.#snapshots.find(described.id);
           if (known?.state === 'ready') return known;
           const taken = (await this.#files.folder.size(`${id}.img`))?.taken ?? 0;
-          await this.#refuseMore(found.volume, found.size, taken).catch(async (error: unknown) => {
+          await this.#room.refuse(found.volume, found.size, taken).catch(async (error: unknown) => {
             await this.#snapshots.remove(described.id);
             throw error;
           });
@@ -283,53 +287,12 @@ export class LoopProvider implements DiskProvider {
     await this.#snapshots.remove(id);
   }
 
-  /** Our own disks by id, by their volume's name and by the one that they had; images of others by their file's name. */
-  async search(idOrName: string, _c: Context): Promise<readonly AnyDisk[]> {
-    const ours = (await this.#files.all()).map(async ({ id, volume, name = volume, size }): Promise<AnyDisk> => {
-      const holder = await this.#files.holder(id);
-      return {
-        ...{ id, name, size },
-        ...(volume !== '' && { volume }),
-        ...(holder !== undefined && { holder: `host ${holder.name}` }),
-      };
-    });
-    const foreign = (await this.#files.foreign()).map(({ name, size }) => ({
-      ...{ id: name, size },
-      name: name.replace(/\.[^.]+$/s, ''),
-    }));
-    const all: readonly AnyDisk[] = [...(await Promise.all(ours)), ...foreign];
-    return all.filter(({ id, name }) => id === idOrName || name === idOrName);
+  search(idOrName: string, _c: Context): Promise<readonly AnyDisk[]> {
+    return this.#adoption.search(idOrName);
   }
 
-  /** An image of others becomes a disk, with an id of ours; when that was cut off the same call finishes it. */
   async adopt(id: string, volume: string, tags: DiskTags, c: Context): Promise<Disk> {
-    const [foreign] = (await this.#files.foreign()).filter(({ name }) => name === id);
-    const own = foreign === undefined ? id : await this.#takeUp(foreign, volume, tags);
-    return this.#locks.run(
-      own,
-      async () => {
-        const found = await this.#files.read(own);
-        if (found === undefined) throw missing({ id, volume });
-        if (found.volume !== '' && found.volume !== volume) {
-          throw new PluginError('VOLUME_EXISTS', { volume: found.volume, differences: `disk ${id} is its` });
-        }
-        const { name: _, ...rest } = found;
-        const adopted: LoopDescription = { ...rest, volume, tags };
-        await this.#files.write(adopted);
-        return this.#disk(adopted);
-      },
-      c,
-    );
-  }
-
-  async #takeUp({ name, size, inode }: ForeignImage, volume: string, tags: DiskTags): Promise<string> {
-    const { id } = await this.#files.add({ volume, size, tags }, `image ${name} ${inode}`);
-    if ((await this.#files.imageSize(id)) !== undefined) {
-      const reason = `${id} was made from a file with this name already`;
-      throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: `to take up ${name}`, reason });
-    }
-    await this.#files.folder.rename(name, `${id}.img`);
-    return id;
+    return this.#locks.run(id, async () => this.#disk(await this.#adoption.adopt(id, volume, tags)), c);
   }
 
   release(id: string, c: Context): Promise<void> {
@@ -372,25 +335,10 @@ export class LoopProvider implements DiskProvider {
 
   /** The disk is described already, and counted therefore; its description goes when there is no room. */
   async #refuseWithoutRoom(description: LoopDescription): Promise<void> {
-    await this.#refuseMore(description.volume, description.size, 0).catch(async (error: unknown) => {
+    await this.#room.refuse(description.volume, description.size, 0).catch(async (error: unknown) => {
       await this.#files.remove(description, this.#options.self);
       throw error;
     });
-  }
-
-  /** Refuses a disk or a snapshot of `size` bytes that takes `more` beyond what is described already. */
-  async #refuseMore(volume: string, size: number, more: number): Promise<void> {
-    const { folder, quota } = this.#options;
-    const { bavail, bsize } = await statfs(folder);
-    const all = await this.#files.all();
-    const images = await Promise.all(all.map(({ id }) => this.#files.folder.size(`${id}.img`)));
-    const promised = all.reduce((sum, one, n) => sum + Math.max(0, one.size - (images[n]?.taken ?? 0)), 0);
-    const used = all.reduce((sum, one) => sum + one.size, 0) + (await this.#snapshots.taken());
-    const free = bavail * bsize - promised;
-    const [room, what] =
-      quota !== undefined && quota - used < free ? [quota - used, 'left of LOOP_QUOTA'] : [free, `free in ${folder}`];
-    if (room >= more) return;
-    throw new PluginError('DISK_QUOTA', { volume, size, limit: Math.max(0, room + (more === 0 ? size : 0)), what });
   }
 
   async #must(id: string): Promise<LoopDescription> {
@@ -399,9 +347,6 @@ export class LoopProvider implements DiskProvider {
     return found;
   }
 }
-
-const missing = ({ id, volume }: { readonly id: string; readonly volume: string }): PluginError =>
-  new PluginError('DISK_MISSING', { volume, disk: id });
 
 const changed = (before: DiskTags, tags: Readonly<Record<string, string | undefined>>): DiskTags => {
   const all = Object.entries({ ...before, ...tags });
