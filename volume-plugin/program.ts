@@ -69,6 +69,8 @@ export async function runProgram({ env, hooks }: Program): Promise<void> {
     implements: ['VolumeDriver'],
     early: { ...CONSTANT_METHODS, [GET]: get.handle },
     distinct: DISTINCT,
+    // Docker asks for each new volume of any driver.
+    ordinary: (method, code) => method === GET && code === 'VOLUME_UNKNOWN',
     onUndelivered: async (method, body, _result, c) => plugin?.takeBack(method, body, c),
   });
   await boot({

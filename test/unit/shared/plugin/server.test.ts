@@ -139,6 +139,19 @@ t.test('errors are told with fix and request id; what is unexpected keeps its se
   t.equal((await call(path, '/sync')).status, 500);
 });
 
+t.test('an error that is an answer like any other is no warning', async (t) => {
+  const unknown = async () => {
+    throw new PluginError('VOLUME_UNKNOWN', { volume: 'data' });
+  };
+  const ordinary = (method: string, code: string): boolean => method === '/get' && code === 'VOLUME_UNKNOWN';
+  const { path, logged } = await start(t, { '/get': unknown, '/mount': unknown }, { ordinary });
+  t.match((await call(path, '/get')).body.Err, /^VOLUME_UNKNOWN: /);
+  t.equal(logged('a call failed').length, 0);
+  t.match(logged('answered with no'), [{ level: 'debug', method: '/get', code: 'VOLUME_UNKNOWN', error: undefined }]);
+  await call(path, '/mount');
+  t.match(logged('a call failed'), [{ level: 'warn', method: '/mount' }]);
+});
+
 t.test('a call that takes too long is told so, goes on, and the same call joins it', async (t) => {
   const gate = Promise.withResolvers<void>();
   let runs = 0;
