@@ -24,7 +24,7 @@ import { SETTINGS, type Settings } from './options.ts';
 import { ephemeralRange } from './ports/ephemeral-range.ts';
 import { PortPublisher } from './ports/port-publisher.ts';
 import { protocol, takeBack } from './protocol.ts';
-import { Reconciler, type Windows } from './reconcile.ts';
+import { type Occasion, Reconciler, type Windows } from './reconcile.ts';
 import { roamingRanges } from './roaming.ts';
 import { RouteEngine } from './route/engine.ts';
 import { LinuxRouteKernel } from './route/linux-kernel.ts';
@@ -123,7 +123,7 @@ async function assemble(
     path,
     answered: () => kernel.held(),
     home: settings,
-    pass: (inner) => reconciler.run(!dryRun, inner),
+    pass: (inner) => reconciler.run(!dryRun, inner, 'routine'),
   });
   if (!dryRun) await strangers.adopt(c);
   await routes.start(c);
@@ -136,8 +136,8 @@ async function assemble(
   });
   measures.watch(store, routes);
   const metrics = settings.metrics === undefined ? undefined : await listenMetrics(measures.registry, settings.metrics);
-  const reconcile = (repair: boolean, inner: Context, atStart = false) =>
-    reconciler.run(repair && !dryRun, inner, atStart);
+  const reconcile = (repair: boolean, inner: Context, occasion?: Occasion) =>
+    reconciler.run(repair && !dryRun, inner, occasion);
   const admin = new PluginServer({ log });
   admin.install(
     adminMethods({
@@ -164,7 +164,7 @@ async function assemble(
     methods: strangers.guard(protocol(driver, ipam)),
     takeBack: (method, body, result, inner) => takeBack(ipam, method, body, result, inner),
     reconcile: async (inner) => {
-      await reconcile(true, inner, true);
+      await reconcile(true, inner, 'start');
       reconciler.start(settings.reconcileInterval);
       watch.start();
     },

@@ -14,7 +14,8 @@ import { isVacant } from './strangers.ts';
 
 /** What reconcile needs of the route engine. */
 export interface RouteRepair extends AddressOwners {
-  reconcile(repair: boolean, c: Context): Promise<readonly Drift[]>;
+  /** `routine`: nobody asked for it; what costs calls of its own is not looked at each time. */
+  reconcile(repair: boolean, c: Context, routine?: boolean): Promise<readonly Drift[]>;
   /** The same from what is known, without a question to the provider. */
   settle(repair: boolean, c: Context): Promise<readonly Drift[]>;
   release(prefix: string, c: Context): Promise<void>;
@@ -51,6 +52,9 @@ export interface Windows {
 export const WINDOWS: Windows = { retryMs: 60_000, orphanMs: 5 * 60_000 };
 const PASS_DEADLINE_MS = 60_000;
 
+/** What a pass is for. At the `start` no call of the engine can be in flight; one that was `asked` for looks at everything. */
+export type Occasion = 'start' | 'routine' | 'asked';
+
 type Step = readonly [what: string, work: () => Promise<readonly Drift[]>];
 
 /**
@@ -79,7 +83,7 @@ export class Reconciler {
       const delay = intervalMs * (0.75 + Math.random() / 2);
       this.#timer = setTimeout(() => {
         const c = newContext(this.#deps.log, PASS_DEADLINE_MS);
-        this.run(!this.#deps.dryRun, c)
+        this.run(!this.#deps.dryRun, c, 'routine')
           .catch((error: unknown) => this.#deps.log.error('reconcile failed', { error: asPluginError(error) }))
           .finally(next);
       }, delay);
@@ -94,15 +98,16 @@ export class Reconciler {
 
   /**
    * One whole pass, begun after the call: one that is under way may have missed what the caller knows of. Those who wait
-   * for the same share it. `atStart`: no call of the engine can be in flight.
+   * for the same share it.
    */
-  run(repair: boolean, c: Context, atStart = false): Promise<readonly Drift[]> {
+  run(repair: boolean, c: Context, occasion: Occasion = 'asked'): Promise<readonly Drift[]> {
+    const atStart = occasion === 'start';
     const { store, routes, path, ports, driver } = this.#deps;
-    return this.#pass(`whole, ${repair ? 'repairing' : 'looking'}`, atStart, c, [
+    return this.#pass(`whole, ${repair ? 'repairing' : 'looking'}, ${occasion}`, atStart, c, [
       ['networks', () => this.#networks(repair, atStart, c)],
       ['endpoints', () => this.#endpoints(repair, atStart, c)],
       ['pools', () => this.#pools(repair, c)],
-      ['routes', () => routes.reconcile(repair, c)],
+      ['routes', () => routes.reconcile(repair, c, occasion !== 'asked')],
       ['roaming addresses', () => this.#lost(repair, c)],
       ['data path', () => path.check(this.#readyNetworks(), checkedEndpoints(store, routes), repair, c)],
       ['firewall', () => driver.checkFirewall(repair, c)],

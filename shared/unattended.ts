@@ -46,7 +46,33 @@ export class Unattended {
     c: Context,
     onUnattended: (result: T) => void = () => undefined,
   ): Promise<T> {
-    const flight = this.#takeOver(key) ?? this.#begin(work, c);
+    for (;;) {
+      const joined = this.#takeOver(key);
+      try {
+        return await this.#follow(joined ?? this.#begin(work, c), key, what, c, onUnattended);
+      } catch (error) {
+        // What was joined had its time from an earlier call; this one has time of its own.
+        if (joined === undefined || c.signal.aborted || !isOutOfTime(error)) throw error;
+      }
+    }
+  }
+
+  /** Waits until all work has ended, but no longer than `ms`. */
+  async settled(ms: number): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, ms);
+    await Promise.race([Promise.allSettled(this.#all), late.promise]);
+    clearTimeout(timer);
+  }
+
+  /** Waits for the work as long as the caller can, and leaves it alone then. */
+  async #follow<T>(
+    flight: Flight,
+    key: string,
+    what: string,
+    c: Context,
+    onUnattended: (result: T) => void,
+  ): Promise<T> {
     const late = Promise.withResolvers<never>();
     const over = (): void => {
       const seconds = Math.round((now() - flight.begun) / 100) / 10;
@@ -68,14 +94,6 @@ export class Unattended {
       // Only work of this kind is kept under this key.
       if (!ended) this.#leave(key, what, flight, (result) => onUnattended(result as T));
     }
-  }
-
-  /** Waits until all work has ended, but no longer than `ms`. */
-  async settled(ms: number): Promise<void> {
-    const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, ms);
-    await Promise.race([Promise.allSettled(this.#all), late.promise]);
-    clearTimeout(timer);
   }
 
   #begin(work: (c: Context) => Promise<unknown>, { requestId, log }: Context): Flight {
@@ -117,8 +135,12 @@ export class Unattended {
   }
 }
 
-/** How long this caller can wait, in milliseconds. */
-const patienceOf = (c: Context): number => {
+/** Did the work's time run out, rather than that it failed? */
+const isOutOfTime = (error: unknown): boolean =>
+  error instanceof PluginError && (error.code === 'DEADLINE' || error.code.endsWith('_THROTTLED'));
+
+/** How long this caller can wait before it has to be told that work goes on, in milliseconds. */
+export const patienceOf = (c: Context): number => {
   const left = Math.min(remaining(c), (c.answerBy ?? Number.POSITIVE_INFINITY) - now());
   return Math.max(Math.min(SHORTEST_MS, remaining(c) / 2), left - Math.min(MARGIN_MS, left / 10));
 };

@@ -2,6 +2,7 @@ import type { Metadata } from '../../shared/cloud/metadata.ts';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import type { Drift } from '../datapath/datapath.ts';
 import type { Fate, Finding, NextHop, RouteProvider, RouteRequest, RouteTable } from './provider.ts';
 
 /** A cloud that this machine may be in. */
@@ -47,8 +48,8 @@ export class AutoProvider implements RouteProvider {
     return this.#chosen().tables(c);
   }
 
-  async read(c: Context): Promise<readonly RouteTable[]> {
-    return this.#chosen().read(c);
+  async read(c: Context, maxAgeMs?: number): Promise<readonly RouteTable[]> {
+    return this.#chosen().read(c, maxAgeMs);
   }
 
   async create(table: string, request: RouteRequest, c: Context): Promise<void> {
@@ -71,8 +72,8 @@ export class AutoProvider implements RouteProvider {
     return this.#found?.local() ?? [];
   }
 
-  async prepareHost(c: Context): Promise<void> {
-    await this.#chosen().prepareHost?.(c);
+  async prepareHost(repair: boolean, c: Context): Promise<readonly Drift[]> {
+    return (await this.#chosen().prepareHost?.(repair, c)) ?? [];
   }
 
   async findings(c: Context): Promise<readonly Finding[]> {

@@ -121,7 +121,7 @@ const ofSourceCheck = async ({ ec2, identity }: AwsLooks, c: Context): Promise<r
   const [found] = await ec2.call('DescribeNetworkInterfaces', { ids: [id] }, c);
   if (found === undefined) throw new PluginError('PROVIDER_REFUSED', { provider: 'aws', what: `a look at ${id}` });
   if (!found.sourceDestCheck) return [{ check, state: 'good', found: `It is off on ${id}.` }];
-  const remedy = `The plugin turns it off within five minutes when it may; by hand: aws ec2 modify-network-interface-attribute --network-interface-id ${id} --no-source-dest-check.`;
+  const remedy = `drayage reconcile turns it off at once, the plugin by itself within five minutes; by hand: aws ec2 modify-network-interface-attribute --network-interface-id ${id} --no-source-dest-check.`;
   return [{ check, state: 'bad', found: `It is on on ${id}: AWS drops what containers send and get.`, remedy }];
 };
 

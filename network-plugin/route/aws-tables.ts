@@ -22,8 +22,8 @@ export interface TablesOptions {
   readonly log: Logger;
 }
 
-/** Longest time of a reading that several may wait for, in milliseconds. */
-const READ_MS = 20_000;
+/** Longest time of a reading, in milliseconds: who waits for it has a deadline of his own, and the next one joins it. */
+const READ_MS = 4 * 60_000;
 
 /** The route tables of the VPC that the cluster's routes go into. One call reads them all. */
 export class AwsTables {
@@ -31,6 +31,7 @@ export class AwsTables {
   #last: Reading | undefined;
   #running: Promise<Reading> | undefined;
   #next: Promise<Reading> | undefined;
+  readonly #end = new AbortController();
 
   constructor(options: TablesOptions) {
     this.#options = options;
@@ -72,6 +73,11 @@ export class AwsTables {
     }
   }
 
+  /** Ends what is under way. */
+  close(): void {
+    this.#end.abort(new PluginError('NOT_READY', { reason: 'the plugin is stopping' }));
+  }
+
   missing(table: string): PluginError {
     const { vpc, ec2 } = this.#options;
     return new PluginError('ROUTE_TABLE_MISSING', { table, place: `${vpc} in ${ec2.region}` });
@@ -92,7 +98,8 @@ export class AwsTables {
   async #read(): Promise<Reading> {
     const { ec2, vpc, named, log } = this.#options;
     const begun = now();
-    const c = newContext(log, READ_MS);
+    const life = { requestId: 'routes', signal: this.#end.signal, deadline: Number.POSITIVE_INFINITY, log };
+    const c = newContext(log, READ_MS, life);
     const found = await ec2.call('DescribeRouteTables', { vpc, ...(named.length > 0 && { ids: named }) }, c);
     for (const id of named) if (!found.some((table) => table.id === id)) throw this.missing(id);
     const tables = inOrder(named.length > 0 ? found : found.filter((table) => table.main || table.subnets.length > 0));

@@ -12,7 +12,7 @@ import type { NextHop, RouteRequest } from './provider.ts';
 import { noLongerThan } from './wait.ts';
 
 export interface WriteDeps extends ObstacleDeps {
-  readonly ec2: Pick<Ec2, 'call'>;
+  readonly ec2: Pick<Ec2, 'call' | 'isPressed'>;
   readonly tables: AwsTables;
   readonly vpc: string;
   readonly quota: () => { readonly limit: number; readonly isLive: boolean };
@@ -21,8 +21,11 @@ export interface WriteDeps extends ObstacleDeps {
   readonly log: Logger;
 }
 
-/** A reading of so many milliseconds ago is good enough for what EC2 itself checks again. */
-const RECENT_MS = 1_000;
+/**
+ * A reading of so many milliseconds ago is good enough for what EC2 itself checks again, and for what is looked at once
+ * more after the write; an older one when EC2 has had too many calls of late.
+ */
+const RECENT_MS = { usual: 1_000, pressed: 60_000 };
 /** Between two looks at a table that does not show a write yet. */
 const POLLS = { firstMs: 250, longestMs: 1_000, random: () => 1 };
 
@@ -61,7 +64,7 @@ export class AwsWrites {
   async #create(id: string, request: RouteRequest, c: Context): Promise<void> {
     const { tables, own } = this.#deps;
     const target = request.via ?? own;
-    let known = this.#tableIn(await tables.recent(RECENT_MS, c), id);
+    let known = this.#tableIn(await tables.recent(RECENT_MS[this.#isPressed ? 'pressed' : 'usual'], c), id);
     const state = await refuseObstacles(this.#deps, known, request, c).catch(async () => {
       // Before anybody is refused, it is asked whether it still is so.
       known = this.#tableIn(await tables.fresh(c), id);
@@ -100,7 +103,9 @@ export class AwsWrites {
 
   /** Waits until the table shows our new route, and withdraws it when one of another host overlaps it by then. */
   async #confirm(id: string, request: RouteRequest, c: Context): Promise<void> {
-    const { tables, own } = this.#deps;
+    const { tables, own, settleMs } = this.#deps;
+    // Looks that would show nothing yet are for when there are calls to spare.
+    if (this.#isPressed) await sleep(settleMs / 2, c);
     const isShown = await this.#poll(c, async () => {
       const table = this.#tableIn(await tables.fresh(c), id);
       if (routeTo(table, request.prefix)?.target.id !== own) return false;
@@ -191,6 +196,10 @@ export class AwsWrites {
       if (!isRefusal(error, 'table-missing')) throw this.#inWords(error, id, { prefix });
       tables.drop(id);
     }
+  }
+
+  get #isPressed(): boolean {
+    return this.#deps.ec2.isPressed('DescribeRouteTables');
   }
 
   async #leadsTo(route: TableRoute, { host, target }: NextHop, c: Context): Promise<boolean> {

@@ -3,9 +3,10 @@ import { Credentials } from '../../shared/cloud/aws/credentials.ts';
 import type { AccessKey, TableRoute } from '../../shared/cloud/aws/model.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
 import type { Rate } from '../../shared/cloud/token-bucket.ts';
-import { type Context, now } from '../../shared/context.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import type { Drift } from '../datapath/datapath.ts';
 import { type AwsLooks, lookAround } from './aws-findings.ts';
 import { AwsHosts } from './aws-hosts.ts';
 import { type AwsIdentity, identify } from './aws-identity.ts';
@@ -33,8 +34,6 @@ export interface AwsProviderOptions {
   readonly gateways: readonly string[];
   /** Where containers' prefixes come from, to look for overlaps. */
   readonly pools: readonly string[];
-  /** Look on only. */
-  readonly observer?: boolean;
   /** Longer than EC2 takes until a write is seen by everybody, in milliseconds. */
   readonly settleMs?: number;
   /** Longest wait for one answer of EC2, in milliseconds. */
@@ -56,9 +55,7 @@ interface Place {
 
 const SETTLE_MS = 2_000;
 /** A start that is repeated goes on from what it has read so recently. */
-const START_MS = 15_000;
-/** The source/dest check may be turned on again by somebody: looked at with a reading, but not with each. */
-const CHECK_MS = 5 * 60_000;
+const START_MS = 60_000;
 
 /**
  * Provider `aws`: the VPC's own routers carry the packets. A claim is a route to this host's network interface, in every
@@ -72,7 +69,6 @@ export class AwsProvider implements RouteProvider {
   readonly #metadata: Metadata;
   readonly #credentials: Credentials;
   #place: Place | undefined;
-  #checked = Number.NEGATIVE_INFINITY;
 
   constructor(options: AwsProviderOptions) {
     const { metadataEndpoint: endpoint, key, file } = options;
@@ -102,9 +98,10 @@ export class AwsProvider implements RouteProvider {
     return this.#started().tables.ids;
   }
 
-  async read(c: Context): Promise<readonly RouteTable[]> {
+  async read(c: Context, maxAgeMs = 0): Promise<readonly RouteTable[]> {
     const place = this.#started();
-    const [reading] = await Promise.all([place.tables.fresh(c), place.quota.refresh(c), this.#recheck(c)]);
+    const read = maxAgeMs > 0 ? place.tables.recent(maxAgeMs, c) : place.tables.fresh(c);
+    const [reading] = await Promise.all([read, place.quota.refresh(c)]);
     await place.hosts.learn(targetsOf(reading), c);
     return reading.tables.map((table) => ({
       id: table.id,
@@ -139,19 +136,14 @@ export class AwsProvider implements RouteProvider {
   }
 
   /** Turns the source/dest check of the interface off, where it is on. */
-  async prepareHost(c: Context): Promise<void> {
+  async prepareHost(repair: boolean, c: Context): Promise<readonly Drift[]> {
     const { ec2, identity } = this.#started();
     const { networkInterface } = identity;
     const [found] = await ec2.call('DescribeNetworkInterfaces', { ids: [networkInterface] }, c);
-    if (found?.sourceDestCheck !== false) {
-      if (this.#options.observer === true) {
-        c.log.warn('the source/dest check is on; a dry run leaves it', { networkInterface });
-      } else {
-        await ec2.call('ModifyNetworkInterfaceAttribute', { networkInterface }, c);
-        c.log.info('turned the source/dest check off', { networkInterface });
-      }
-    }
-    this.#checked = now();
+    if (found?.sourceDestCheck === false) return [];
+    if (repair) await ec2.call('ModifyNetworkInterfaceAttribute', { networkInterface }, c);
+    const what = `the source/dest check was on on ${networkInterface}: AWS drops what containers send and get`;
+    return [{ what, repaired: repair }];
   }
 
   async findings(c: Context): Promise<readonly Finding[]> {
@@ -176,6 +168,7 @@ export class AwsProvider implements RouteProvider {
   }
 
   async close(): Promise<void> {
+    this.#place?.tables.close();
     this.#place?.ec2.close();
   }
 
@@ -233,20 +226,6 @@ export class AwsProvider implements RouteProvider {
     const ours = target.id === place.identity.networkInterface;
     const nextHop = ours ? this.#self(place) : { host: place.hosts.name(target.id), target: target.id };
     return { prefix, state, ours, nextHop };
-  }
-
-  /** Never fails a reading. */
-  async #recheck(c: Context): Promise<void> {
-    if (now() - this.#checked < CHECK_MS) return;
-    const before = this.#checked;
-    this.#checked = now();
-    // Before the engine has prepared the host there is nothing to look at again.
-    if (before === Number.NEGATIVE_INFINITY) return;
-    try {
-      await this.prepareHost(c);
-    } catch (error) {
-      c.log.warn('the source/dest check could not be looked at', { why: asPluginError(error).message });
-    }
   }
 }
 

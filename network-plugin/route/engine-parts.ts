@@ -10,6 +10,7 @@ import { Claims } from './claims.ts';
 import { Fates } from './fates.ts';
 import { FreeClaims } from './free-claims.ts';
 import { checkPeers, Gateways, poolAround } from './gateways.ts';
+import { HostNeeds } from './host-needs.ts';
 import type { RouteKernel } from './kernel.ts';
 import { Ledger } from './ledger.ts';
 import { Obstacles } from './obstacles.ts';
@@ -63,9 +64,13 @@ export interface EngineParts {
   readonly addresses: Addresses;
   readonly blackholes: Blackholes;
   readonly link: ProviderLink;
+  readonly needs: HostNeeds;
   readonly unattended: Unattended;
   readonly rounds: Rounds;
 }
+
+/** With hundreds of hosts that start at once a claim gets its turn minutes later, where a VPC takes one write at a time. */
+const WORK_MS = 15 * 60_000;
 
 /** Puts the engine together. Errors: SETTING_INVALID for PEERS. */
 export const assembleEngine = (deps: EngineDeps, { begin, freshen, pools, end }: EngineHooks): EngineParts => {
@@ -79,7 +84,13 @@ export const assembleEngine = (deps: EngineDeps, { begin, freshen, pools, end }:
   const ledger = new Ledger({ provider, view, fates, log, now });
   const quotas = new Quotas(view, log);
   const obstacles = new Obstacles({ provider, kernel, view, peers, reserved });
-  const link = new ProviderLink({ provider, log, dryRun, now, end, onStart: begin });
+  const needs = new HostNeeds({ provider, log, dryRun, now });
+  const start = async (c: Context): Promise<void> => {
+    await provider.start(c);
+    await needs.prepare(c);
+    await begin(c);
+  };
+  const link = new ProviderLink({ provider, log, now, end, start });
   const ready = (c: Context): Promise<void> => link.ready(c);
   const claims = new Claims({
     ...{ provider, store, view, ledger, fates, obstacles, quotas, dryRun, now, ready, freshen },
@@ -95,9 +106,9 @@ export const assembleEngine = (deps: EngineDeps, { begin, freshen, pools, end }:
     ways: inTables ? [] : peers.map(({ prefix, via }) => ({ prefix: prefix.text, via })),
   });
   return {
-    ...{ view, fates, ledger, quotas, claims, blackholes, link, rounds },
+    ...{ view, fates, ledger, quotas, claims, blackholes, link, needs, rounds },
     free: new FreeClaims({ provider, view, claims, fates, obstacles, ready, freshen, ...chance, ...choice }),
     addresses: new Addresses({ claims, view, fates, ready, freshen }),
-    unattended: new Unattended(log, end),
+    unattended: new Unattended(log, end, WORK_MS),
   };
 };

@@ -13,6 +13,8 @@ import type { RouteRow } from './route-rows.ts';
 export type { KnownRoute, Owner, RouteStatus } from './engine-knowledge.ts';
 export type { EngineDeps } from './engine-parts.ts';
 
+/** What the start itself has read so recently is the first view, in milliseconds: nothing of ours was written since. */
+const START_MS = 60_000;
 /** Longest time for work to end when the engine is closed, in milliseconds. */
 const CLOSE_MS = 1_000;
 
@@ -171,8 +173,11 @@ export class RouteEngine {
     return this.#parts.rounds.onChange(listener);
   }
 
-  /** One pass over claims and the ways to peers, after at most one reading. Writes nothing when all is well. */
-  async reconcile(repair: boolean, c: Context): Promise<Drift[]> {
+  /**
+   * One pass over claims, what the host needs of its cloud and the ways to peers, after at most one reading. Writes
+   * nothing when all is well. `routine`: nobody asked for it, so that what costs calls of its own is not looked at each time.
+   */
+  async reconcile(repair: boolean, c: Context, routine = false): Promise<Drift[]> {
     const drift: Drift[] = [];
     const { provider } = this.#deps;
     const before = this.#parts.view.confirmed === undefined ? [] : this.#parts.view.tables;
@@ -181,6 +186,7 @@ export class RouteEngine {
       try {
         await this.#refresh(c);
         this.#parts.link.set(true);
+        drift.push(...(await this.#parts.needs.check(repair, routine, c)));
       } catch (error) {
         const why = asPluginError(error).message;
         if (provider.watch === undefined) this.#parts.link.set(false, why);
@@ -220,7 +226,7 @@ export class RouteEngine {
     const { provider } = this.#deps;
     this.#knowledge.meet(await provider.self(c));
     this.#parts.view.name(await provider.tables(c));
-    if (this.#parts.view.confirmed === undefined || provider.watch === undefined) await this.#refresh(c);
+    if (this.#parts.view.confirmed === undefined || provider.watch === undefined) await this.#refresh(c, START_MS);
     this.#parts.rounds.nudge();
   }
 
@@ -232,10 +238,10 @@ export class RouteEngine {
   }
 
   /** Reads everything from the provider. One that watches tells the differences itself, in order with its other news. */
-  async #refresh(c: Context): Promise<void> {
+  async #refresh(c: Context, maxAgeMs = 0): Promise<void> {
     const { provider } = this.#deps;
     const begun = this.#now();
-    const tables = await provider.read(c);
+    const tables = await provider.read(c, maxAgeMs);
     this.#parts.ledger.found(tables.map(({ id }) => id));
     if (provider.watch !== undefined && this.#parts.view.confirmed !== undefined) return;
     this.#parts.view.sync(tables, begun, this.#now());

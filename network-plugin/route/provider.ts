@@ -1,4 +1,5 @@
 import type { Context } from '../../shared/context.ts';
+import type { Drift } from '../datapath/datapath.ts';
 
 /** Who a host is to the router: what its prefixes point to. */
 export interface NextHop {
@@ -93,8 +94,11 @@ export interface RouteProvider {
    * has a prefix there has it everywhere. No I/O after `start`; `read` may find others.
    */
   tables(c: Context): Promise<readonly string[]>;
-  /** Everything there is, table by table in the order of `tables`, with as few calls as the provider can. */
-  read(c: Context): Promise<readonly RouteTable[]>;
+  /**
+   * Everything there is, table by table in the order of `tables`, with as few calls as the provider can: what it has read
+   * itself within the last `maxAgeMs` (0 by default) will do.
+   */
+  read(c: Context, maxAgeMs?: number): Promise<readonly RouteTable[]>;
   /**
    * Claims a prefix for this host, atomically. Succeeds when this host holds exactly this prefix already, or when it
    * leads to `via` already. Calls for several tables at once may be sent as one.
@@ -113,8 +117,11 @@ export interface RouteProvider {
   fate?(hop: NextHop, c: Context): Promise<Fate>;
   /** CIDRs reached without address translation, beside the pools; a prefix may not be claimed in them. No I/O. */
   local(): readonly string[];
-  /** Whatever the host itself needs, such as no source check on its interface. */
-  prepareHost?(c: Context): Promise<void>;
+  /**
+   * Looks at what the host itself needs of the cloud, such as no source/dest check on its interface, and with `repair`
+   * puts it right. Answers what was not as it should be, by name; nothing when all is well, which costs no write.
+   */
+  prepareHost?(repair: boolean, c: Context): Promise<readonly Drift[]>;
   /** Starts telling of changes. Without it the engine lists at each reconcile. The answer stops it. */
   watch?(onEvent: (event: RouteEvent) => void): () => void;
   /** Looks at what the provider needs: permissions, quota, clock, the host's own settings at the cloud. Never rejects for what it finds. */

@@ -16,6 +16,10 @@ const REFUSED: ReadonlySet<ErrorCode> = new Set([
 const isOneOf = (codes: ReadonlySet<ErrorCode>, error: unknown): error is PluginError =>
   error instanceof PluginError && codes.has(error.code);
 
+/** Too much is going on at the provider: asking again later may do. */
+const BUSY: ReadonlySet<ErrorCode> = new Set(['DEADLINE', 'PROVIDER_THROTTLED']);
+
+export const isBusy = (error: unknown): error is PluginError => isOneOf(BUSY, error);
 export const isTaken = (error: unknown): error is PluginError => isOneOf(TAKEN, error);
 export const isRefused = (error: unknown): error is PluginError => isOneOf(REFUSED, error);
 export const isMissingTable = (error: unknown): error is PluginError =>

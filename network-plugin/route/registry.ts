@@ -39,7 +39,7 @@ type Factory = (settings: Settings, deps: ProviderDeps) => Promise<RouteProvider
 
 const factories: Record<Settings['provider'], Factory> = {
   aws: async (settings, { uplink, log }) => {
-    const { region, cloudEndpoint, metadataEndpoint, nodeName, credentialsFile, credentialsProfile, dryRun } = settings;
+    const { region, cloudEndpoint, metadataEndpoint, nodeName, credentialsFile, credentialsProfile } = settings;
     const key = keyOf(settings);
     const addresses = [uplink?.address, uplink?.address6].flatMap((address) => address ?? []);
     return new AwsProvider({
@@ -52,7 +52,6 @@ const factories: Record<Settings['provider'], Factory> = {
       tables: settings.routeTables ?? [],
       gateways: settings.peers.map((peer) => peer.via),
       pools: [settings.pool.text, settings.pool6.text],
-      observer: dryRun,
       addresses,
       log,
     });

@@ -12,23 +12,40 @@ interface Waiter {
 }
 
 /**
+ * What a first refusal leaves of the rate, each further one of that, and the least of it: hundreds of hosts draw on one
+ * limit, and none of them knows of the others.
+ */
+const PRESSED = { first: 1 / 10, next: 1 / 2, least: 1 / 150 };
+/** What each call that is not refused adds, as a part of the whole rate. */
+const REGAIN = 1 / 20;
+/** After so long without a refusal, in milliseconds, nothing is left of it. */
+const FORGET_MS = 120_000;
+
+/**
  * Limits how often something is done: `take` waits for its turn, first come first served. Who could not have one before
- * the deadline is refused at once, and takes nothing from the others.
+ * the deadline is refused at once, and takes nothing from the others. The rate follows what the other side takes: it
+ * falls by parts when that refuses, and rises by steps while it does not.
  */
 export class TokenBucket {
   readonly #provider: string;
   readonly #rate: Rate;
   readonly #clock: () => number;
+  readonly #random: () => number;
   readonly #waiting: Waiter[] = [];
+  #perSecond: number;
+  /** When the rate was last lowered. */
+  #pressed = Number.NEGATIVE_INFINITY;
   #tokens: number;
   #counted: number;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `provider` names who is asked, in errors; `clock`: milliseconds, for tests. */
-  constructor(provider: string, rate: Rate, clock: () => number = now) {
+  /** `provider` names who is asked, in errors; `clock`: milliseconds, and `random`: a number in [0, 1), for tests. */
+  constructor(provider: string, rate: Rate, clock: () => number = now, random: () => number = Math.random) {
     this.#provider = provider;
     this.#rate = rate;
     this.#clock = clock;
+    this.#random = random;
+    this.#perSecond = rate.perSecond;
     this.#tokens = rate.burst;
     this.#counted = clock();
   }
@@ -42,7 +59,9 @@ export class TokenBucket {
       return;
     }
     if (this.#waitMs(this.#waiting.length + 1) >= remaining(c)) {
-      const reason = `${this.#waiting.length} calls of this host wait already, more than fit into the time left`;
+      const reason = this.isPressed
+        ? 'it has refused calls of this account for their number, and the next turn comes after the time left'
+        : `${this.#waiting.length} calls of this host wait already, more than fit into the time left`;
       throw new PluginError('PROVIDER_THROTTLED', { provider: this.#provider, reason });
     }
     await new Promise<void>((resolve, reject) => {
@@ -62,10 +81,33 @@ export class TokenBucket {
     });
   }
 
-  /** The other side says that it is too much: everybody here waits for the next refill. */
-  empty(): void {
+  /**
+   * The other side says that it is too much, to a call that was sent at `sentAt` (on the bucket's clock): everybody here
+   * waits for a turn at the lower rate, a little more or less, so that hosts that were refused together part. Calls that
+   * were under way when the rate was lowered say nothing new.
+   */
+  refused(sentAt: number = this.#clock()): void {
     this.#refill();
-    this.#tokens = Math.min(this.#tokens, 0);
+    if (sentAt >= this.#pressed) {
+      const { perSecond } = this.#rate;
+      const lower = Math.min(this.#perSecond * PRESSED.next, perSecond * PRESSED.first);
+      this.#perSecond = Math.max(lower, perSecond * PRESSED.least);
+      this.#pressed = this.#clock();
+    }
+    this.#tokens = Math.min(this.#tokens, this.#random() - 0.5);
+  }
+
+  /** The other side took a call. */
+  accepted(): void {
+    if (this.#perSecond === this.#rate.perSecond) return;
+    this.#refill();
+    this.#perSecond = Math.min(this.#rate.perSecond, this.#perSecond + this.#rate.perSecond * REGAIN);
+  }
+
+  /** The other side has refused calls a short time ago. */
+  get isPressed(): boolean {
+    this.#refill();
+    return this.#perSecond < this.#rate.perSecond;
   }
 
   /** Calls that wait for their turn. */
@@ -75,12 +117,13 @@ export class TokenBucket {
 
   #refill(): void {
     const at = this.#clock();
-    this.#tokens = Math.min(this.#rate.burst, this.#tokens + ((at - this.#counted) / 1000) * this.#rate.perSecond);
+    this.#tokens = Math.min(this.#rate.burst, this.#tokens + ((at - this.#counted) / 1000) * this.#perSecond);
     this.#counted = at;
+    if (at - this.#pressed > FORGET_MS) this.#perSecond = this.#rate.perSecond;
   }
 
   #waitMs(place: number): number {
-    return Math.max(0, ((place - this.#tokens) / this.#rate.perSecond) * 1000);
+    return Math.max(0, ((place - this.#tokens) / this.#perSecond) * 1000);
   }
 
   #schedule(): void {
@@ -117,9 +160,19 @@ export class RateLimits {
     return this.#bucket(api).take(c);
   }
 
-  /** The cloud said that this API is called too often. */
-  throttled(api: string): void {
-    this.#bucket(api).empty();
+  /** The cloud said that this API is called too often, to a call that was sent at `sentAt` (on the contexts' clock). */
+  refused(api: string, sentAt?: number): void {
+    this.#bucket(api).refused(sentAt);
+  }
+
+  /** The cloud answered a call of this API, whatever it said. */
+  accepted(api: string): void {
+    this.#bucket(api).accepted();
+  }
+
+  /** Calls of this API were refused for their number a short time ago: what can do without one should. */
+  isPressed(api: string): boolean {
+    return this.#bucket(api).isPressed;
   }
 
   #bucket(api: string): TokenBucket {

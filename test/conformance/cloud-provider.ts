@@ -163,12 +163,12 @@ export const cloudProviderConformance = async (
 
   await t.test('looking on changes nothing', async (t) => {
     const { cloud, one, two, table } = await world(t);
-    await one.prepareHost?.(context());
+    await one.prepareHost?.(true, context());
     await one.create(table, request, context());
     const before = cloud.writes();
     await one.read(context());
     await one.create(table, request, context());
-    await one.prepareHost?.(context());
+    await one.prepareHost?.(true, context());
     await two.remove(table, { prefix }, context());
     t.equal(cloud.writes(), before);
   });
@@ -183,7 +183,7 @@ export const cloudProviderConformance = async (
         `${check}: ${state}: ${found} ${remedy}`,
       );
     }
-    await one.prepareHost?.(context());
+    await one.prepareHost?.(true, context());
     const after = (await one.findings?.(context())) ?? [];
     t.same(
       after.filter(({ state }) => state !== 'good'),

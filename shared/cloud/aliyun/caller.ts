@@ -4,7 +4,7 @@ import { pauseMs, type RetryPolicy } from '../../retry.ts';
 import { ClockSkew } from '../clock.ts';
 import { type Rate, RateLimits } from '../token-bucket.ts';
 import type { Credentials } from './credentials.ts';
-import { AliyunSilence, isTransient, kindOfError, translate } from './errors.ts';
+import { AliyunRefusal, AliyunSilence, isTransient, kindOfError, translate } from './errors.ts';
 import type { Sdk } from './sdk.ts';
 
 export type Service = 'vpc' | 'ecs' | 'quotas';
@@ -15,6 +15,8 @@ const VERSIONS: Readonly<Record<Service, string>> = { vpc: '2016-04-28', ecs: '2
 
 /** Longest wait for one answer, in milliseconds. */
 const ANSWER_MS = 10_000;
+/** Where nobody answers, more tries only keep the user waiting. */
+const SILENT_TRIES = 4;
 
 /** A skew below that does not explain a refusal: the clock has been moved since it was measured. */
 const TELLING_SKEW_MS = 60_000;
@@ -77,9 +79,10 @@ export class AliyunCaller {
     return this.#refusesTime;
   }
 
-  /** Repeats until there is an answer that is final, or the context ends. Errors: PROVIDER_*, DEADLINE. */
+  /** Repeats until there is an answer that is final, nobody answers, or the context ends. Errors: PROVIDER_*, DEADLINE. */
   async read(service: Service, action: string, parameters: Parameters, c: Context): Promise<Body> {
     let failure: unknown;
+    let silent = 0;
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.once(service, action, parameters, c);
@@ -88,8 +91,11 @@ export class AliyunCaller {
         const late = c.signal.aborted || (error instanceof PluginError && error.code === 'PROVIDER_THROTTLED');
         if (late && failure !== undefined) throw failure;
         failure = this.translate(error);
-        const pause = this.#pause(attempt, kindOfError(error) === 'throttled');
-        if (!isTransient(error) || pause >= remaining(c)) throw failure;
+        const kind = kindOfError(error);
+        // After a throttle the next turn itself comes late enough.
+        const pause = kind === 'throttled' ? 0 : pauseMs(attempt, this.#options.retry);
+        if (kind === 'silent') silent += 1;
+        if (!isTransient(error) || pause >= remaining(c) || silent >= SILENT_TRIES) throw failure;
         c.log.debug('will ask Aliyun again', { action, attempt, error: asPluginError(failure).message });
         await sleep(pause, c).catch(() => Promise.reject(failure));
       }
@@ -110,7 +116,7 @@ export class AliyunCaller {
       await this.#limits.take(action, c);
       if (latest !== undefined && now() > latest)
         throw new AliyunSilence(`${service}:${action}`, 'not sent in time', true);
-      const sentAt = Date.now();
+      const [sentAt, turn] = [Date.now(), now()];
       this.#calls += 1;
       const request = {
         ...{ endpoint: endpointOf(service, region, endpoint), service, version: VERSIONS[service], action },
@@ -121,22 +127,22 @@ export class AliyunCaller {
         const answer = await orEnded(sdk.send(request, key), c);
         this.clock.observe(answer.date, sentAt, Date.now());
         this.#refusesTime = false;
+        this.#limits.accepted(action);
         return answer.body;
       } catch (error) {
         const kind = kindOfError(error);
         this.#refusesTime = kind === 'clock';
-        if (kind === 'throttled') this.#limits.throttled(action);
+        if (kind === 'throttled') this.#limits.refused(action, turn);
+        else if (error instanceof AliyunRefusal && kind !== 'unavailable') this.#limits.accepted(action);
         if (kind !== 'expired' || renewed) throw error;
         credentials.reject(key);
       }
     }
   }
 
-  /** The limit is the account's, and all of its hosts draw on it: after a throttle one stays away for longer. */
-  #pause(attempt: number, throttled: boolean): number {
-    const { retry = {} } = this.#options;
-    const { firstMs = 100, longestMs = 5_000 } = retry;
-    return pauseMs(attempt, throttled ? { ...retry, firstMs: 10 * firstMs, longestMs: 2 * longestMs } : retry);
+  /** Calls like this were refused for their number a short time ago: what can do without one should. */
+  isPressed(action: string): boolean {
+    return this.#limits.isPressed(action);
   }
 
   /** Aliyun's errors in the words of the user. */

@@ -1,4 +1,4 @@
-import { type Context, newContext, sleep, throwIfDone } from '../../context.ts';
+import { type Context, newContext, now, sleep, throwIfDone } from '../../context.ts';
 import { PluginError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { pauseMs, withRetry } from '../../retry.ts';
@@ -94,7 +94,7 @@ export class Ec2 {
       async (attempt) => {
         try {
           if (attempt > 1) this.counts.retries += 1;
-          return { done: await this.#attempt(action, input, c) };
+          return { done: await this.#unthrottled(action, input, c) };
         } catch (error) {
           if (!(error instanceof Ec2Error)) {
             // Keys that could not be had are asked for again; without a turn in the queue there is no use in it.
@@ -141,6 +141,26 @@ export class Ec2 {
     );
   }
 
+  /** Until EC2 does not find that it is too much: each attempt waits for its turn, and those come less often by then. */
+  async #unthrottled<A extends Action>(action: A, input: Calls[A]['input'], c: Context): Promise<Calls[A]['output']> {
+    for (let last: PluginError | undefined; ; ) {
+      try {
+        return await this.#attempt(action, input, c);
+      } catch (error) {
+        // What EC2 said is more to the point than that its next turn would come too late.
+        if (last !== undefined && error instanceof PluginError && error.code === 'PROVIDER_THROTTLED') throw last;
+        if (!(error instanceof Ec2Error) || error.kind !== 'throttled') throw error;
+        last = toPluginError(error, this.#around(action));
+        this.counts.retries += 1;
+      }
+    }
+  }
+
+  /** Calls like this were refused for their number a short time ago: what can do without one should. */
+  isPressed(action: Action): boolean {
+    return this.#limits.isPressed(action);
+  }
+
   /** One attempt, and another one at once where the keys or the clock were the matter and are better now. */
   async #attempt<A extends Action>(
     action: A,
@@ -171,9 +191,12 @@ export class Ec2 {
     await this.#limits.take(action, c);
     const { attemptMs = ATTEMPT_MS, log } = this.#options;
     const attempt = newContext(log, attemptMs, c);
+    const sentAt = now();
     this.counts.calls += 1;
     try {
-      return await wire.send(action, input, key, { signal: attempt.signal, dryRun });
+      const answer = await wire.send(action, input, key, { signal: attempt.signal, dryRun });
+      this.#limits.accepted(action);
+      return answer;
     } catch (thrown) {
       throwIfDone(c);
       if (attempt.signal.aborted) {
@@ -182,8 +205,8 @@ export class Ec2 {
       const error = classify(action, thrown);
       if (error.kind === 'throttled') {
         this.counts.throttled += 1;
-        this.#limits.throttled(action);
-      }
+        this.#limits.refused(action, sentAt);
+      } else if (error.kind !== 'unreachable' && error.kind !== 'unavailable') this.#limits.accepted(action);
       throw error;
     }
   }

@@ -78,12 +78,14 @@ t.test(
       const record = tx.get('endpoints', END);
       if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joining' });
     });
-    t.same(await all.reconciler.run(true, context(), true), []);
+    t.same(await all.reconciler.run(true, context(), 'start'), []);
     await all.store.update((tx) => {
       const record = tx.get('endpoints', END);
       if (record !== undefined) tx.put('endpoints', END, { ...record, phase: 'joined' });
     });
-    t.same(whats(await all.reconciler.run(true, context(), true)), ['endpoint cccccccccccc has no container any more']);
+    t.same(whats(await all.reconciler.run(true, context(), 'start')), [
+      'endpoint cccccccccccc has no container any more',
+    ]);
   },
 );
 
@@ -98,10 +100,10 @@ t.test('a Join whose end a crash forgot has ended when its link is in the contai
   });
   const present = all.path.present.bind(all.path);
   Object.assign(all.path, { present: async () => 'host' });
-  t.same(await all.reconciler.run(true, context(), true), []);
+  t.same(await all.reconciler.run(true, context(), 'start'), []);
   t.equal(phase(), 'joining', 'while it is on the host the engine may repeat the call');
   Object.assign(all.path, { present });
-  t.same(await all.reconciler.run(true, context(), true), []);
+  t.same(await all.reconciler.run(true, context(), 'start'), []);
   t.equal(phase(), 'joined');
 });
 
@@ -109,9 +111,9 @@ t.test('at start a link that the engine has not moved to its container yet is le
   const all = withReconciler();
   await populate(all);
   Object.assign(all.path, { present: async () => 'host' });
-  t.same(await all.reconciler.run(true, context(), true), []);
+  t.same(await all.reconciler.run(true, context(), 'start'), []);
   all.clock.now += 3_600_000;
-  t.match(whats(await all.reconciler.run(true, context(), true)), [/cccccccccccc has no container any more/]);
+  t.match(whats(await all.reconciler.run(true, context(), 'start')), [/cccccccccccc has no container any more/]);
   t.equal(all.store.all('endpoints').size, 0, 'but not for ever');
 });
 
@@ -123,7 +125,7 @@ t.test('networks that were left half made or half deleted are taken away', async
       const record = tx.get('networks', NET);
       if (record !== undefined) tx.put('networks', NET, { ...record, phase });
     });
-    t.same(whats(await all.reconciler.run(true, context(), true)), [`network aaaaaaaaaaaa was left ${phase}`]);
+    t.same(whats(await all.reconciler.run(true, context(), 'start')), [`network aaaaaaaaaaaa was left ${phase}`]);
     t.same([all.store.all('networks').size, all.store.all('endpoints').size, all.path.networks.size], [0, 0, 0]);
   }
 });
@@ -164,7 +166,7 @@ t.test('a dry run reports and changes nothing', async (t) => {
   const all = withReconciler();
   await populate(all);
   all.path.attached.clear();
-  t.match(await all.reconciler.run(false, context(), true), [{ repaired: false }]);
+  t.match(await all.reconciler.run(false, context(), 'start'), [{ repaired: false }]);
   t.equal(all.store.all('endpoints').size, 1);
 });
 
@@ -177,7 +179,7 @@ t.test('one part in trouble does not keep the others from being repaired', async
     },
   });
   all.path.attached.clear();
-  const drift = await all.reconciler.run(true, context(), true);
+  const drift = await all.reconciler.run(true, context(), 'start');
   t.match(whats(drift), [/no container any more/, /^routes: PROVIDER_UNREACHABLE/]);
 });
 

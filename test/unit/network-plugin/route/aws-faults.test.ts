@@ -69,8 +69,8 @@ const needed = {
     one.replace(table, claim(2), (await routesOf(one))[1]?.nextHop ?? { host: '' }, context()),
   DeleteRoute: (one: RouteProvider, table: string) => one.remove(table, { prefix: claim(1).prefix }, context()),
   DescribeRouteTables: (one: RouteProvider) => one.read(context()),
-  DescribeNetworkInterfaces: (one: RouteProvider) => one.prepareHost?.(context()) ?? Promise.resolve(),
-  ModifyNetworkInterfaceAttribute: (one: RouteProvider) => one.prepareHost?.(context()) ?? Promise.resolve(),
+  DescribeNetworkInterfaces: (one: RouteProvider) => one.prepareHost?.(true, context()) ?? Promise.resolve(),
+  ModifyNetworkInterfaceAttribute: (one: RouteProvider) => one.prepareHost?.(true, context()) ?? Promise.resolve(),
 };
 
 t.test('a role without one permission: the error and the doctor name it, and the role', async (t) => {
@@ -307,18 +307,17 @@ t.test(
     const [first, second] = world.sim.world.interfacesOf(host.id).map((each) => each.id);
     const one = await up(world.provider(0, { addresses: ['10.0.1.21'] }));
     t.equal((await one.self()).target, second);
-    await one.prepareHost(context());
+    const drift = { what: new RegExp(`source/dest check was on on ${second}`) };
+    t.match(await one.prepareHost(false, context()), [{ ...drift, repaired: false }]);
+    t.equal(world.sim.sourceDestCheck(second ?? ''), true, 'a dry run changes nothing');
+    t.match(await one.prepareHost(true, context()), [{ ...drift, repaired: true }]);
     t.equal(world.sim.sourceDestCheck(second ?? ''), false);
     t.equal(world.sim.sourceDestCheck(first ?? ''), true, 'the other is left as it is');
-    await one.prepareHost(context());
+    t.same(await one.prepareHost(true, context()), []);
     t.equal(world.sim.count({ action: 'ModifyNetworkInterfaceAttribute' }), 1);
     world.sim.setSourceDestCheck(second ?? '', true);
-    await one.prepareHost(context());
+    t.match(await one.prepareHost(true, context()), [{ ...drift, repaired: true }]);
     t.equal(world.sim.sourceDestCheck(second ?? ''), false);
-    world.sim.setSourceDestCheck(second ?? '', true);
-    const observer = await up(world.provider(0, { addresses: ['10.0.1.21'], observer: true }));
-    await observer.prepareHost(context());
-    t.equal(world.sim.sourceDestCheck(second ?? ''), true, 'a dry run changes nothing');
   },
 );
 
