@@ -5,11 +5,32 @@ import { pauseMs, withRetry } from '../../retry.ts';
 import { ClockSkew } from '../clock.ts';
 import { type Rate, RateLimits } from '../token-bucket.ts';
 import type { Credentials } from './credentials.ts';
-import { type Circumstances, classify, Ec2Error, type Ec2ErrorKind, toPluginError } from './errors.ts';
-import type { AccessKey, Action, Calls, Wire } from './model.ts';
+import {
+  type Circumstances,
+  classify,
+  Ec2Error,
+  type Ec2ErrorKind,
+  toPluginError,
+  VOLUME_ERROR_KINDS,
+  type VolumeErrorKind,
+} from './errors.ts';
+import type { AccessKey, ActionOf, Calls, CallTable, Wire } from './model.ts';
 import { PERMISSIONS } from './policy.ts';
+import type { SdkOptions } from './sdk.ts';
 
-export interface Ec2Options {
+/** A group of calls, and what it takes to make them. */
+export interface Dialect<C extends CallTable<C>> {
+  /** The permission of each, as IAM writes it. */
+  readonly permissions: { readonly [A in keyof C]: { readonly action: string } };
+  /** What EC2's codes mean for these calls, where that is not what they mean for all. */
+  readonly kindOf?: (code: string, message: string) => Ec2ErrorKind | undefined;
+  /** Calls that make another thing when they are repeated: whether they were done must be looked up. */
+  readonly once?: readonly (keyof C)[];
+  /** Loads the vendor's client for them. */
+  open(options: SdkOptions): Promise<Wire<C>>;
+}
+
+export interface Ec2Options<C extends CallTable<C> = Calls> {
   readonly region: string;
   /** Instead of the region's public endpoint. */
   readonly endpoint?: string;
@@ -20,16 +41,17 @@ export interface Ec2Options {
   /** How often each API may be called; a part of what an account may by default. */
   readonly rateOf?: (api: string) => Rate;
   /** For tests: instead of the vendor's client. */
-  readonly open?: () => Promise<Wire>;
+  readonly open?: () => Promise<Wire<C>>;
 }
 
-/** What a call may throw beside a PluginError: kinds that only the caller can put into words. */
+/** What a call for routes may throw beside a PluginError: kinds that only the caller can put into words. */
 export type Ec2Refusal = Extract<
   Ec2ErrorKind,
   'route-exists' | 'route-missing' | 'table-missing' | 'target-missing' | 'table-full'
 >;
 
-const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set<Ec2Refusal>([
+const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set<Ec2Refusal | VolumeErrorKind>([
+  ...VOLUME_ERROR_KINDS,
   'route-exists',
   'route-missing',
   'table-missing',
@@ -67,16 +89,18 @@ export interface Ec2Counts {
  * EC2's calls, each under the deadline of its context: keys renewed, rate limited, repeated with jitter when EC2 is
  * busy. The vendor's client is loaded with the first call.
  */
-export class Ec2 {
+export class Ec2Client<C extends CallTable<C>> {
   readonly region: string;
   readonly endpoint: string;
   readonly clock = new ClockSkew();
   readonly counts: Ec2Counts = { calls: 0, throttled: 0, retries: 0 };
-  readonly #options: Ec2Options;
+  readonly #options: Ec2Options<C>;
+  readonly #dialect: Dialect<C>;
   readonly #limits: RateLimits;
-  #wire: Promise<Wire> | undefined;
+  #wire: Promise<Wire<C>> | undefined;
 
-  constructor(options: Ec2Options) {
+  constructor(dialect: Dialect<C>, options: Ec2Options<C>) {
+    this.#dialect = dialect;
     this.region = options.region;
     this.endpoint = options.endpoint ?? `ec2.${options.region}`;
     this.#options = options;
@@ -84,12 +108,12 @@ export class Ec2 {
   }
 
   /**
-   * Errors: an Ec2Error of the kinds of Ec2Refusal; PROVIDER_AUTH, PROVIDER_PERMISSION, PROVIDER_THROTTLED,
+   * Errors: an Ec2Error of the kinds of Ec2Refusal or VolumeErrorKind; PROVIDER_AUTH, PROVIDER_PERMISSION, PROVIDER_THROTTLED,
    * PROVIDER_REFUSED, DEADLINE; PROVIDER_UNREACHABLE, and then whether it was done is not known.
    */
-  async call<A extends Action>(action: A, input: Calls[A]['input'], c: Context): Promise<Calls[A]['output']> {
+  async call<A extends ActionOf<C>>(action: A, input: C[A]['input'], c: Context): Promise<C[A]['output']> {
     // A failure that is not worth another try leaves the loop as a value.
-    const outcome = await withRetry<{ readonly done: Calls[A]['output'] } | { readonly failed: unknown }>(
+    const outcome = await withRetry<{ readonly done: C[A]['output'] } | { readonly failed: unknown }>(
       c,
       async (attempt) => {
         try {
@@ -104,7 +128,9 @@ export class Ec2 {
           }
           if (REFUSALS.has(error.kind)) return { failed: error };
           const told = toPluginError(error, this.#around(action));
-          const tries = error.kind === 'unreachable' || error.kind === 'unavailable' ? TRIES[error.kind] : undefined;
+          const isOpen = error.kind === 'unreachable' || error.kind === 'unavailable';
+          const isOnce = this.#dialect.once?.includes(action) === true;
+          const tries = isOpen ? (isOnce ? 1 : TRIES[error.kind]) : undefined;
           if (attempt >= (tries ?? Number.POSITIVE_INFINITY)) return { failed: told };
           throw told;
         }
@@ -116,7 +142,7 @@ export class Ec2 {
   }
 
   /** Would the call be allowed? Nothing is done. Resolves to why not. Errors: all but PROVIDER_PERMISSION. */
-  async dryRun<A extends Action>(action: A, input: Calls[A]['input'], c: Context): Promise<PluginError | undefined> {
+  async dryRun<A extends ActionOf<C>>(action: A, input: C[A]['input'], c: Context): Promise<PluginError | undefined> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.#attempt(action, input, c, true);
@@ -142,7 +168,7 @@ export class Ec2 {
   }
 
   /** Until EC2 does not find that it is too much: each attempt waits for its turn, and those come less often by then. */
-  async #unthrottled<A extends Action>(action: A, input: Calls[A]['input'], c: Context): Promise<Calls[A]['output']> {
+  async #unthrottled<A extends ActionOf<C>>(action: A, input: C[A]['input'], c: Context): Promise<C[A]['output']> {
     for (let last: PluginError | undefined; ; ) {
       try {
         return await this.#attempt(action, input, c);
@@ -157,17 +183,17 @@ export class Ec2 {
   }
 
   /** Calls like this were refused for their number a short time ago: what can do without one should. */
-  isPressed(action: Action): boolean {
+  isPressed(action: ActionOf<C>): boolean {
     return this.#limits.isPressed(action);
   }
 
   /** One attempt, and another one at once where the keys or the clock were the matter and are better now. */
-  async #attempt<A extends Action>(
+  async #attempt<A extends ActionOf<C>>(
     action: A,
-    input: Calls[A]['input'],
+    input: C[A]['input'],
     c: Context,
     dryRun = false,
-  ): Promise<Calls[A]['output']> {
+  ): Promise<C[A]['output']> {
     const { credentials } = this.#options;
     const key = await credentials.get(c);
     try {
@@ -180,13 +206,13 @@ export class Ec2 {
     }
   }
 
-  async #send<A extends Action>(
+  async #send<A extends ActionOf<C>>(
     action: A,
-    input: Calls[A]['input'],
+    input: C[A]['input'],
     key: AccessKey,
     c: Context,
     dryRun: boolean,
-  ): Promise<Calls[A]['output']> {
+  ): Promise<C[A]['output']> {
     const wire = await this.#opened();
     await this.#limits.take(action, c);
     const { attemptMs = ATTEMPT_MS, log } = this.#options;
@@ -202,7 +228,7 @@ export class Ec2 {
       if (attempt.signal.aborted) {
         throw new Ec2Error(action, 'unreachable', `no answer within ${attemptMs / 1000} s`, 'the reply did not come');
       }
-      const error = classify(action, thrown);
+      const error = classify(action, thrown, this.#dialect.kindOf);
       if (error.kind === 'throttled') {
         this.counts.throttled += 1;
         this.#limits.refused(action, sentAt);
@@ -211,10 +237,10 @@ export class Ec2 {
     }
   }
 
-  #around(action: Action): Circumstances {
+  #around(action: ActionOf<C>): Circumstances {
     const { ms, text } = this.clock;
     return {
-      permission: PERMISSIONS[action].action,
+      permission: this.#dialect.permissions[action].action,
       endpoint: this.endpoint,
       region: this.region,
       source: this.#options.credentials.source,
@@ -222,19 +248,30 @@ export class Ec2 {
     };
   }
 
-  #opened(): Promise<Wire> {
+  #opened(): Promise<Wire<C>> {
     this.#wire ??= (this.#options.open ?? (() => this.#openSdk()))();
     return this.#wire;
   }
 
-  async #openSdk(): Promise<Wire> {
+  #openSdk(): Promise<Wire<C>> {
     const { region, endpoint } = this.#options;
-    const { openSdk } = await import('./sdk.ts');
-    return openSdk({
+    return this.#dialect.open({
       region,
       ...(endpoint !== undefined && { endpoint }),
       connectTimeoutMs: CONNECT_MS,
       onDate: (date, sentAt, receivedAt) => this.clock.observe(date, sentAt, receivedAt),
     });
+  }
+}
+
+const ROUTES: Dialect<Calls> = {
+  permissions: PERMISSIONS,
+  open: async (options) => (await import('./sdk-routes.ts')).openRoutes(options),
+};
+
+/** The calls for routes. */
+export class Ec2 extends Ec2Client<Calls> {
+  constructor(options: Ec2Options) {
+    super(ROUTES, options);
   }
 }

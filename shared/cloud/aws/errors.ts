@@ -1,10 +1,27 @@
 import { PluginError } from '../../errors.ts';
-import type { Action } from './model.ts';
 
 /** The only place where EC2's codes become ours. Codes are from the API reference's list and from its clients. */
 
-/** What a failed call came to. The first group is for who made the call; of the rest nobody can make anything but an error. */
+/** What failed calls for volumes come to. */
+export const VOLUME_ERROR_KINDS = [
+  'disk-missing',
+  'disk-in-use',
+  'disk-state',
+  'not-attached',
+  'attach-limit',
+  'zone-mismatch',
+  'device-taken',
+  'disk-quota',
+  'token-burned',
+  'modifying',
+  'instance-missing',
+] as const;
+
+export type VolumeErrorKind = (typeof VOLUME_ERROR_KINDS)[number];
+
+/** What a failed call came to. The first groups are for who made the call; of the rest nobody can make anything but an error. */
 export type Ec2ErrorKind =
+  | VolumeErrorKind
   | 'route-exists'
   | 'route-missing'
   | 'table-missing'
@@ -86,14 +103,14 @@ const metadataOf = (error: unknown): object => {
 /** A call that failed, in our words. `message` is EC2's, without what it encodes for its own support. */
 export class Ec2Error extends Error {
   override readonly name = 'Ec2Error';
-  readonly action: Action;
+  readonly action: string;
   readonly kind: Ec2ErrorKind;
   /** EC2's code, or the operating system's. */
   readonly code: string;
   /** The client has seen by this answer that the clock is wrong, and signs by the right time from now on. */
   readonly clockCorrected: boolean;
 
-  constructor(action: Action, kind: Ec2ErrorKind, code: string, message: string, clockCorrected = false) {
+  constructor(action: string, kind: Ec2ErrorKind, code: string, message: string, clockCorrected = false) {
     super(message);
     this.action = action;
     this.kind = kind;
@@ -103,7 +120,12 @@ export class Ec2Error extends Error {
 }
 
 /** What the vendor's client threw, in our words. Whatever else it holds (headers, keys) is left behind. */
-export const classify = (action: Action, error: unknown): Ec2Error => {
+export const classify = (
+  action: string,
+  error: unknown,
+  /** What codes mean for calls like this one, where that is not what they mean for all. */
+  kindOf: (code: string, message: string) => Ec2ErrorKind | undefined = () => undefined,
+): Ec2Error => {
   const metadata = metadataOf(error);
   const status: unknown = Reflect.get(metadata, 'httpStatusCode');
   const message = (textOf(error, 'message') ?? 'no reason given')
@@ -117,7 +139,7 @@ export const classify = (action: Action, error: unknown): Ec2Error => {
     if (network !== undefined && NETWORK_CODE.test(network)) return made('unreachable', network);
     return made('unreachable', name === 'Error' ? 'no answer' : name);
   }
-  const known = KINDS[name];
+  const known = kindOf(name, message) ?? KINDS[name];
   if (known !== undefined) return made(known, name);
   if (status === 429) return made('throttled', name);
   if (status >= 500) return made('unavailable', `${name} (${status})`);
@@ -156,7 +178,11 @@ export const toPluginError = (error: Ec2Error, around: Circumstances): PluginErr
       const role = /assumed-role\/([\w+=,.@-]+)/.exec(message)?.[1];
       return new PluginError(
         'PROVIDER_PERMISSION',
-        { provider, permission: around.permission, role },
+        {
+          provider,
+          permission: /not authorized to perform: ([\w-]+:\w+)/.exec(message)?.[1] ?? around.permission,
+          role,
+        },
         { cause: error },
       );
     }

@@ -80,6 +80,11 @@ export interface Calls {
 
 export type Action = keyof Calls;
 
+/** A group of calls: what each is asked, and what it answers. */
+export type CallTable<C> = { readonly [A in keyof C]: { readonly input: unknown; readonly output: unknown } };
+
+export type ActionOf<C> = keyof C & string;
+
 /** What a call is signed with. */
 export interface AccessKey {
   readonly id: string;
@@ -96,12 +101,12 @@ export interface SendOptions {
 }
 
 /** One attempt at a call, in the vendor's way; rejects with what the vendor's client throws. */
-export interface Wire {
-  send<A extends Action>(
+export interface Wire<C extends CallTable<C> = Calls> {
+  send<A extends ActionOf<C>>(
     action: A,
-    input: Calls[A]['input'],
+    input: C[A]['input'],
     key: AccessKey,
     options: SendOptions,
-  ): Promise<Calls[A]['output']>;
+  ): Promise<C[A]['output']>;
   close(): void;
 }

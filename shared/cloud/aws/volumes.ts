@@ -1,0 +1,50 @@
+import { type Dialect, Ec2Client, type Ec2Options } from './client.ts';
+import { Ec2Error, type Ec2ErrorKind, type VolumeErrorKind } from './errors.ts';
+import type { VolumeCalls } from './volume-model.ts';
+import { VOLUME_PERMISSIONS } from './volume-policy.ts';
+
+/** What EC2's codes mean for calls about volumes. From the API reference's list, and from what its drivers have met. */
+const KINDS: Readonly<Record<string, Ec2ErrorKind>> = {
+  'InvalidVolume.NotFound': 'disk-missing',
+  'InvalidSnapshot.NotFound': 'disk-missing',
+  VolumeInUse: 'disk-in-use',
+  IncorrectState: 'disk-state',
+  IncorrectInstanceState: 'disk-state',
+  'InvalidAttachment.NotFound': 'not-attached',
+  AttachmentLimitExceeded: 'attach-limit',
+  'InvalidVolume.ZoneMismatch': 'zone-mismatch',
+  VolumeLimitExceeded: 'disk-quota',
+  MaxIOPSLimitExceeded: 'disk-quota',
+  SnapshotLimitExceeded: 'disk-quota',
+  ConcurrentSnapshotLimitExceeded: 'disk-quota',
+  PendingSnapshotLimitExceeded: 'disk-quota',
+  VolumeModificationSizeLimitExceeded: 'disk-quota',
+  IdempotentParameterMismatch: 'token-burned',
+  IncorrectModificationState: 'modifying',
+  VolumeModificationRateExceeded: 'modifying',
+  SnapshotCreationPerVolumeRateExceeded: 'throttled',
+  'InvalidInstanceID.NotFound': 'instance-missing',
+};
+
+/** EC2 has a code of its own for almost everything, but not for this. */
+const DEVICE_TAKEN = /already in use/i;
+
+const VOLUMES: Dialect<VolumeCalls> = {
+  permissions: VOLUME_PERMISSIONS,
+  kindOf: (code, message) =>
+    code === 'InvalidParameterValue' && DEVICE_TAKEN.test(message) ? 'device-taken' : KINDS[code],
+  // The only call that makes something and takes no token.
+  once: ['CreateSnapshot'],
+  open: async (options) => (await import('./sdk-volumes.ts')).openVolumes(options),
+};
+
+/** EC2's calls for volumes and snapshots. Errors as those of `Ec2Client`, which see. */
+export class Ebs extends Ec2Client<VolumeCalls> {
+  constructor(options: Ec2Options<VolumeCalls>) {
+    super(VOLUMES, options);
+  }
+}
+
+/** Is it this refusal of EC2's? */
+export const isVolumeRefusal = (error: unknown, ...kinds: readonly VolumeErrorKind[]): error is Ec2Error =>
+  error instanceof Ec2Error && kinds.some((kind) => kind === error.kind);
