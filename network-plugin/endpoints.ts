@@ -22,7 +22,8 @@ export interface EndpointRequest {
 
 /**
  * Containers' connections to networks. Each step is written down before it has an effect, and each call may be
- * repeated: after a crash the engine's retry, or reconcile, goes on where the record says.
+ * repeated: after a crash the engine's retry, or reconcile, goes on where the record says. What these records speak of is
+ * in the kernel alone, and goes with it: they need not outlive it either, and no start of a container waits for a disk.
  */
 export class Endpoints {
   readonly #deps: DriverDeps;
@@ -62,7 +63,7 @@ export class Endpoints {
       since: this.#now(),
       ports: [],
     };
-    await store.update((tx) => tx.put('endpoints', record.id, record));
+    await store.update((tx) => tx.put('endpoints', record.id, record), 'kernel');
     return { mac: record.mac };
   }
 
@@ -129,7 +130,7 @@ export class Endpoints {
           const record = found.length === 0 ? placed : { ...placed, told: found.map(({ pool }) => pool) };
           tx.put('endpoints', id, record);
           return [record, found] as const;
-        });
+        }, 'kernel');
         await this.#gate.ensureAccepts(c);
         const known = this.#usableNetwork(network);
         await this.#gate.admit(roamingAddresses(joining, known), c);
@@ -182,9 +183,9 @@ export class Endpoints {
       const chosen = await ports.reserve({ endpoint: endpoint.id, network: endpoint.network }, requests, endpoint, c);
       const record = { ...endpoint, ports: chosen };
       undo.add('forget the ports', () =>
-        store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] })),
+        store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] }), 'kernel'),
       );
-      await store.update((tx) => tx.put('endpoints', endpoint.id, record));
+      await store.update((tx) => tx.put('endpoints', endpoint.id, record), 'kernel');
       undo.add('take the ports out of the firewall', () => this.#gate.revoke(record, late));
       await this.#gate.publish(record, c);
     });
@@ -207,7 +208,7 @@ export class Endpoints {
     if (endpoint.ports.length === 0) return;
     await this.#gate.revoke(endpoint, c);
     await ports.release(endpoint.id);
-    await store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] }));
+    await store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] }), 'kernel');
   }
 
   info(network: string, id: string): Record<string, string> {
@@ -225,10 +226,10 @@ export class Endpoints {
         if (endpoint?.network !== network) return;
         await this.#revoke(endpoint, c);
         const leaving: EndpointRecord = { ...endpoint, ports: [], phase: 'leaving', since: this.#now() };
-        await store.update((tx) => tx.put('endpoints', id, leaving));
+        await store.update((tx) => tx.put('endpoints', id, leaving), 'kernel');
         await this.#detach(leaving, c);
         const { sandbox: _left, slot: _freed, told: _untold, ...rest } = leaving;
-        await store.update((tx) => tx.put('endpoints', id, { ...rest, phase: 'created' }));
+        await store.update((tx) => tx.put('endpoints', id, { ...rest, phase: 'created' }), 'kernel');
       },
       c,
     );
@@ -252,7 +253,7 @@ export class Endpoints {
         const { store, path } = this.#deps;
         const endpoint = store.get('endpoints', id);
         if (endpoint?.phase !== 'joining' || (await path.present(id)) !== 'sandbox') return;
-        await store.update((tx) => tx.put('endpoints', id, { ...endpoint, phase: 'joined' }));
+        await store.update((tx) => tx.put('endpoints', id, { ...endpoint, phase: 'joined' }), 'kernel');
       },
       c,
     );
@@ -278,7 +279,7 @@ export class Endpoints {
     if (endpoint === undefined) return;
     await this.#revoke(endpoint, c);
     await this.#detach(endpoint, c);
-    await store.update((tx) => tx.delete('endpoints', id));
+    await store.update((tx) => tx.delete('endpoints', id), 'kernel');
   }
 }
 

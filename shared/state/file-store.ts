@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, fdatasyncSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PluginError } from '../errors.ts';
@@ -7,30 +7,39 @@ import { FolderLock } from './folder-lock.ts';
 import { encodeSnapshot, encodeWrite } from './format.ts';
 import { type FileStoreOptions, JOURNAL, type Loaded, load, SNAPSHOT } from './loading.ts';
 import { Pace } from './pace.ts';
-import type { AppliedChange, Records, StateStore, Transaction } from './store.ts';
+import type { AppliedChange, Lasting, Records, StateStore, Transaction } from './store.ts';
 
 export type { FileStoreOptions } from './loading.ts';
 
 interface Pending {
   readonly changes: readonly AppliedChange[];
+  readonly lasting: Lasting;
   resolve(): void;
   reject(error: unknown): void;
 }
 
-/** A write to the journal returns when it is durable: with its data, not with its times (`O_DSYNC`). */
-const JOURNAL_FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_DSYNC;
+const APPENDING = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT;
+
+/** The journal, open twice. */
+interface Journal {
+  /** A write returns when it is on the disk: with its data, not with its times (`O_DSYNC`). */
+  readonly onDisk: FileHandle;
+  /** A write returns when the kernel has it. */
+  readonly inKernel: FileHandle;
+}
+
 /** How long everybody may have to wait for one write, and how many must have been quicker in a row. */
 const QUICK_MS = 2;
 const QUICK_ONES = 4;
-/** What was changed `soon` is written after so many milliseconds, unless an update takes it along. */
+/** What was changed `soon` is written, and what the kernel has is brought to the disk, after so many milliseconds at most. */
 const SOON_MS = 100;
 
 const nobody = (): void => undefined;
 
 /**
  * A store in a folder of its own: `snapshot.json`, and `journal.jsonl` with what has changed since. An update is one
- * line appended by one write that is durable when it returns; updates made meanwhile share the next line. A full disk
- * rejects updates with STATE_WRITE and does no other harm.
+ * line appended by one write; updates made meanwhile share the next line. A full disk rejects updates with STATE_WRITE and
+ * does no other harm.
  */
 export class FileStore<S> implements StateStore<S> {
   /** The damage that was set aside, when the store started empty because of it. */
@@ -38,38 +47,45 @@ export class FileStore<S> implements StateStore<S> {
   readonly #folder: string;
   readonly #options: FileStoreOptions<S>;
   readonly #lock: FolderLock;
-  readonly #journal: FileHandle;
+  readonly #journal: Journal;
   readonly #records: Records<S>;
   #pending: Pending[] = [];
   #writing: Promise<void> | undefined;
+  /** Of writes to the disk, and of those to the kernel. */
   readonly #pace: Pace;
+  readonly #notePace: Pace;
   /** Runs while there are changes that nobody waits for. */
   #later: NodeJS.Timeout | undefined;
   #closed = false;
-  /** Number of the last durable write. */
+  /** Number of the last write. */
   #n: number;
+  /** Number of the last write that is on the disk, and what brings later ones there. */
+  #durable: number;
+  #syncing: NodeJS.Timeout | undefined;
   /** Bytes of the journal that count. */
   #length: number;
   #snapshotLength: number;
   /** A write has failed, and what it left in the journal is not yet taken back. */
   #broken = false;
-  /** The snapshot may hold changes that were rejected since. */
+  /** The snapshot may hold changes that were rejected since, or the journal may have lost some that were not. */
   #suspect = false;
 
   private constructor(
     folder: string,
     options: FileStoreOptions<S>,
     lock: FolderLock,
-    journal: FileHandle,
+    journal: Journal,
     loaded: Loaded<S>,
   ) {
     this.#folder = folder;
     this.#options = options;
     this.#pace = new Pace(options.quickMs ?? QUICK_MS, QUICK_ONES);
+    this.#notePace = new Pace(options.quickMs ?? QUICK_MS, QUICK_ONES);
     this.#lock = lock;
     this.#journal = journal;
     this.#records = loaded.records;
     this.#n = loaded.n;
+    this.#durable = loaded.n;
     this.#length = loaded.journalLength;
     this.#snapshotLength = loaded.snapshotLength;
     this.startedEmpty = loaded.startedEmpty;
@@ -81,15 +97,22 @@ export class FileStore<S> implements StateStore<S> {
    */
   static async open<S>(folder: string, options: FileStoreOptions<S>): Promise<FileStore<S>> {
     let lock: FolderLock | undefined;
-    let journal: FileHandle | undefined;
+    const handles: FileHandle[] = [];
+    const openJournal = async (flags: number): Promise<FileHandle> => {
+      const handle = await open(join(folder, JOURNAL), APPENDING | flags, 0o600);
+      handles.push(handle);
+      return handle;
+    };
     try {
       await makeFolder(folder);
       lock = await FolderLock.take(folder);
       const loaded = await load(folder, options);
-      journal = await open(join(folder, JOURNAL), JOURNAL_FLAGS, 0o600);
+      const journal = { onDisk: await openJournal(constants.O_DSYNC), inKernel: await openJournal(0) };
+      // What a plugin that was killed had left to the kernel alone counts as being on the disk from now on.
+      if (loaded.journalLength > 0) await journal.inKernel.datasync();
       const store = new FileStore(folder, options, lock, journal, loaded);
       if (loaded.torn > 0) {
-        options.log.warn('the last write was cut short by a crash and is dropped; nobody was told that it was done', {
+        options.log.warn('what was being written was cut short by a crash and is dropped; nothing relied on it', {
           bytes: loaded.torn,
         });
         await store.#takeBack();
@@ -97,7 +120,7 @@ export class FileStore<S> implements StateStore<S> {
       if (loaded.rewrite) await store.#compact(loaded.n);
       return store;
     } catch (error) {
-      await journal?.close();
+      for (const handle of handles) await handle.close();
       await lock?.release();
       if (error instanceof PluginError) throw error;
       throw new PluginError('STATE_WRITE', { file: folder, reason: reasonOf(error) }, { cause: error });
@@ -112,12 +135,12 @@ export class FileStore<S> implements StateStore<S> {
     return this.#records.collection(collection);
   }
 
-  async update<R>(change: (tx: Transaction<S>) => R): Promise<R> {
+  async update<R>(change: (tx: Transaction<S>) => R, lasting: Lasting = 'disk'): Promise<R> {
     this.#refuseWhenClosed();
     const { result, changes } = this.#records.transact(change);
-    if (changes.length > 0) await this.#durable(changes);
-    // What was only read may have been read from changes that are not durable yet.
-    else if (this.#pending.length > 0 || this.#writing !== undefined) await this.#durable([]);
+    if (changes.length > 0) await this.#written(changes, lasting);
+    // What was only read may have been read from changes that are not written yet.
+    else if (this.#pending.length > 0 || this.#writing !== undefined) await this.#written([], lasting);
     return result;
   }
 
@@ -126,7 +149,7 @@ export class FileStore<S> implements StateStore<S> {
     const { changes } = this.#records.transact(change);
     if (changes.length === 0) return;
     // A failure is logged when it happens.
-    this.#pending.push({ changes, resolve: nobody, reject: nobody });
+    this.#pending.push({ changes, lasting: 'kernel', resolve: nobody, reject: nobody });
     if (this.#writing !== undefined) return;
     this.#later ??= setTimeout(() => {
       this.#writing ??= this.#drain();
@@ -143,13 +166,16 @@ export class FileStore<S> implements StateStore<S> {
     this.#closed = true;
     if (this.#pending.length > 0) this.#writing ??= this.#drain();
     while (this.#writing !== undefined) await this.#writing;
-    await this.#journal.close();
+    clearTimeout(this.#syncing);
+    if (this.#durable < this.#n) await this.#sync();
+    await this.#journal.onDisk.close();
+    await this.#journal.inKernel.close();
     await this.#lock.release();
   }
 
-  #durable(changes: readonly AppliedChange[]): Promise<void> {
+  #written(changes: readonly AppliedChange[], lasting: Lasting): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#pending.push({ changes, resolve, reject });
+    this.#pending.push({ changes, lasting, resolve, reject });
     this.#writing ??= this.#drain();
     return promise;
   }
@@ -162,7 +188,11 @@ export class FileStore<S> implements StateStore<S> {
     await undefined;
     for (let batch = this.#take(); batch.length > 0; batch = this.#take()) {
       try {
-        await this.#write(batch.flatMap(({ changes }) => changes));
+        const lasting = batch.every((one) => one.lasting === 'kernel') ? 'kernel' : 'disk';
+        await this.#write(
+          batch.flatMap(({ changes }) => changes),
+          lasting,
+        );
         for (const { resolve } of batch) resolve();
       } catch (error) {
         await this.#fail(batch, error);
@@ -178,30 +208,69 @@ export class FileStore<S> implements StateStore<S> {
     return batch;
   }
 
-  async #write(changes: readonly AppliedChange[]): Promise<void> {
+  async #write(changes: readonly AppliedChange[], lasting: Lasting): Promise<void> {
     if (changes.length === 0) return;
     // Taken before anything is awaited: later updates must not get into a snapshot of this batch.
     const n = this.#n + 1;
-    const line = Buffer.from(encodeWrite({ n, changes }));
+    const line = Buffer.from(encodeWrite({ n, durable: this.#durable, changes }));
     const limit = Math.max(this.#options.compactAfter ?? 1 << 20, 2 * this.#snapshotLength);
     const whole = this.#suspect || this.#length + line.length > limit ? this.#snapshot(n) : undefined;
     if (this.#broken) await this.#takeBack();
     if (whole !== undefined && (await this.#tryCompact(n, whole))) return;
-    await this.#append(line);
+    if (lasting === 'disk') await this.#appendToDisk(line);
+    else await this.#appendToKernel(line);
     this.#length += line.length;
     this.#n = n;
+    if (lasting === 'disk') this.#durable = n;
+    else this.#syncing ??= setTimeout(() => void this.#sync(), SOON_MS).unref();
   }
 
-  async #append(line: Buffer): Promise<void> {
+  /** With all that came before: a hole in front of it would make it unreadable. */
+  async #appendToDisk(line: Buffer): Promise<void> {
+    const { onDisk, inKernel } = this.#journal;
+    const first = this.#durable < this.#n;
     const started = performance.now();
-    if (this.#pace.onTheSpot) writeAllNow(this.#journal.fd, line);
-    else await writeAll(this.#journal, line);
+    if (this.#pace.onTheSpot) {
+      writeAllNow((first ? inKernel : onDisk).fd, line);
+      if (first) fdatasyncSync(inKernel.fd);
+    } else {
+      await writeAll(first ? inKernel : onDisk, line);
+      if (first) await inKernel.datasync();
+    }
     this.#pace.took(performance.now() - started);
+  }
+
+  /** Mostly copies some bytes; but the kernel may be busy with the same page, or with too many of others. */
+  async #appendToKernel(line: Buffer): Promise<void> {
+    const { inKernel } = this.#journal;
+    const started = performance.now();
+    if (this.#notePace.onTheSpot) writeAllNow(inKernel.fd, line);
+    else await writeAll(inKernel, line);
+    this.#notePace.took(performance.now() - started);
+  }
+
+  /** Brings to the disk what the kernel has, while others may go on writing. Never rejects. */
+  async #sync(): Promise<void> {
+    const upTo = this.#n;
+    try {
+      await this.#journal.inKernel.datasync();
+      this.#durable = Math.max(this.#durable, upTo);
+    } catch (error) {
+      // The kernel forgets what it could not write: only the whole state, written anew, is sure to be there.
+      this.#suspect = true;
+      this.#options.log.warn('the state could not be brought to the disk; the next change writes all of it', { error });
+    }
+    this.#syncing = undefined;
+    if (this.#durable < this.#n && !this.#suspect && !this.#closed) {
+      this.#syncing = setTimeout(() => void this.#sync(), SOON_MS).unref();
+    }
   }
 
   /** Rejects a batch and everything that was built on it, and puts memory and journal back to what is durable. */
   async #fail(batch: readonly Pending[], error: unknown): Promise<void> {
     const all = [...batch, ...this.#take()];
+    // What only the kernel had may have been lost with it.
+    if (this.#durable < this.#n) this.#suspect = true;
     this.#records.revert(all.flatMap(({ changes }) => changes));
     this.#broken = true;
     const file = join(this.#folder, JOURNAL);
@@ -217,8 +286,8 @@ export class FileStore<S> implements StateStore<S> {
 
   /** Cuts off what a failed or torn write left at the end of the journal. */
   async #takeBack(): Promise<void> {
-    await this.#journal.truncate(this.#length);
-    await this.#journal.datasync();
+    await this.#journal.onDisk.truncate(this.#length);
+    await this.#journal.onDisk.datasync();
     this.#broken = false;
   }
 
@@ -232,11 +301,12 @@ export class FileStore<S> implements StateStore<S> {
     await replaceFile(join(this.#folder, SNAPSHOT), whole, () => {
       this.#suspect = true;
     });
-    await this.#journal.truncate(0);
+    await this.#journal.onDisk.truncate(0);
     this.#suspect = false;
     this.#length = 0;
     this.#snapshotLength = whole.length;
     this.#n = n;
+    this.#durable = n;
   }
 
   /** Compaction is house-keeping: when it fails, the journal goes on, unless the snapshot must be put right first. */

@@ -56,7 +56,7 @@ export const load = async <S>(folder: string, options: FileStoreOptions<S>): Pro
     }
     at = JOURNAL;
     if (journal === undefined) throw new Damage('it is missing');
-    const { writes, length, torn } = decodeJournal(journal);
+    const { writes, length, torn } = decodeJournal(journal, base.n);
     const records = rebuild({ ...options, file: files[SNAPSHOT] }, base.version, base.records, base.n, writes);
     const n = Math.max(base.n, writes.at(-1)?.n ?? 0);
     const rewrite = base.version !== options.version;

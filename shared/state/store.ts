@@ -12,16 +12,22 @@ export interface Transaction<S> {
   delete<K extends keyof S & string>(collection: K, id: string): void;
 }
 
+/**
+ * How long a change must last. `disk`: whatever happens. `kernel`: as long as this kernel runs, also when the plugin is
+ * killed: for what has no effect but in the kernel, and means nothing once the machine has stopped.
+ */
+export type Lasting = 'disk' | 'kernel';
+
 export interface StateStore<S> {
   get<K extends keyof S & string>(collection: K, id: string): S[K] | undefined;
   /** A live view: it changes with later updates. Copy it (`[...all('x')]`) before waiting inside a loop. */
   all<K extends keyof S & string>(collection: K): ReadonlyMap<string, S[K]>;
   /**
    * Runs `change` at once, synchronously; a change that throws changes nothing (and the promise rejects with what it
-   * threw). Readers see the result at once; the promise resolves when it is durable. When it cannot be made durable it
-   * rejects with STATE_WRITE, and this change and those made after it are taken back.
+   * threw). Readers see the result at once; the promise resolves when it lasts (on the `disk` unless told). When it
+   * cannot be made to, it rejects with STATE_WRITE, and this change and those made after it are taken back.
    */
-  update<R>(change: (tx: Transaction<S>) => R): Promise<R>;
+  update<R>(change: (tx: Transaction<S>) => R, lasting?: Lasting): Promise<R>;
   /**
    * The same for what a crash may forget, because it can be found out again: readers see the result at once, the next
    * update takes it along to the disk or else it gets there within a moment. When it cannot be written it is taken back

@@ -1,7 +1,5 @@
 import { existsSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Windows } from '../../../network-plugin/reconcile.ts';
-import type { NetworkState } from '../../../network-plugin/state.ts';
 import type { StateStore } from '../../../shared/state/store.ts';
 
 /** The test and the plugin speak through files in the state folder: they are there before, during and after a crash. */
@@ -27,7 +25,7 @@ const die = (): never => {
 };
 
 /** A store that ends the process at the update that the file in `folder` names. */
-export function watchedStore(folder: string, store: StateStore<NetworkState>): StateStore<NetworkState> {
+export function watchedStore<S>(folder: string, store: StateStore<S>): StateStore<S> {
   const file = join(folder, KILL_FILE);
   let token = '';
   let count = 0;
@@ -36,7 +34,7 @@ export function watchedStore(folder: string, store: StateStore<NetworkState>): S
   return {
     get: (collection, id) => store.get(collection, id),
     all: (collection) => store.all(collection),
-    update: async (change) => {
+    update: async (change, lasting) => {
       const point = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as KillPoint) : undefined;
       if (point !== undefined && point.token !== token) {
         token = point.token;
@@ -50,7 +48,7 @@ export function watchedStore(folder: string, store: StateStore<NetworkState>): S
         die();
       };
       end('before');
-      const result = await store.update(change);
+      const result = await store.update(change, lasting);
       end('after');
       return result;
     },
@@ -60,21 +58,15 @@ export function watchedStore(folder: string, store: StateStore<NetworkState>): S
   };
 }
 
-/** Times that the test changes while the plugin runs. */
-export const windowsOf = (folder: string, usual: Windows): Windows => {
-  const read = (): Windows => {
-    const file = join(folder, WINDOWS_FILE);
-    return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Windows) : usual;
-  };
-  return {
-    get retryMs() {
-      return read().retryMs;
+/** Times that the test changes while the plugin runs: those in the file hold in the place of the usual ones. */
+export const windowsOf = <W extends object>(folder: string, usual: W): W =>
+  new Proxy(usual, {
+    get: (target, name) => {
+      const file = join(folder, WINDOWS_FILE);
+      const changed = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as W) : usual;
+      return Reflect.get(changed, name) ?? Reflect.get(target, name);
     },
-    get orphanMs() {
-      return read().orphanMs;
-    },
-  };
-};
+  });
 
 /** For the test: from now on the plugin dies at this point of its next call, once. */
 export const armKill = (folder: string, at: number, when: KillPoint['when']): void => {

@@ -2,7 +2,7 @@
  * A process that writes to a FileStore, for file-store.test.ts: `file-store-fixture.ts MODE FOLDER
  * [COMPACT-AFTER]`.
  *
- * `write`: updates until it is killed; says `N` when update N is durable. Every update writes two records that belong
+ * `write`: updates until it is killed; says `N` when update N outlives it. Every update writes two records that belong
  * together. `full`: mounts a small file system on FOLDER (in a mount namespace of its own, which the test makes), fills
  * it, and goes on after room was made. `hold`: opens the store and waits.
  */
@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import { FileStore } from '../../../../shared/state/file-store.ts';
+import type { Lasting } from '../../../../shared/state/store.ts';
 
 interface State {
   readonly left: { readonly n: number; readonly padding: string };
@@ -29,11 +30,11 @@ const open = (): Promise<FileStore<State>> =>
     log: silentLogger,
     compactAfter: Number(compactAfter),
   });
-const put = (store: FileStore<State>, n: number, bytes = 200): Promise<void> =>
+const put = (store: FileStore<State>, n: number, bytes = 200, lasting: Lasting = 'disk'): Promise<void> =>
   store.update((tx) => {
     tx.put('left', `k${n % 10}`, { n, padding: 'x'.repeat(bytes) });
     tx.put('right', `k${n % 10}`, { n });
-  });
+  }, lasting);
 
 if (mode === 'write') {
   const store = await open();
@@ -46,7 +47,7 @@ if (mode === 'write') {
     });
     await Promise.all(
       batch.map(async (one) => {
-        await put(store, one);
+        await put(store, one, 200, one % 3 === 0 ? 'disk' : 'kernel');
         say(one);
       }),
     );
