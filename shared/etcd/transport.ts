@@ -1,23 +1,15 @@
-import { readFileSync } from 'node:fs';
-import * as http from 'node:http';
-import * as https from 'node:https';
 import { type Context, remaining } from '../context.ts';
-import { badTlsFiles, connectionError } from './connection-error.ts';
+import { connectionError } from './connection-error.ts';
+import { type ConnectionOptions, Connections } from './connections.ts';
 import { EtcdError, errorOf, isStaleToken, type WireError } from './wire.ts';
 
-export interface EtcdOptions {
+export interface EtcdOptions extends ConnectionOptions {
   /** `http://host:port` or `https://host:port`; several for fail-over. */
   readonly endpoints: readonly string[];
   readonly username?: string;
   readonly password?: string;
-  /** Files in PEM form; read again after each failed connection, so that they may be replaced. */
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
   /** Longest wait for one endpoint before the next is tried, in milliseconds. */
   readonly attemptMs?: number;
-  /** How long a connection is kept that nobody uses, in milliseconds: a longer cut leaves none to be used after it. */
-  readonly idleMs?: number;
 }
 
 /** Far above any answer that this client asks for. */
@@ -37,8 +29,7 @@ export class EtcdTransport {
   readonly #endpoints: readonly URL[];
   readonly #attemptMs: number;
   #current = 0;
-  /** By endpoint. */
-  readonly #agents = new Map<URL, http.Agent>();
+  readonly #connections: Connections;
   /** What ends each open stream, and where it leads. */
   readonly #streams = new Map<(cause: unknown) => void, URL>();
   #token: string | undefined;
@@ -47,6 +38,7 @@ export class EtcdTransport {
   constructor(options: EtcdOptions) {
     if (options.endpoints.length === 0) throw new EtcdError('refused', 'no endpoint is set');
     this.#options = options;
+    this.#connections = new Connections(options);
     this.#endpoints = options.endpoints.map((text) => new URL(text));
     this.#attemptMs = options.attemptMs ?? 3000;
   }
@@ -78,21 +70,12 @@ export class EtcdTransport {
    * used for it again: connections may be dead, certificates may be new.
    */
   giveUp(origin: string): void {
-    for (const endpoint of this.#endpoints) if (endpoint.origin === origin) this.#drop(endpoint);
+    for (const endpoint of this.#endpoints) if (endpoint.origin === origin) this.#connections.drop(endpoint);
     if (this.endpoint === origin) this.#current = (this.#current + 1) % this.#endpoints.length;
   }
 
   close(): void {
-    for (const endpoint of [...this.#agents.keys()]) this.#drop(endpoint);
-  }
-
-  /** Closes the connections that nobody uses; the others end with their request, for the agent is no longer known. */
-  #drop(endpoint: URL): void {
-    const agent = this.#agents.get(endpoint);
-    this.#agents.delete(endpoint);
-    if (agent === undefined) return;
-    agent.maxFreeSockets = 0;
-    for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+    this.#connections.close();
   }
 
   /**
@@ -107,8 +90,8 @@ export class EtcdTransport {
   ): Promise<() => void> {
     const endpoint = this.#at(this.#current);
     await this.#logIn(endpoint, c);
-    // A stream has a connection of its own, which nothing else waits for and which outlives the agent.
-    const request = this.#request(endpoint, path, body, this.#newAgent(endpoint, { keepAlive: false }), {
+    const request = this.#connections.request(endpoint, path, body, this.#connections.alone(endpoint), {
+      ...this.#authorisation(),
       // A member that has lost its cluster ends the watch instead of falling silent.
       'Grpc-Metadata-hasleader': 'true',
     });
@@ -220,12 +203,9 @@ export class EtcdTransport {
 
   async #ask(endpoint: URL, path: string, body: object, c: Context): Promise<Answer> {
     if (remaining(c) === 0) throw new EtcdError('unreachable', `${endpoint.origin}: no time was left to ask`);
-    const agent =
-      this.#agents.get(endpoint) ??
-      this.#newAgent(endpoint, { keepAlive: true, maxSockets: 8, timeout: this.#options.idleMs ?? 5_000 });
-    this.#agents.set(endpoint, agent);
+    const agent = this.#connections.kept(endpoint);
     return new Promise<Answer>((resolve, reject) => {
-      const request = this.#request(endpoint, path, body, agent, {});
+      const request = this.#connections.request(endpoint, path, body, agent, this.#authorisation());
       // On a kept connection time is left for a new one.
       const share = request.reusedSocket ? 0.5 : 1;
       const wait = Math.min(this.#attemptMs, remaining(c)) * share;
@@ -241,7 +221,7 @@ export class EtcdTransport {
       request.on('error', (cause) => {
         const error = connectionError(endpoint, cause);
         const kept = request.reusedSocket && !answered;
-        if (kept && this.#agents.get(endpoint) === agent) this.#drop(endpoint);
+        if (kept) this.#connections.drop(endpoint, agent);
         settle(() => reject(kept ? new KeptConnectionError('unreachable', error.message, cause) : error));
       });
       request.on('response', (response) => {
@@ -261,50 +241,10 @@ export class EtcdTransport {
     });
   }
 
-  /** Sends at once; the caller attaches its listeners in the same tick. */
-  #request(
-    endpoint: URL,
-    path: string,
-    body: object,
-    agent: http.Agent,
-    extra: Record<string, string>,
-  ): http.ClientRequest {
-    const payload = Buffer.from(JSON.stringify(body));
-    const options = {
-      method: 'POST',
-      agent,
-      headers: {
-        'Content-Type': 'application/json',
-        'Content-Length': payload.length,
-        ...(this.#token === undefined ? {} : { Authorization: this.#token }),
-        ...extra,
-      },
-    };
-    try {
-      const request = (endpoint.protocol === 'https:' ? https : http).request(new URL(path, endpoint), options);
-      request.end(payload);
-      return request;
-    } catch (cause) {
-      // The files are looked into when the connection is made, and what is wrong with them is thrown at once.
-      throw badTlsFiles(cause);
-    }
-  }
-
-  #newAgent(endpoint: URL, options: http.AgentOptions): http.Agent {
-    if (endpoint.protocol !== 'https:') return new http.Agent(options);
-    const { ca, cert, key } = this.#options;
-    const tls = { ...(ca && { ca: pem(ca) }), ...(cert && { cert: pem(cert) }), ...(key && { key: pem(key) }) };
-    return new https.Agent({ ...options, ...tls });
+  #authorisation(): Readonly<Record<string, string>> {
+    return this.#token === undefined ? {} : { Authorization: this.#token };
   }
 }
-
-const pem = (path: string): Buffer => {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    throw new EtcdError('auth', `the file ${path} cannot be read`, cause);
-  }
-};
 
 const parse = <T>(answer: Answer): T => {
   try {
