@@ -13,7 +13,9 @@ export const SETTINGS = {
     default: '/var/lib/drayage/loop',
     help: "The folder of `loop`'s disks, below /var/lib/drayage. Hosts that share it can pass disks on.",
   }),
-  loopQuota: option.size({ help: "Most bytes of all of `loop`'s disks together; what there is room for when empty." }),
+  loopQuota: option.size({
+    help: "Most bytes of all of `loop`'s disks and snapshots together; what there is room for when empty.",
+  }),
   nodeName: option.text({
     min: 1,
     max: 63,
@@ -29,6 +31,10 @@ export const SETTINGS = {
     pattern: /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i,
     allowed: 'letters, digits, dots and dashes',
     help: 'Hosts of one cluster share volumes; in one account of a cloud, clusters do not see each other.',
+  }),
+  onRemove: option.enum(['delete', 'snapshot', 'retain'], {
+    default: 'delete',
+    help: 'What `docker volume rm` does with the disk of a volume that is created without `-o on-remove=`.',
   }),
   refreshInterval: option.duration({
     default: 60_000,

@@ -44,6 +44,8 @@ export interface PluginOptions {
   readonly watchStore?: (store: StateStore<VolumeState>) => StateStore<VolumeState>;
   /** For fault tests: how long what looks abandoned is left alone. */
   readonly windows?: Windows;
+  /** For fault tests: in place of the kernel's boot id. */
+  readonly boot?: string;
   /** For tests: in place of those that the settings name. */
   readonly backends?: readonly Backend[];
 }
@@ -87,14 +89,15 @@ async function assemble(
   const { folder, log, mounts } = options;
   const life = cancellable(newContext(log, Number.POSITIVE_INFINITY));
   const host = { id: await hostIdentity(store), name: settings.nodeName ?? hostname() };
-  const backends = new BackendSet(options.backends ?? openBackends({ settings, host }), log);
+  const locks = new KeyedMutex();
+  const backends = new BackendSet(options.backends ?? openBackends({ settings, host, locks }), log);
   const unattended = new Unattended(log, life.context.signal);
   const folders = await LinuxMountFolders.open(mounts.base, mounts.beneath, log, c);
   const deps: DriverDeps = {
     ...{ store, backends, unattended, folders, log, life: life.context },
-    locks: new KeyedMutex(),
+    locks,
     tables: new LinuxMountTables(),
-    boot: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    boot: options.boot ?? readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     usualType: settings.defaultType,
     now: Date.now,
     windows: options.windows ?? WINDOWS,
@@ -111,7 +114,11 @@ async function assemble(
         const [failure] = await driver.catalogue.refresh(inner);
         if (failure !== undefined) throw failure;
       },
-      reconcile: (inner) => reconciler.pass(inner),
+      reconcile: async (inner) => {
+        const drift = await reconciler.pass(inner);
+        reconciler.tick();
+        return drift;
+      },
     }),
   );
   await admin.listen(join(folder, 'admin.sock'));

@@ -43,8 +43,8 @@ export const VOLUME_ERRORS = {
     retry: 'after',
   },
   DISK_QUOTA: {
-    text: 'There is no room for a disk of {size} bytes for volume {volume}: {limit} bytes are {what}.',
-    fix: 'Ask for less with -o size=, remove volumes that nothing needs, or make more room.',
+    text: 'There is no room for a disk of {size} bytes for volume {volume}[: {limit} bytes are {what}][: {reason}].',
+    fix: 'Ask for less with -o size=, remove volumes or snapshots that nothing needs, or make more room; of a cloud, ask for a greater quota.',
     retry: 'after',
   },
   FILESYSTEM_DAMAGED: {
@@ -55,6 +55,16 @@ export const VOLUME_ERRORS = {
   FORMAT_REFUSED: {
     text: 'Disk {disk} of volume {volume} ({device}) is not formatted: {reason}.',
     fix: 'Nothing was changed. Look at what is on the disk before anything else is done with it.',
+    retry: 'never',
+  },
+  IMPORT_REFUSED: {
+    text: '{disk} cannot become volume {volume}: {reason}.',
+    fix: 'Nothing was changed. Correct what it names, then repeat the command.',
+    retry: 'never',
+  },
+  SNAPSHOT_UNKNOWN: {
+    text: 'There is no snapshot {snapshot}[ {reason}].',
+    fix: 'List the snapshots with drayage volume snapshots.',
     retry: 'never',
   },
   TOKEN_BURNED: {
@@ -75,6 +85,16 @@ export const VOLUME_ERRORS = {
   VOLUME_IN_USE: {
     text: 'Volume {volume} is in use on this host[ by {users}].',
     fix: 'Remove its containers, then repeat the command.',
+    retry: 'after',
+  },
+  VOLUME_LOST: {
+    text: 'Volume {volume} does not belong to this host any more: {reason}.',
+    fix: 'Stop its containers here: what they write is not kept. Then start them where the volume is to be used.',
+    retry: 'after',
+  },
+  VOLUME_MOVING: {
+    text: 'Volume {volume} is being moved to zone {zone} by host {holder}[, {reason}].',
+    fix: 'Start its containers on {holder}, or repeat the command when the move is done or given up.',
     retry: 'after',
   },
   VOLUME_NAME: {

@@ -15,6 +15,8 @@ export interface Superblock {
    * last check. Only ever true of ext4; the others are checked by being mounted.
    */
   readonly clean: boolean;
+  /** Bytes of its disk that it makes use of. */
+  readonly size: number;
 }
 
 /** Everything below lies in these bytes. */
@@ -26,6 +28,8 @@ const uuidAt = (head: Buffer, at: number): string =>
 /** Documentation/filesystems/ext4/super.rst, fs/ext4/ext4.h. */
 const EXT4 = {
   at: 1024,
+  blocks: 0x4,
+  blockSize: 0x18,
   mounts: 0x34,
   mostMounts: 0x36,
   magic: 0x38,
@@ -37,6 +41,7 @@ const EXT4 = {
   readOnlyCompatible: 0x64,
   uuid: 0x68,
   lastOrphan: 0xe8,
+  blocksHigh: 0x150,
   errors: 0x194,
 } as const;
 const EXT4_MAGIC = 0xef53;
@@ -47,6 +52,14 @@ const NEEDS_RECOVERY = 0x4;
 /** Extents: an ext2 or ext3 has the same magic number, and is no ext4. */
 const HAS_EXTENTS = 0x40;
 const ORPHANS_PRESENT = 0x10000;
+const HAS_64_BITS = 0x80;
+
+const ext4Size = (head: Buffer): number => {
+  const { at } = EXT4;
+  const wide = (head.readUInt32LE(at + EXT4.incompatible) & HAS_64_BITS) !== 0;
+  const high = wide ? head.readUInt32LE(at + EXT4.blocksHigh) : 0;
+  return (high * 2 ** 32 + head.readUInt32LE(at + EXT4.blocks)) * 1024 * 2 ** head.readUInt32LE(at + EXT4.blockSize);
+};
 
 /**
  * The conditions under which `e2fsck -p` ends without looking at anything but this superblock (check_if_skip in its
@@ -77,11 +90,15 @@ export const parseSuperblock = (head: Buffer, seconds = Date.now() / 1000): Supe
     const journal = (head.readUInt32LE(EXT4.at + EXT4.compatible) & HAS_JOURNAL) !== 0;
     const extents = (head.readUInt32LE(EXT4.at + EXT4.incompatible) & HAS_EXTENTS) !== 0;
     const uuid = uuidAt(head, EXT4.at + EXT4.uuid);
-    if (journal && extents) found.push({ type: 'ext4', uuid, clean: isClean(head, seconds) });
+    if (journal && extents) found.push({ type: 'ext4', uuid, clean: isClean(head, seconds), size: ext4Size(head) });
   }
-  if (head.toString('latin1', 0, 4) === 'XFSB') found.push({ type: 'xfs', uuid: uuidAt(head, 32), clean: false });
+  if (head.toString('latin1', 0, 4) === 'XFSB') {
+    const size = head.readUInt32BE(4) * Number(head.readBigUInt64BE(8));
+    found.push({ type: 'xfs', uuid: uuidAt(head, 32), clean: false, size });
+  }
   if (head.toString('latin1', 0x10040, 0x10048) === '_BHRfS_M') {
-    found.push({ type: 'btrfs', uuid: uuidAt(head, 0x10020), clean: false });
+    const size = Number(head.readBigUInt64LE(0x10070));
+    found.push({ type: 'btrfs', uuid: uuidAt(head, 0x10020), clean: false, size });
   }
   return found.length === 1 ? found[0] : undefined;
 };

@@ -8,6 +8,12 @@ export interface VolumeSpec {
   readonly options: Readonly<Record<string, string>>;
 }
 
+/** A volume that is to be made. */
+export interface NewVolume extends VolumeSpec {
+  /** The same when its making is repeated after a crash, and another one for each making: what is made bears it. */
+  readonly making?: string;
+}
+
 /** A volume that exists. */
 export interface Volume extends VolumeSpec {
   /** What the back-end answered at its making, or lists. */
@@ -34,6 +40,55 @@ export interface Mounted {
   readonly epoch?: number;
 }
 
+/** A copy of what was in a volume at one moment. */
+export interface ListedSnapshot {
+  readonly id: string;
+  /** The volume that it was taken of; it may be gone. */
+  readonly volume: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly state: 'pending' | 'ready' | 'failed';
+  /** Percent of it that is written. */
+  readonly progress: number;
+  /** ISO time. */
+  readonly created: string;
+  /** What it was taken for: `user`, `clone`, `on-remove`, `move`. */
+  readonly reason: string;
+}
+
+/** A disk of somebody else's, or one that was retained, that is to become a volume. */
+export interface ImportRequest {
+  /** The disk's id, or the name that people or other drivers gave it. */
+  readonly disk: string;
+  readonly volume: string;
+  /** The folder of its file system that containers get; undefined: `data`; empty: all of it. */
+  readonly inside?: string;
+}
+
+/**
+ * What is done with volumes while they are used. Calls for one volume never overlap each other or the back-end's other
+ * calls, and may be repeated after a crash.
+ */
+export interface DayTwo {
+  /**
+   * Makes the volume and its file system larger, mounted here or nowhere; the volume's `size` option is the new one then.
+   * Errors: OPTION_INVALID (smaller), VOLUME_BUSY (names the host that has it), DISK_QUOTA, STILL_WORKING.
+   */
+  resize(volume: Volume, size: string, c: Context): Promise<Volume>;
+  /** Begins a snapshot of what is in the volume now; once for each token. Errors: DISK_QUOTA, BACKEND_REFUSED. */
+  snapshot(volume: Volume, token: string, c: Context): Promise<ListedSnapshot>;
+  /** The cluster's snapshots, or those of one volume. */
+  snapshots(volume: string | undefined, c: Context): Promise<readonly ListedSnapshot[]>;
+  /** Removes a snapshot; answers what it was. Errors: SNAPSHOT_UNKNOWN. */
+  removeSnapshot(id: string, c: Context): Promise<ListedSnapshot>;
+  /**
+   * Makes a disk that is there a volume, and never formats it. Errors: IMPORT_REFUSED with the reason, VOLUME_EXISTS.
+   */
+  import(request: ImportRequest, c: Context): Promise<ListedVolume>;
+  /** Ends what a crash in a snapshot has left: nobody could write at `target`. Answers whether it was so. */
+  thaw(target: string, c: Context): Promise<boolean>;
+}
+
 /**
  * A kind of volume. The driver keeps records, references and locks; a back-end makes, finds, mounts and removes. Every
  * call may be repeated after a crash and then finishes or joins what was begun; calls for one volume never overlap.
@@ -54,7 +109,7 @@ export interface Backend {
    */
   find(name: string, c: Context): Promise<ListedVolume | undefined>;
   /** Makes the volume; succeeds with the existing one's handle when the same was made already. Errors: VOLUME_EXISTS. */
-  create(spec: VolumeSpec, c: Context): Promise<Volume>;
+  create(spec: NewVolume, c: Context): Promise<Volume>;
   /**
    * Brings the volume to this host and mounts it at `target`, an empty folder; when it is mounted there already,
    * verifies that. Errors: VOLUME_BUSY (names the host that has it), FORMAT_REFUSED, FILESYSTEM_DAMAGED, …
@@ -70,9 +125,13 @@ export interface Backend {
    * known to run; VOLUME_IN_USE when it is this host. Absent where volumes are on several hosts at a time.
    */
   fence?(volume: Volume, host: string, c: Context): Promise<void>;
+  /** Absent where volumes are neither resized nor copied. */
+  readonly dayTwo?: DayTwo;
   /** What `docker volume rm` does, by the volume's `on-remove`. Succeeds when there is none. Errors: VOLUME_BUSY. */
   remove(volume: Volume, c: Context): Promise<void>;
-  /** Details for `docker volume inspect`, from what is known here: no I/O that can hang. */
-  status(volume: Volume): Readonly<Record<string, string | number | boolean>>;
+  /**
+   * Details for `docker volume inspect`, from what is known here: no I/O that can hang. `target`: where it is mounted here.
+   */
+  status(volume: Volume, target?: string): Readonly<Record<string, string | number | boolean>>;
   close(): Promise<void>;
 }

@@ -1,73 +1,90 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { deviceNumbers, isUnused } from '../../shared/kernel/block-device.ts';
 import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
+import { KeyedMutex } from '../../shared/keyed-mutex.ts';
+import type { Logger } from '../../shared/log.ts';
 import { attachDisk, detachDisk } from '../block/attach.ts';
 import {
   checkFilesystem,
   type Filesystem,
   mountFilesystem,
+  renameFilesystem,
   repairFilesystem,
+  thawFilesystem,
   unmountFilesystem,
 } from '../block/filesystem.ts';
 import { ensureFilesystem } from '../block/format.ts';
+import { currentDisk, currentDisks, unusable } from '../block/generations.ts';
 import type { Disk, DiskHost, DiskProvider } from '../block/provider.ts';
-import type { Backend, ListedVolume, Mounted, Volume, VolumeSpec } from './backend.ts';
-import {
-  BLOCK_OPTIONS,
-  type BlockOptions,
-  differences,
-  diskSize,
-  optionsOf,
-  readBlockOptions,
-} from './block-options.ts';
+import type { Backend, DayTwo, ListedSnapshot, ListedVolume, Mounted, NewVolume, Volume } from './backend.ts';
+import { growMounted, resizeDisk } from './block-growing.ts';
+import { importDisk } from './block-importing.ts';
+import { insideOf, prepareInside } from './block-inside.ts';
+import { makeDisk } from './block-making.ts';
+import { BLOCK_OPTIONS, type OnRemove, optionsOf, readBlockOptions } from './block-options.ts';
+import type { BlockParts } from './block-parts.ts';
+import { removeDisks, siblings } from './block-removing.ts';
+import { listedSnapshot, takeSnapshot } from './block-snapshots.ts';
+import { Usages } from './block-usage.ts';
 
-/** Containers get this folder of the file system: ext4's own lost+found would spoil Docker's copy of an image's files. */
-const INSIDE = 'data';
+export interface BlockBackendOptions {
+  /** The driver's locks, by the volume's name. */
+  readonly locks?: KeyedMutex;
+  /** What `docker volume rm` does where a volume does not say; `delete` when absent. */
+  readonly onRemove?: OnRemove;
+}
 
 /** Volumes that are disks with a file system, one volume a disk, on one host at a time. */
 export class BlockBackend implements Backend {
   readonly type = 'block';
   readonly schema = BLOCK_OPTIONS;
+  readonly dayTwo: DayTwo;
   readonly #provider: DiskProvider;
+  readonly #parts: BlockParts;
+  readonly #usages = new Usages();
   #self: DiskHost | undefined;
+  #log: Logger | undefined;
   /** What is known of disks, for `status`. */
   readonly #known = new Map<string, Disk>();
 
-  constructor(provider: DiskProvider) {
+  constructor(provider: DiskProvider, { locks = new KeyedMutex(), onRemove = 'delete' }: BlockBackendOptions = {}) {
     this.#provider = provider;
+    this.#parts = { provider, locks, onRemove, self: () => this.#here() };
+    this.dayTwo = {
+      resize: (volume, size, c) => this.#resize(volume, size, c),
+      snapshot: (volume, token, c) => this.#snapshot(volume, token, c),
+      snapshots: async (volume, c) => (await provider.snapshots(c, volume)).map(listedSnapshot),
+      removeSnapshot: (id, c) => this.#removeSnapshot(id, c),
+      import: async (request, c) => this.#listed(await importDisk(this.#parts, request, c)),
+      thaw: thawFilesystem,
+    };
   }
 
   async start(c: Context): Promise<void> {
+    this.#log = c.log;
     this.#self = await this.#provider.start(c);
   }
 
   async list(c: Context): Promise<readonly ListedVolume[]> {
     const disks = await this.#provider.list(c);
     this.#known.clear();
-    return disks.map((disk) => this.#listed(disk));
+    return currentDisks(disks).map((disk) => this.#listed(disk));
   }
 
   async find(name: string, c: Context): Promise<ListedVolume | undefined> {
-    return (await this.list(c)).find((one) => one.name === name);
+    const disk = currentDisk(await this.#provider.list(c, name));
+    return disk && this.#listed(disk);
   }
 
-  async create(spec: VolumeSpec, c: Context): Promise<Volume> {
-    const { name } = spec;
-    const size = diskSize(readBlockOptions(spec));
-    const tags = { options: JSON.stringify(spec.options), uuid: randomUUID() };
-    const disk = await this.#provider.create({ volume: name, size, tags }, `drayage-${name}`, c);
-    const other = differences(disk, spec);
-    if (other !== undefined) throw new PluginError('VOLUME_EXISTS', { volume: name, differences: other });
-    return this.#listed(disk);
+  async create(spec: NewVolume, c: Context): Promise<Volume> {
+    return this.#listed(await makeDisk(this.#parts, spec, c));
   }
 
   async mount(volume: Volume, target: string, c: Context): Promise<Mounted> {
     const options = readBlockOptions(volume);
-    const { disk, device } = await attachDisk(this.#provider, this.#here(), await this.#disk(volume, c), c);
+    const { disk, device } = await attachDisk(this.#provider, this.#here(), await this.#usable(volume, c), c);
     this.#known.set(volume.name, disk);
     const present = mountAt(readMountTable(), target);
     if (present !== undefined && present.device !== deviceNumbers(device)) {
@@ -79,11 +96,13 @@ export class BlockBackend implements Backend {
     // Only what was asked for in so many words has to be there: another one may have been brought along.
     const wanted = volume.options.fs === undefined ? undefined : options.fs;
     if (present === undefined) await this.#mountDevice(disk, device, target, wanted, c);
-    await prepareInside(volume.name, target, options);
-    return { source: device, device: deviceNumbers(device), inside: INSIDE, epoch: epochOf(disk.tags) };
+    await prepareInside(volume.name, target, disk.tags, options);
+    void this.#usages.look(target, c.log);
+    return { source: device, device: deviceNumbers(device), inside: insideOf(disk.tags), epoch: epochOf(disk.tags) };
   }
 
   async unmount(volume: Volume, target: string, c: Context): Promise<void> {
+    this.#usages.forget(target);
     // Of several on top of each other none may stay. Other namespaces may keep theirs: leave() waits for those.
     while (mountAt(readMountTable(), target) !== undefined) {
       throwIfDone(c);
@@ -93,8 +112,10 @@ export class BlockBackend implements Backend {
   }
 
   async leave(volume: Volume, c: Context): Promise<void> {
-    const { disk } = volume.handle;
-    if (disk !== undefined) await detachDisk(this.#provider, this.#here(), disk, c);
+    const self = this.#here();
+    for (const { id, holder } of await siblings(this.#parts, volume, c)) {
+      if (holder?.id === self.id) await detachDisk(this.#provider, self, id, c);
+    }
   }
 
   async fence(volume: Volume, host: string, c: Context): Promise<void> {
@@ -113,26 +134,27 @@ export class BlockBackend implements Backend {
   }
 
   async remove(volume: Volume, c: Context): Promise<void> {
-    const { disk } = volume.handle;
-    const found = disk === undefined ? undefined : await this.#provider.describe(disk, c);
-    if (found === undefined) return;
-    if (found.holder?.id === this.#here().id) await detachDisk(this.#provider, this.#here(), found.id, c);
-    else if (found.holder !== undefined) {
-      throw new PluginError('VOLUME_BUSY', { volume: volume.name, holder: found.holder.name });
-    }
-    await this.#provider.remove(found.id, c);
+    await removeDisks(this.#parts, volume, c);
     this.#known.delete(volume.name);
   }
 
-  status(volume: Volume): Readonly<Record<string, string | number | boolean>> {
+  status(volume: Volume, target?: string): Readonly<Record<string, string | number | boolean>> {
     const disk = this.#known.get(volume.name);
+    const usage = target === undefined || this.#log === undefined ? undefined : this.#usages.at(target, this.#log);
+    const { from } = volume.options;
+    const tags = disk?.tags ?? {};
     return {
       provider: this.#provider.name,
       disk: volume.handle.disk ?? '',
       ...(disk !== undefined && { size: disk.size }),
-      fs: disk?.tags.formatted ?? 'not formatted yet',
+      ...(usage !== undefined && { used: usage.used, free: usage.free }),
+      fs: tags.formatted ?? 'not formatted yet',
       ...(disk?.holder !== undefined && { host: disk.holder.name }),
       ...(disk?.zone !== undefined && { zone: disk.zone }),
+      ...(from !== undefined && { from }),
+      ...(disk?.fromSnapshot !== undefined && { fromSnapshot: disk.fromSnapshot }),
+      ...(tags.imported !== undefined && { imported: tags.imported }),
+      onRemove: tags['on-remove'] ?? 'delete',
     };
   }
 
@@ -150,7 +172,9 @@ export class BlockBackend implements Backend {
     const uuid = disk.tags.formatting ?? disk.tags.uuid ?? randomUUID();
     const tag = (tags: Readonly<Record<string, string>>): Promise<void> => this.#provider.tag(disk.id, tags, c);
     const kind = await ensureFilesystem({ disk, device, wanted, uuid, tag }, c);
-    this.#known.set(disk.volume, { ...disk, tags: { ...disk.tags, formatted: kind } });
+    const formatted = { ...disk, tags: { ...disk.tags, formatted: kind } };
+    this.#known.set(disk.volume, formatted);
+    if (disk.tags.clone !== undefined) await this.#makeItsOwn(disk, device, kind, target, c);
     // One that another mount namespace still has is in order, and must not be checked under it.
     const spared = (await isUnused(device)) && (await checkFilesystem(kind, device, c));
     try {
@@ -160,13 +184,54 @@ export class BlockBackend implements Backend {
       await repairFilesystem(kind, device, c);
       await mountFilesystem(kind, device, target, [], c);
     }
+    // One that cannot be grown is still a volume.
+    await growMounted(formatted, device, target, c).catch((error: unknown) =>
+      c.log.warn('a file system is smaller than its disk', { volume: disk.volume, error: asPluginError(error) }),
+    );
   }
 
+  /** A copy gets a UUID of its own before it is mounted for the first time, so that it can be mounted beside its original. */
+  async #makeItsOwn({ id, tags }: Disk, device: string, kind: Filesystem, target: string, c: Context): Promise<void> {
+    if (tags.uuid !== undefined && (await isUnused(device))) {
+      await renameFilesystem(kind, device, tags.uuid, target, c);
+    }
+    await this.#provider.tag(id, { clone: undefined }, c);
+  }
+
+  /** The disk that the volume is on. Errors: DISK_MISSING. */
   async #disk(volume: Volume, c: Context): Promise<Disk> {
-    const { disk } = volume.handle;
-    const found = disk === undefined ? undefined : await this.#provider.describe(disk, c);
-    if (found === undefined) throw new PluginError('DISK_MISSING', { volume: volume.name, disk: disk ?? 'unknown' });
+    return this.#current(volume, await siblings(this.#parts, volume, c));
+  }
+
+  #current({ name, handle }: Volume, disks: readonly Disk[]): Disk {
+    const found = currentDisk(disks);
+    if (found === undefined) throw new PluginError('DISK_MISSING', { volume: name, disk: handle.disk ?? 'unknown' });
     return found;
+  }
+
+  /** The same, when it may be attached. Errors: DISK_MISSING, DISK_FAILED for what is out of date. */
+  async #usable(volume: Volume, c: Context): Promise<Disk> {
+    const disks = await siblings(this.#parts, volume, c);
+    const found = this.#current(volume, disks);
+    const why = unusable(found, disks);
+    if (why !== undefined) throw new PluginError('DISK_FAILED', { volume: volume.name, disk: found.id, ...why });
+    return found;
+  }
+
+  async #resize(volume: Volume, size: string, c: Context): Promise<Volume> {
+    return this.#listed(await resizeDisk(this.#parts, await this.#usable(volume, c), size, c));
+  }
+
+  async #snapshot(volume: Volume, token: string, c: Context): Promise<ListedSnapshot> {
+    const disk = await this.#disk(volume, c);
+    return listedSnapshot(await takeSnapshot(this.#parts, disk, { reason: 'user' }, `drayage-user-${token}`, c));
+  }
+
+  async #removeSnapshot(id: string, c: Context): Promise<ListedSnapshot> {
+    const found = await this.#provider.describeSnapshot(id, c);
+    if (found === undefined) throw new PluginError('SNAPSHOT_UNKNOWN', { snapshot: id });
+    await this.#provider.removeSnapshot(id, c);
+    return listedSnapshot(found);
   }
 
   #listed(disk: Disk): ListedVolume {
@@ -190,27 +255,3 @@ export class BlockBackend implements Backend {
 
 /** How often the volume was taken from a host on an operator's word. */
 const epochOf = ({ epoch = '0' }: Disk['tags']): number => (/^\d{1,9}$/.test(epoch) ? Number(epoch) : 0);
-
-/** Is the folder there? Errors: VOLUME_NOT_MOUNTED when something else has its name. */
-const hasInside = async (volume: string, folder: string): Promise<boolean> => {
-  const found = await lstat(folder).catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  // On a disk from elsewhere it could be a link that leads out of the volume.
-  if (found !== undefined && !found.isDirectory()) {
-    throw new PluginError('VOLUME_NOT_MOUNTED', { volume, reason: `its ${INSIDE} is not a folder` });
-  }
-  return found !== undefined;
-};
-
-/** Made once, and whole when it appears; afterwards its owner and mode are the containers' own business. */
-const prepareInside = async (volume: string, root: string, { uid, gid, mode }: BlockOptions): Promise<void> => {
-  const folder = join(root, INSIDE);
-  if (await hasInside(volume, folder)) return;
-  const unfinished = join(root, `.${INSIDE}`);
-  await mkdir(unfinished, { recursive: true });
-  await chown(unfinished, uid, gid);
-  await chmod(unfinished, Number.parseInt(mode, 8));
-  await rename(unfinished, folder);
-};

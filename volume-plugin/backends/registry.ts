@@ -1,3 +1,4 @@
+import type { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { LoopProvider } from '../block/loop.ts';
 import type { DiskProvider } from '../block/provider.ts';
 import type { Settings } from '../options.ts';
@@ -9,6 +10,8 @@ export interface BackendParts {
   readonly settings: Settings;
   /** This host: random and made once, and its name for people. */
   readonly host: { readonly id: string; readonly name: string };
+  /** The driver's, by the volume's name. */
+  readonly locks: KeyedMutex;
 }
 
 const PROVIDERS = {
@@ -21,5 +24,6 @@ export const OPTIONS = { block: BLOCK_OPTIONS } as const;
 
 /** The kinds of volumes that this plugin offers with these settings. They are not started yet. */
 export function openBackends(parts: BackendParts): readonly Backend[] {
-  return [new BlockBackend(PROVIDERS[parts.settings.provider](parts))];
+  const { settings, locks } = parts;
+  return [new BlockBackend(PROVIDERS[settings.provider](parts), { locks, onRemove: settings.onRemove })];
 }

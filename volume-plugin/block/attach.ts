@@ -1,61 +1,16 @@
-import { type Context, now, sleep, throwIfDone } from '../../shared/context.ts';
+import { type Context, now } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceSize } from '../../shared/kernel/block-device.ts';
+import { onceInAWhile, until } from './looking.ts';
 import type { Disk, DiskHost, DiskProvider } from './provider.ts';
 
 /** Getting a disk to this host and away from it: one step of the provider at a time, with a look in between. */
-
-/** First and longest pause between two looks, in milliseconds. */
-const FIRST_MS = 100;
-const LONGEST_MS = 3_000;
 
 /** An attached disk and its device here. */
 export interface Attached {
   readonly disk: Disk;
   readonly device: string;
 }
-
-/** Waited before a step is asked for again that does not show: what was just asked for may not show yet. */
-const AGAIN_MS = 10_000;
-
-/** `again`: something was asked for, and is looked at without a pause. */
-type Look<T> = { readonly done: T } | 'again' | 'wait';
-
-/**
- * Looks until it is done; the pauses grow. Errors: those of `look`, and the context's when time is up: STILL_WORKING with
- * the reason that the disk was last seen in instead of a plain DEADLINE.
- */
-const until = async <T>(what: string, c: Context, look: (says: (reason: string) => void) => Promise<Look<T>>) => {
-  const begun = now();
-  let reason: string | undefined;
-  try {
-    for (let pause = FIRST_MS; ; ) {
-      throwIfDone(c);
-      const result = await look((news) => {
-        reason = news;
-      });
-      if (typeof result === 'object') return result.done;
-      if (result === 'again') continue;
-      await sleep(pause * (0.8 + 0.4 * Math.random()), c);
-      pause = Math.min(LONGEST_MS, pause * 1.6);
-    }
-  } catch (error) {
-    if (!(error instanceof PluginError && error.code === 'DEADLINE') || reason === undefined) throw error;
-    const seconds = Math.round((now() - begun) / 100) / 10;
-    throw new PluginError('STILL_WORKING', { what, seconds, reason }, { cause: error });
-  }
-};
-
-/** Does a step once, and again only after a while: answers true when it was done now. */
-const onceInAWhile = (): ((step: () => Promise<void>) => Promise<boolean>) => {
-  let askedAt = Number.NEGATIVE_INFINITY;
-  return async (step) => {
-    if (now() - askedAt < AGAIN_MS) return false;
-    await step();
-    askedAt = now();
-    return true;
-  };
-};
 
 const describe = async (provider: DiskProvider, disk: Disk, c: Context): Promise<Disk> => {
   const found = await provider.describe(disk.id, c);
@@ -68,29 +23,94 @@ const describe = async (provider: DiskProvider, disk: Disk, c: Context): Promise
  * when the provider says that this host is stopped or gone. The device is taken for the disk's when its serial number
  * and its size are. Errors: VOLUME_BUSY, DISK_MISSING, DISK_FAILED, STILL_WORKING, and those of the provider.
  */
-export const attachDisk = (provider: DiskProvider, self: DiskHost, disk: Disk, c: Context): Promise<Attached> => {
-  const attaching = onceInAWhile();
-  const taking = onceInAWhile();
-  return until<Attached>(`attaching disk ${disk.id} of volume ${disk.volume}`, c, async (says) => {
+export const attachDisk = async (provider: DiskProvider, self: DiskHost, disk: Disk, c: Context): Promise<Attached> => {
+  const steps = stepsTo(provider, self);
+  return await until<Attached>(`attaching disk ${disk.id} of volume ${disk.volume}`, c, async (says) => {
     const found = await describe(provider, disk, c);
-    const { state, holder, id, volume } = found;
-    says(`it is ${state}`);
-    if (state === 'failed' || state === 'deleting') throw new PluginError('DISK_FAILED', { volume, disk: id, state });
-    if (state === 'available') return (await attaching(() => provider.attach(id, c))) ? 'again' : 'wait';
-    if (holder !== undefined && holder.id !== self.id && state !== 'detaching') {
-      return (await taking(() => takeFrom(provider, found, holder, c))) ? 'again' : 'wait';
-    }
-    if (state !== 'attached') return 'wait';
+    says(`it is ${found.state}`);
+    const step = await steps(found, c);
+    if (step !== 'held') return step;
     says('its device has not appeared');
     const device = await provider.device(found, c);
     const size = device === undefined ? 0 : sizeOf(device);
     // A device that has just appeared has no size for a moment.
     if (device === undefined || size === 0) return 'wait';
-    if (size !== found.size) {
+    // One that grows may show it here first.
+    if (size < found.size) {
       const reason = `${device} has ${size} bytes instead of ${found.size}`;
-      throw new PluginError('DISK_FAILED', { volume, disk: id, state: 'attached', reason });
+      throw new PluginError('DISK_FAILED', { volume: found.volume, disk: found.id, state: 'attached', reason });
     }
     return { done: { disk: found, device } };
+  });
+};
+
+/** The same without its device. Answers the disk as the look that showed it attached here has seen it. */
+export const holdDisk = async (provider: DiskProvider, self: DiskHost, disk: Disk, c: Context): Promise<Disk> => {
+  const steps = stepsTo(provider, self);
+  return await until<Disk>(`attaching disk ${disk.id} of volume ${disk.volume}`, c, async (says) => {
+    const found = await describe(provider, disk, c);
+    says(`it is ${found.state}`);
+    const step = await steps(found, c);
+    return step === 'held' ? { done: found } : step;
+  });
+};
+
+/**
+ * Disks whose detaching this host has asked for and not seen the end of: they may be shown as attached for a moment yet,
+ * or the request may have been lost.
+ */
+const unfinished = new WeakMap<DiskProvider, Set<string>>();
+const detachesOf = (provider: DiskProvider): Set<string> => {
+  const known = unfinished.get(provider) ?? new Set();
+  unfinished.set(provider, known);
+  return known;
+};
+
+/** Does what has to be done next to attach a disk that was found so; `held`: it is attached to this host. */
+const stepsTo = (provider: DiskProvider, self: DiskHost) => {
+  const attaching = onceInAWhile();
+  const taking = onceInAWhile();
+  const detaching = onceInAWhile();
+  const detaches = detachesOf(provider);
+  return async (found: Disk, c: Context): Promise<'again' | 'wait' | 'held'> => {
+    const { state, holder, id, volume } = found;
+    if (state === 'failed' || state === 'deleting') throw new PluginError('DISK_FAILED', { volume, disk: id, state });
+    if (state === 'available') {
+      detaches.delete(id);
+      return (await attaching(() => provider.attach(id, c))) ? 'again' : 'wait';
+    }
+    if (holder !== undefined && holder.id !== self.id && state !== 'detaching') {
+      return (await taking(() => takeFrom(provider, found, holder, c))) ? 'again' : 'wait';
+    }
+    if (state !== 'attached') return 'wait';
+    // Whoever mounted it now would have it taken away in use.
+    if (detaches.has(id)) return (await detaching(() => provider.detach(id, self.id, c))) ? 'again' : 'wait';
+    return 'held';
+  };
+};
+
+/**
+ * Sees to it that nobody has the disk, as this host cannot have it itself: it is taken from a host that is stopped or
+ * gone. Who has it otherwise gets `graceMs` to let it go. Errors: as of `attachDisk`.
+ */
+export const freeDisk = async (provider: DiskProvider, disk: Disk, graceMs: number, c: Context): Promise<Disk> => {
+  const taking = onceInAWhile();
+  const begun = now();
+  return await until<Disk>(`detaching disk ${disk.id} of volume ${disk.volume}`, c, async (says) => {
+    const found = await describe(provider, disk, c);
+    const { state, holder, id, volume } = found;
+    says(`it is ${state}`);
+    if (state === 'failed' || state === 'deleting') throw new PluginError('DISK_FAILED', { volume, disk: id, state });
+    if (state === 'available') return { done: found };
+    if (holder === undefined || state === 'detaching') return 'wait';
+    const take = (): Promise<void> => takeFrom(provider, found, holder, c);
+    try {
+      return (await taking(take)) ? 'again' : 'wait';
+    } catch (error) {
+      const busy = error instanceof PluginError && error.code === 'VOLUME_BUSY';
+      if (busy && now() - begun < graceMs) return 'wait';
+      throw error;
+    }
   });
 };
 
@@ -129,8 +149,12 @@ export const detachDisk = async (provider: DiskProvider, self: DiskHost, id: str
   const detaching = onceInAWhile();
   await until<true>(`detaching disk ${id}`, c, async (says) => {
     const found = await provider.describe(id, c);
-    if (found === undefined || found.holder?.id !== self.id || found.state === 'available') return { done: true };
+    if (found === undefined || found.holder?.id !== self.id || found.state === 'available') {
+      detachesOf(provider).delete(id);
+      return { done: true };
+    }
     says(`it is ${found.state}`);
+    detachesOf(provider).add(id);
     if (found.state === 'detaching') return 'wait';
     return (await detaching(() => provider.detach(id, self.id, c))) ? 'again' : 'wait';
   });

@@ -1,4 +1,4 @@
-import type { Context } from '../../shared/context.ts';
+import { type Context, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { exec } from '../../shared/kernel/exec.ts';
 import { readSuperblock } from '../../shared/kernel/superblock.ts';
@@ -14,9 +14,13 @@ interface Kind {
   /** Options of mount(8), beside those of every volume. */
   readonly options: readonly string[];
   /** Repairs what can be repaired without a question before it is mounted; absent where mounting does that. */
-  check?(device: string): readonly [program: string, args: readonly string[], fine: readonly number[]];
+  check?(device: string): Check;
   /** Grows to the size of its disk, while mounted. */
   grow(device: string, target: string): readonly [program: string, args: readonly string[]];
+  /** Gives it another UUID while it is not mounted. */
+  rename(device: string, uuid: string): readonly [program: string, args: readonly string[]];
+  /** What another one with the same UUID needs to be mounted beside it. */
+  readonly twin: readonly string[];
   /** Bytes. */
   readonly least: number;
 }
@@ -33,18 +37,25 @@ const kinds: Readonly<Record<Filesystem, Kind>> = {
     // 1: repaired; 2: repaired, and a mounted root would need a restart.
     check: (device) => ['e2fsck', ['-p', device], [0, 1, 2]],
     grow: (device) => ['resize2fs', [device]],
+    rename: (device, uuid) => ['tune2fs', ['-U', uuid, device]],
+    twin: [],
     least: 8 * MIB,
   },
   xfs: {
     make: (device, uuid) => ['mkfs.xfs', ['-q', '-f', '-m', `uuid=${uuid}`, device]],
     options: [],
     grow: (_device, target) => ['xfs_growfs', [target]],
+    rename: (device, uuid) => ['xfs_db', ['-x', '-c', `uuid ${uuid}`, device]],
+    twin: ['nouuid'],
     least: 300 * MIB,
   },
   btrfs: {
     make: (device, uuid) => ['mkfs.btrfs', ['-q', '-f', '-U', uuid, device]],
     options: [],
     grow: (_device, target) => ['btrfs', ['filesystem', 'resize', 'max', target]],
+    // Only the superblocks are written, not every block of the tree.
+    rename: (device, uuid) => ['btrfstune', ['-f', '-M', uuid, device]],
+    twin: [],
     least: 128 * MIB,
   },
 };
@@ -89,14 +100,23 @@ export const recognize = async (kind: string, uuids: readonly string[], device: 
 /** Checks it, and repairs what needs no decision. Errors: FILESYSTEM_DAMAGED. */
 export const repairFilesystem = async (kind: Filesystem, device: string, c: Context): Promise<void> => {
   const check = kinds[kind].check?.(device);
-  if (check === undefined) return;
-  const [program, args, fine] = check;
+  if (check !== undefined) await repair(kind, device, check, c);
+};
+
+type Check = readonly [program: string, args: readonly string[], fine: readonly number[]];
+
+const repair = async (kind: Filesystem, device: string, [program, args, fine]: Check, c: Context): Promise<void> => {
   const anyStatus = Array.from({ length: 256 }, (_, code) => code);
   const { status, stdout, stderr } = await exec(program, args, c, { allow: anyStatus });
   if (fine.includes(status)) return;
   // What it found stands last before it gave up; that it could not even begin is said on the other channel.
   const found = (status & NOT_REPAIRED) !== 0 ? lines(stdout).at(-1) : lines(stderr)[0];
   throw new PluginError('FILESYSTEM_DAMAGED', { device, kind, reason: found ?? `${program} ended with ${status}` });
+};
+
+/** One that was just checked in full: tune2fs wants that for some. Others check themselves when they are mounted. */
+const fullCheck = async (kind: Filesystem, device: string, c: Context): Promise<void> => {
+  if (kind === 'ext4') await repair(kind, device, ['e2fsck', ['-f', '-p', device], [0, 1, 2]], c);
 };
 
 /** A bit of fsck(8)'s exit code. */
@@ -140,4 +160,50 @@ export const unmountFilesystem = async (target: string, c: Context): Promise<boo
 export const growFilesystem = async (kind: Filesystem, device: string, target: string, c: Context): Promise<void> => {
   const [program, args] = kinds[kind].grow(device, target);
   await exec(program, args, c);
+};
+
+/** Bytes of the disk that a file system makes use of; undefined: it cannot be told. */
+export const filesystemSize = async (device: string, c: Context): Promise<number | undefined> =>
+  (await superblockOf(device, c))?.size;
+
+/**
+ * Gives the copy of a file system a UUID of its own, so that the two can be mounted on one host. What its original had
+ * not written out yet is written first: `target` is a free folder to mount it on. The same again changes nothing. Errors:
+ * FILESYSTEM_DAMAGED, EXEC_FAILED.
+ */
+export const renameFilesystem = async (
+  kind: Filesystem,
+  device: string,
+  uuid: string,
+  target: string,
+  c: Context,
+): Promise<void> => {
+  if ((await superblockOf(device, c))?.uuid === uuid) return;
+  await fullCheck(kind, device, c);
+  if (kinds[kind].twin.length > 0) {
+    await mountFilesystem(kind, device, target, kinds[kind].twin, c);
+    while (!(await unmountFilesystem(target, c))) await sleep(100, c);
+  }
+  const [program, args] = kinds[kind].rename(device, uuid);
+  const { stdout, stderr } = await exec(program, args, c);
+  if ((await superblockOf(device, c))?.uuid === uuid) return;
+  const reason = lines(stderr)[0] ?? lines(stdout).at(-1);
+  throw new PluginError('EXEC_FAILED', { command: program, status: 0, reason });
+};
+
+/** Keeps everybody from writing to it, with everything written out, until it is thawed. fsfreeze(8). Errors: EXEC_FAILED. */
+export const freezeFilesystem = async (target: string, c: Context): Promise<void> => {
+  await exec('fsfreeze', ['--freeze', target], c);
+};
+
+const FREEZE_FAILED = 1;
+/** The kernel's EINVAL: it is not frozen. */
+const NOT_FROZEN = /Invalid argument/;
+
+/** Ends that; succeeds when it is not frozen. Answers whether it was. Errors: EXEC_FAILED. */
+export const thawFilesystem = async (target: string, c: Context): Promise<boolean> => {
+  const { status, stderr } = await exec('fsfreeze', ['--unfreeze', target], c, { allow: [0, FREEZE_FAILED] });
+  if (status === 0) return true;
+  if (NOT_FROZEN.test(stderr)) return false;
+  throw new PluginError('EXEC_FAILED', { command: 'fsfreeze', status, reason: lines(stderr)[0] });
 };

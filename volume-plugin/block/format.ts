@@ -32,7 +32,8 @@ export const ensureFilesystem = async (request: FormatRequest, c: Context): Prom
   const refuse = (reason: string): PluginError =>
     new PluginError('FORMAT_REFUSED', { volume: disk.volume, disk: disk.id, device, reason });
   const size = deviceSize(device);
-  if (size !== disk.size) {
+  // One that grows shows it sooner in one place than in the other; before it is formatted it must be what it should be.
+  if (size < disk.size || (size > disk.size && disk.tags.formatted === undefined)) {
     throw refuse(`the device has ${size} bytes, but the disk should have ${disk.size}`);
   }
   const { formatting } = disk.tags;
@@ -72,7 +73,8 @@ const refuseUnlessBlank = async (
   refuse: (reason: string) => PluginError,
   c: Context,
 ): Promise<void> => {
-  const { formatted } = disk.tags;
+  const { formatted, imported } = disk.tags;
+  if (imported !== undefined) throw refuse('it was imported, and nothing is found there');
   if (formatted !== undefined)
     throw refuse(`it was formatted with ${formatted} before, and nothing is found there now`);
   if (disk.fromSnapshot !== undefined)

@@ -1,3 +1,4 @@
+import { leaversOf } from './leaving.ts';
 import type { Disk } from './provider.ts';
 
 /**
@@ -41,14 +42,17 @@ export interface Unusable {
 
 /** Undefined for a disk that may be attached and mounted. `siblings`: every disk of its volume, with itself or without. */
 export const unusable = (disk: Disk, siblings: readonly Disk[]): Unusable | undefined => {
-  const { leaving, retired, moving } = disk.tags;
+  const { retired, moving } = disk.tags;
+  const [leaver] = leaversOf(disk.tags);
   const mine = generationOf(disk);
   const later = siblings.find((one) => one.id !== disk.id && generationOf(one) > mine && one.state !== 'deleting');
   if (retired !== undefined) return { state: 'retired', reason: `it was replaced at ${retired}` };
   if (later !== undefined) {
     return { state: 'out of date', reason: `${later.id} is generation ${generationOf(later)}, it is ${mine}` };
   }
-  if (leaving !== undefined) return { state: 'leaving', reason: `host ${leaving} moves its data to another zone` };
+  if (leaver !== undefined) {
+    return { state: 'leaving', reason: `host ${leaver.name} moves its data to zone ${leaver.zone}` };
+  }
   if (moving !== undefined) return { state: 'moving', reason: 'its data was copied and not verified yet' };
   return undefined;
 };

@@ -100,7 +100,7 @@ export type HostFate = 'alive' | 'stopped' | 'gone' | 'unknown';
  * `describe` says how it went.
  *
  * A token makes a repeated call answer with what the first one made. A token whose making has failed may be burned:
- * callers then go on with another one.
+ * callers then go on with another one. Tokens are those of one cluster: what is made for another one is another's.
  *
  * Errors of every call with I/O: BACKEND_UNREACHABLE (the outcome of a writing call is open), BACKEND_AUTH,
  * BACKEND_PERMISSION, BACKEND_THROTTLED, DEADLINE.

@@ -33,7 +33,7 @@ t.test('each kind is told with its UUID, as blkid tells it', async (t) => {
   ] as const) {
     const [file, uuid] = [image(folder, size), randomUUID()];
     run(`mkfs.${kind}`, '-q', argument[0], argument[1], kind === 'xfs' ? `uuid=${uuid}` : uuid, file);
-    t.same(await readSuperblock(file), { type: kind, uuid, clean: kind === 'ext4' });
+    t.same(await readSuperblock(file), { type: kind, uuid, clean: kind === 'ext4', size });
     t.match(run('blkid', '-p', file), `UUID="${uuid}"`);
   }
 });

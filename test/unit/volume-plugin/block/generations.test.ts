@@ -68,7 +68,7 @@ t.test('old data cannot come back: what has a later sibling, leaves or was retir
   t.match(unusable(fine, [disk('b', { generation: '2', moving: 'h' })]), { state: 'out of date' });
   t.equal(unusable(fine, [disk('b', { generation: '2' }, { state: 'deleting' })]), undefined);
   t.equal(unusable(later, [fine, later]), undefined);
-  t.match(unusable(disk('a', { leaving: 'host-1' }), []), { state: 'leaving', reason: /host host-1/ });
+  t.match(unusable(disk('a', { 'leaving-i-1': 'x zone-b host-1' }), []), { state: 'leaving', reason: /host host-1/ });
   t.match(unusable(disk('a', { retired: '2026' }), []), { state: 'retired' });
   t.match(unusable(disk('a', { moving: 'host-1' }), []), { state: 'moving' });
 });

@@ -1,0 +1,52 @@
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { detachDisk } from '../block/attach.ts';
+import { currentDisk, isMoving } from '../block/generations.ts';
+import type { Disk } from '../block/provider.ts';
+import type { Volume } from './backend.ts';
+import { isOnRemove } from './block-options.ts';
+import { type BlockParts, untilReady } from './block-parts.ts';
+import { isBlank, takeSnapshot } from './block-snapshots.ts';
+
+/**
+ * What `docker volume rm` does: by the tag `on-remove`, written when the volume was made, its disk is deleted, kept as a
+ * snapshot and deleted, or let go. Earlier generations go first: with the current one gone they would be taken for it.
+ * Errors: VOLUME_BUSY, STILL_WORKING while the snapshot is written.
+ */
+export const removeDisks = async (parts: BlockParts, volume: Volume, c: Context): Promise<void> => {
+  const { provider } = parts;
+  const disks = await siblings(parts, volume, c);
+  const current = currentDisk(disks);
+  if (current === undefined) return;
+  for (const disk of disks) await free(parts, disk, c);
+  const { 'on-remove': asked } = current.tags;
+  const what = isOnRemove(asked) ? asked : 'delete';
+  // A disk that nobody has ever written to is not worth keeping.
+  if (what === 'snapshot' && !isBlank(current)) {
+    const taken = await takeSnapshot(parts, current, { reason: 'on-remove' }, `drayage-remove-${current.id}`, c);
+    await untilReady(provider, taken, c);
+  }
+  const others = disks.filter(({ id }) => id !== current.id);
+  for (const disk of [...others, current]) {
+    if (what === 'retain' && !isMoving(disk)) await provider.release(disk.id, c);
+    else await provider.remove(disk.id, c);
+  }
+};
+
+/** All that there is of the volume, also what a list does not show yet. */
+export const siblings = async ({ provider }: BlockParts, volume: Volume, c: Context): Promise<readonly Disk[]> => {
+  const { disk: id } = volume.handle;
+  const [listed, known] = await Promise.all([
+    provider.list(c, volume.name),
+    id === undefined ? undefined : provider.describe(id, c),
+  ]);
+  const unlisted = known !== undefined && known.volume === volume.name && !listed.some((one) => one.id === known.id);
+  return unlisted ? [...listed, known] : listed;
+};
+
+const free = async ({ provider, self }: BlockParts, disk: Disk, c: Context): Promise<void> => {
+  const { id, volume, holder } = disk;
+  if (holder === undefined) return;
+  if (holder.id !== self().id) throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name });
+  await detachDisk(provider, self(), id, c);
+};

@@ -1,0 +1,88 @@
+import { type Context, newContext, now } from '../../shared/context.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/log.ts';
+import { freezeFilesystem, thawFilesystem } from '../block/filesystem.ts';
+import type { Disk, DiskTags, Snapshot } from '../block/provider.ts';
+import type { ListedSnapshot } from './backend.ts';
+import { type BlockParts, mountOf, tokensOf, withTokens } from './block-parts.ts';
+
+/** So long nobody may be kept from writing, in milliseconds: what has not begun by then is given up. */
+const FROZEN_MS = 30_000;
+/** For one attempt to let everybody write again, and for all of them together. */
+const THAW_MS = 5_000;
+const THAWING_MS = 60_000;
+
+const TOKENS = 4;
+
+export const listedSnapshot = ({ id, volume, size, state, progress, created, tags }: Snapshot): ListedSnapshot => ({
+  ...{ id, volume, size, state, progress, created },
+  reason: tags.reason ?? 'user',
+});
+
+/** Has nobody ever written to it? */
+export const isBlank = ({ tags, fromSnapshot }: Disk): boolean =>
+  tags.formatted === undefined && tags.imported === undefined && fromSnapshot === undefined;
+
+/**
+ * Begins a snapshot. Where this host has the disk mounted, everything is written out and nobody can write until it has
+ * begun: what is in it is a file system that was unmounted in order, or nearly. Errors: BACKEND_REFUSED when there is
+ * nothing on the disk, DEADLINE, and those of the provider.
+ */
+export const takeSnapshot = async (
+  parts: BlockParts,
+  disk: Disk,
+  more: DiskTags,
+  token: string,
+  c: Context,
+): Promise<Snapshot> => {
+  const { provider } = parts;
+  if (isBlank(disk)) {
+    const what = `a snapshot of volume ${disk.volume}`;
+    const reason = 'nothing is on it yet: it was never mounted';
+    throw new PluginError('BACKEND_REFUSED', { provider: provider.name, what, reason });
+  }
+  const { options = '{}', formatted, inside } = disk.tags;
+  const tags = {
+    ...{ options, ...more },
+    ...(formatted !== undefined && { formatted }),
+    ...(inside !== undefined && { inside }),
+  };
+  const take = (inner: Context): Promise<Snapshot> =>
+    withTokens(tokensOf(token, TOKENS), async (one) => {
+      const taken = await provider.snapshot(disk.id, tags, one, inner);
+      if (taken.state !== 'failed') return taken;
+      const what = `a snapshot of volume ${disk.volume}`;
+      throw new PluginError('TOKEN_BURNED', { provider: provider.name, what, reason: `${taken.id} has failed` });
+    });
+  const target = (await mountOf(parts, disk, c))?.target;
+  return target === undefined ? take(c) : whileFrozen(target, take, c);
+};
+
+const whileFrozen = async <T>(target: string, work: (c: Context) => Promise<T>, c: Context): Promise<T> => {
+  const inner = newContext(c.log, FROZEN_MS, c);
+  await freezeFilesystem(target, inner).catch(async (error: unknown) => {
+    // One that was ended may have had its effect; one that was refused has not, and somebody else may have frozen it.
+    if (asPluginError(error).code !== 'EXEC_FAILED') await thaw(target, c.log);
+    throw error;
+  });
+  try {
+    return await work(inner);
+  } finally {
+    await thaw(target, c.log);
+  }
+};
+
+/** Whatever has ended meanwhile, the call or the plugin: this is done. */
+const thaw = async (target: string, log: Logger): Promise<void> => {
+  for (const end = now() + THAWING_MS; ; ) {
+    try {
+      await thawFilesystem(target, newContext(log, THAW_MS));
+      return;
+    } catch (thrown) {
+      const error = asPluginError(thrown);
+      log.error('nobody can write to a volume yet: it is tried again', { target, error });
+      if (now() > end) return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+};

@@ -1,0 +1,50 @@
+import type { Disk, DiskHost, DiskTags } from './provider.ts';
+
+/**
+ * Who is copying a disk to another zone. While any host says so in a tag of its own, the disk is attached nowhere: who
+ * attaches looks at these tags afterwards and lets go; who says so looks at the attachment afterwards and takes back what
+ * it said. Each host writes and removes its own tag only, or that of a host that is dead: there is no compare-and-set.
+ */
+
+const PREFIX = 'leaving-';
+
+/** A host that copies a disk. */
+export interface Leaver {
+  /** The host's id at the provider. */
+  readonly host: string;
+  /** Random, one for each time that the disk was still: snapshots bear it. Another host may join by saying the same. */
+  readonly stillness: string;
+  /** Where to. */
+  readonly zone: string;
+  /** The host's name for people. */
+  readonly name: string;
+}
+
+/** Everybody who copies this disk. */
+export const leaversOf = (tags: DiskTags): readonly Leaver[] =>
+  Object.entries(tags).flatMap(([tag, value]) => {
+    if (!tag.startsWith(PREFIX)) return [];
+    const [stillness = '', zone = '', ...name] = value.split(' ');
+    const host = tag.slice(PREFIX.length);
+    return [{ host, stillness, zone, name: name.join(' ') || host }];
+  });
+
+/** What this host says of a disk that it copies to its own zone. */
+export const leavingTag = ({ id, name, zone }: DiskHost, stillness: string): DiskTags => ({
+  [`${PREFIX}${id}`]: `${stillness} ${zone ?? ''} ${name}`,
+});
+
+/** The removal of what a host says. */
+export const notLeaving = (host: string): Readonly<Record<string, undefined>> => ({ [`${PREFIX}${host}`]: undefined });
+
+/** Tags that a later generation has from an earlier one: all but those that say where in a move the earlier one is. */
+export const inherited = (tags: DiskTags): DiskTags =>
+  Object.fromEntries(
+    Object.entries(tags).filter(
+      ([tag]) => !tag.startsWith(PREFIX) && !['generation', 'moving', 'retired'].includes(tag),
+    ),
+  );
+
+/** Has nobody ever written to it? */
+export const isUntouched = ({ tags, fromSnapshot }: Pick<Disk, 'tags' | 'fromSnapshot'>): boolean =>
+  tags.formatted === undefined && tags.imported === undefined && fromSnapshot === undefined;

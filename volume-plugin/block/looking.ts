@@ -1,0 +1,54 @@
+import { type Context, now, sleep, throwIfDone } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+
+/** Waiting for a provider of disks: one step at a time, with a look in between. */
+
+/** First and longest pause between two looks, in milliseconds. */
+const FIRST_MS = 100;
+const LONGEST_MS = 3_000;
+
+/** Waited before a step is asked for again that does not show: what was just asked for may not show yet. */
+const AGAIN_MS = 10_000;
+
+/** `again`: something was asked for, and is looked at without a pause. */
+export type Look<T> = { readonly done: T } | 'again' | 'wait';
+
+/**
+ * Looks until it is done; the pauses grow. Errors: those of `look`, and the context's when time is up: STILL_WORKING with
+ * the reason that was last said instead of a plain DEADLINE.
+ */
+export const until = async <T>(
+  what: string,
+  c: Context,
+  look: (says: (reason: string) => void) => Promise<Look<T>>,
+): Promise<T> => {
+  const begun = now();
+  let reason: string | undefined;
+  try {
+    for (let pause = FIRST_MS; ; ) {
+      throwIfDone(c);
+      const result = await look((news) => {
+        reason = news;
+      });
+      if (typeof result === 'object') return result.done;
+      if (result === 'again') continue;
+      await sleep(pause * (0.8 + 0.4 * Math.random()), c);
+      pause = Math.min(LONGEST_MS, pause * 1.6);
+    }
+  } catch (error) {
+    if (!(error instanceof PluginError && error.code === 'DEADLINE') || reason === undefined) throw error;
+    const seconds = Math.round((now() - begun) / 100) / 10;
+    throw new PluginError('STILL_WORKING', { what, seconds, reason }, { cause: error });
+  }
+};
+
+/** Does a step once, and again only after a while: answers true when it was done now. */
+export const onceInAWhile = (): ((step: () => Promise<void>) => Promise<boolean>) => {
+  let askedAt = Number.NEGATIVE_INFINITY;
+  return async (step) => {
+    if (now() - askedAt < AGAIN_MS) return false;
+    await step();
+    askedAt = now();
+    return true;
+  };
+};
