@@ -17,7 +17,7 @@ const READY_MS = 10_000;
 export interface Program {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** For fault tests: what to put between the plugin and its state in this folder. */
-  readonly hooks?: (folder: string) => Pick<PluginOptions, 'watchStore' | 'windows' | 'backends'>;
+  readonly hooks?: (folder: string) => Pick<PluginOptions, 'watchStore' | 'windows' | 'backends' | 'boot'>;
 }
 
 /**
