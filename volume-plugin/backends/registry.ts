@@ -1,4 +1,5 @@
 import type { KeyedMutex } from '../../shared/keyed-mutex.ts';
+import { EbsProvider } from '../block/ebs.ts';
 import { LoopProvider } from '../block/loop.ts';
 import type { DiskProvider } from '../block/provider.ts';
 import type { Settings } from '../options.ts';
@@ -17,6 +18,7 @@ export interface BackendParts {
 const PROVIDERS = {
   loop: ({ settings, host }) =>
     new LoopProvider({ folder: settings.loopFolder, self: host, quota: settings.loopQuota }),
+  ebs: ({ settings }) => new EbsProvider({ settings, cluster: settings.cluster }),
 } as const satisfies Record<Settings['provider'], (parts: BackendParts) => DiskProvider>;
 
 /** The options of each type, for documents. */

@@ -17,4 +17,5 @@ export const awsQuotas = {
   /** Of one volume. */
   'pending-snapshots': 5,
   'seconds-between-snapshots': 15,
+  'hours-between-modifications': 6,
 };

@@ -9,9 +9,7 @@ import { volumeNamed } from './volume-actions.ts';
 import { shapeOf } from './volume-rules.ts';
 import type { Xml } from './xml.ts';
 
-const HOURS = 3600_000;
-/** Between two changes of a volume. */
-const REST_MS = 6 * HOURS;
+const HOUR = 3600_000;
 
 const snapshotElements = (snapshot: Snapshot, { storage, world }: Surroundings): Record<string, Xml> => ({
   snapshotId: snapshot.id,
@@ -122,7 +120,7 @@ const modifyVolume: Action['run'] = (parameters, { storage, now, quotas }) => {
   if (before !== undefined && before.state !== 'completed') {
     throw new ApiError('IncorrectModificationState', `Volume modification state is ${before.state} for '${id}'.`);
   }
-  if (before !== undefined && now() - before.started < REST_MS) {
+  if (before !== undefined && now() - before.started < quotas.limit('hours-between-modifications') * HOUR) {
     throw new ApiError(
       'VolumeModificationRateExceeded',
       "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between modifications per EBS volume.",

@@ -1,0 +1,51 @@
+import type { Test } from 'tap';
+import { CLOUD_SETTINGS, type CloudSettings } from '../../../../shared/cloud/settings.ts';
+import { parseOptions } from '../../../../shared/options.ts';
+import { EbsProvider } from '../../../../volume-plugin/block/ebs.ts';
+import { type AwsSim, type AwsSimConfig, startAwsSim } from '../../../sim/aws/sim.ts';
+import type { DiskTimes } from '../../../sim/core/media.ts';
+
+/** A simulated account with running instances, and the providers of disks on them. */
+export interface EbsWorld {
+  readonly aws: AwsSim;
+  /** Instance ids. */
+  readonly hosts: readonly string[];
+  /** A provider on host `n`, not started. */
+  host(n: number, more?: Partial<CloudSettings>): EbsProvider;
+}
+
+export interface EbsWorldConfig extends AwsSimConfig {
+  readonly times?: Partial<DiskTimes>;
+  /** What the hosts' role may do; everything by default. */
+  readonly actions?: readonly string[];
+  /** How many, by zone: two in `a` by default. */
+  readonly zones?: readonly ('a' | 'b')[];
+  readonly type?: string;
+}
+
+/** Nothing here is about how fast calls may come, nor about when EC2 lets a volume be changed again. */
+const QUOTAS = { 'seconds-between-snapshots': 0, 'hours-between-modifications': 0 };
+const FAST = { burst: 1_000_000, perSecond: 1_000_000 };
+
+export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<EbsWorld> => {
+  const { actions, zones = ['a', 'a'], type = 'm6i.large', quotas, ...rest } = config;
+  const aws = await startAwsSim({ rates: {}, ...rest, quotas: { ...QUOTAS, ...quotas } });
+  t.teardown(() => aws.close());
+  const vpc = aws.vpc();
+  const subnets = {
+    a: aws.subnet({ vpc: vpc.id, cidr: '10.0.1.0/24' }),
+    b: aws.subnet({ vpc: vpc.id, cidr: '10.0.2.0/24', zone: `${aws.region}b` }),
+  };
+  const role = actions === undefined ? {} : { role: { actions } };
+  const hosts = zones.map((zone, n) => aws.instance({ name: `host-${n}`, subnet: subnets[zone].id, type, ...role }).id);
+  const metadata = await Promise.all(hosts.map((id) => aws.metadataOf(id)));
+  const host = (n: number, more: Partial<CloudSettings> = {}): EbsProvider => {
+    const settings = {
+      ...parseOptions(CLOUD_SETTINGS, {}, 'setting'),
+      ...{ cloudEndpoint: aws.endpoint, metadataEndpoint: metadata[n] },
+      ...more,
+    };
+    return new EbsProvider({ settings, cluster: 'test', rateOf: () => FAST, unknownMs: 300 });
+  };
+  return { aws, hosts, host };
+};

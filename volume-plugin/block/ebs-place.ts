@@ -1,0 +1,160 @@
+import { Credentials } from '../../shared/cloud/aws/credentials.ts';
+import type { InstanceState } from '../../shared/cloud/aws/model.ts';
+import type { Machine } from '../../shared/cloud/aws/volume-model.ts';
+import { Ebs, isVolumeRefusal } from '../../shared/cloud/aws/volumes.ts';
+import { Metadata } from '../../shared/cloud/metadata.ts';
+import { type CloudSettings, keyOf } from '../../shared/cloud/settings.ts';
+import type { Rate } from '../../shared/cloud/token-bucket.ts';
+import { type Context, now } from '../../shared/context.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
+import type { DiskHost, HostFate } from './provider.ts';
+
+export interface PlaceOptions {
+  readonly settings: CloudSettings;
+  /** Instead of the usual, for tests. */
+  readonly rateOf?: (api: string) => Rate;
+  /** How long an instance that EC2 does not know must have been unknown to count as gone, in milliseconds. */
+  readonly unknownMs?: number;
+}
+
+/** What is on its way out may still write. */
+const FATES: Readonly<Record<InstanceState, HostFate>> = {
+  pending: 'alive',
+  running: 'alive',
+  stopping: 'alive',
+  'shutting-down': 'alive',
+  stopped: 'stopped',
+  terminated: 'gone',
+};
+
+/** A new instance may not be listed for some seconds; an ended one is for about an hour. */
+const UNKNOWN_MS = 60_000;
+
+const nameIn = ({ id, name, privateDnsName }: Machine): string => name ?? privateDnsName?.split('.')[0] ?? id;
+
+/** This host's instance, and the others that have disks. */
+export class EbsPlace {
+  readonly #options: PlaceOptions;
+  readonly #metadata: Metadata;
+  readonly #credentials: Credentials;
+  readonly #names = new Map<string, string>();
+  /** Instances that EC2 did not know, and since when. */
+  readonly #unknown = new Map<string, number>();
+  #ebs: Ebs | undefined;
+  #self: (DiskHost & { readonly zone: string }) | undefined;
+
+  constructor(options: PlaceOptions) {
+    this.#options = options;
+    const { metadataEndpoint, credentialsFile: path, credentialsProfile: profile } = options.settings;
+    this.#metadata = new Metadata({
+      cloud: 'aws',
+      ...(metadataEndpoint !== undefined && { endpoint: metadataEndpoint }),
+    });
+    const key = keyOf(options.settings);
+    this.#credentials = new Credentials({
+      ...(key !== undefined && { key }),
+      ...(path !== undefined && { file: { path, profile } }),
+      metadata: this.#metadata,
+    });
+  }
+
+  /** Throws NOT_READY before the first `find`. */
+  get self(): DiskHost & { readonly zone: string } {
+    if (this.#self === undefined) throw new PluginError('NOT_READY', { reason: 'AWS was not asked yet' });
+    return this.#self;
+  }
+
+  /** Throws NOT_READY before the first `find`. */
+  get ebs(): Ebs {
+    if (this.#ebs === undefined) throw new PluginError('NOT_READY', { reason: 'AWS was not asked yet' });
+    return this.#ebs;
+  }
+
+  /**
+   * Asks the metadata service who this host is, and EC2 for its name: other hosts know it by that one. Errors: PROVIDER_*,
+   * SETTING_INVALID (region), DEADLINE.
+   */
+  async find(c: Context): Promise<DiskHost> {
+    const { settings, rateOf } = this.#options;
+    const [id, zone, here] = await Promise.all([
+      this.#required('instance-id', c),
+      this.#required('placement/availability-zone', c),
+      this.#required('placement/region', c),
+    ]);
+    const region = settings.region ?? here;
+    if (region !== here) {
+      const reason = `this host's instance is in ${here}`;
+      throw new PluginError('SETTING_INVALID', {
+        ...{ option: 'REGION', value: region, reason, allowed: `${here}, or nothing`, example: here },
+      });
+    }
+    const { cloudEndpoint: endpoint } = settings;
+    this.#ebs ??= new Ebs({
+      ...{ region, log: c.log, credentials: this.#credentials },
+      ...(endpoint !== undefined && { endpoint }),
+      ...(rateOf !== undefined && { rateOf }),
+    });
+    await this.#meet([id], c);
+    this.#self = { id, zone, name: this.nameOf(id) };
+    return this.#self;
+  }
+
+  /** What people call an instance; its id until it was met. */
+  nameOf(id: string): string {
+    return this.#names.get(id) ?? id;
+  }
+
+  /** Learns the names of those that are not known. Without them disks are worth reading all the same. */
+  async meet(ids: readonly string[], c: Context): Promise<void> {
+    const unknown = [...new Set(ids)].filter((id) => !this.#names.has(id));
+    if (unknown.length === 0) return;
+    try {
+      await this.#meet(unknown, c);
+    } catch (error) {
+      if (c.signal.aborted) throw error;
+      c.log.warn('hosts that have disks could not be looked up', { error: asPluginError(error).message });
+    }
+  }
+
+  /** This host as EC2 sees it. */
+  async machine(c: Context): Promise<Machine | undefined> {
+    const [found] = await this.ebs.call('DescribeInstances', { ids: [this.self.id] }, c);
+    return found;
+  }
+
+  /**
+   * Asked anew each time. An instance that EC2 does not know is gone only when it was not known for a while: a new one
+   * may not be known yet. Errors: PROVIDER_*, DEADLINE.
+   */
+  async fate(id: string, c: Context): Promise<HostFate> {
+    if (!/^i-[0-9a-f]+$/.test(id)) return 'unknown';
+    try {
+      const [found] = await this.ebs.call('DescribeInstances', { ids: [id], exact: true }, c);
+      this.#unknown.delete(id);
+      // A policy may hide it without a word.
+      return found === undefined ? 'unknown' : (FATES[found.state] ?? 'alive');
+    } catch (error) {
+      if (!isVolumeRefusal(error, 'instance-missing')) throw error;
+      const since = this.#unknown.get(id) ?? now();
+      this.#unknown.set(id, since);
+      return now() - since >= (this.#options.unknownMs ?? UNKNOWN_MS) ? 'gone' : 'unknown';
+    }
+  }
+
+  close(): void {
+    this.#ebs?.close();
+  }
+
+  async #meet(ids: readonly string[], c: Context): Promise<void> {
+    for (const machine of await this.ebs.call('DescribeInstances', { ids }, c)) {
+      this.#names.set(machine.id, nameIn(machine));
+    }
+  }
+
+  async #required(name: string, c: Context): Promise<string> {
+    const value = await this.#metadata.get(`meta-data/${name}`, c);
+    if (value !== undefined && value !== '') return value;
+    const reason = `metadata service at ${this.#metadata.endpoint}: it has no ${name}; is this an EC2 instance?`;
+    throw new PluginError('PROVIDER_UNREACHABLE', { provider: 'aws', reason });
+  }
+}
