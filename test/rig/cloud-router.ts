@@ -9,6 +9,7 @@ import type { EffectiveRoute, RouteSink } from '../sim/core/routes.ts';
 import { CLOUD_ADDRESS, hostAddresses } from './addresses.ts';
 import { programRoutes } from './etcd-router.ts';
 import type { Fabric } from './router.ts';
+import { VmMedia } from './vm/media.ts';
 
 export type CloudName = 'aws' | 'aliyun';
 
@@ -27,6 +28,8 @@ export interface CloudConfig {
   readonly control: string;
   /** More of the simulator's configuration: rates, lag, timing … */
   readonly sim: Omit<CoreConfig, 'clock'>;
+  /** Folder of the disks of virtual machines. */
+  readonly media?: string;
 }
 
 /** Effective routes as prefix → host number. What leads nowhere, or to no host, is left out. */
@@ -56,7 +59,8 @@ export async function serveCloud(config: CloudConfig): Promise<void> {
     control: { socket: config.control },
   };
   const start = cloud === 'aws' ? startAwsSim : startAliyunSim;
-  const sim = await start({ ...config.sim, ...places });
+  const media = config.media === undefined ? {} : { media: new VmMedia(config.media) };
+  const sim = await start({ ...config.sim, ...places, ...media });
   const sink: RouteSink = { apply: (routes) => programRoutes(tableOf(routes, hosts), hosts, fabric) };
   await sim.attach(sink);
   setInterval(() => sink.apply(sim.effectiveRoutes()), EVERY_MS);

@@ -15,6 +15,10 @@ export interface RigCloudOptions {
   readonly actions?: readonly string[];
   /** More of the simulator's configuration, such as `{ lagMs: 500 }`. No limits of rate by default. */
   readonly sim?: Omit<CoreConfig, 'clock'> & Readonly<Record<string, unknown>>;
+  /** Instances that are virtual machines, instead of the rig's hosts. */
+  readonly machines?: number;
+  /** Folder of the disks of virtual machines (see vm/media.ts); without it disks have no bytes. */
+  readonly media?: string;
 }
 
 /** A host as the cloud knows it. */
@@ -59,8 +63,9 @@ export class RigCloud {
     const { machine, fabric } = rig.router;
     await machine.ip([`address add ${CLOUD_ADDRESS}/32 dev lo`, `address add ${METADATA_ADDRESS[name]}/32 dev lo`]);
     const socket = path.join(machine.folder, 'cloud.sock');
-    const hosts = rig.hosts.length;
+    const hosts = options.machines ?? rig.hosts.length;
     const config: CloudConfig = {
+      ...(options.media === undefined ? {} : { media: options.media }),
       ...{ cloud: name, hosts, fabric, control: socket },
       sim: { rates: {}, ...options.sim },
     };
