@@ -14,7 +14,7 @@ function scratch(): string[] {
   return readdirSync('/tmp').filter((name) => name.startsWith('drayage-demo-'));
 }
 
-t.test('the demo shows routed containers and leaves nothing', async (t) => {
+t.test('the demo shows routed containers and a volume that moves, and leaves nothing', async (t) => {
   const before = scratch();
   const lines: string[] = [];
   t.equal(await demo([], (line) => void lines.push(line)), 0);
@@ -25,12 +25,17 @@ t.test('the demo shows routed containers and leaves nothing', async (t) => {
   t.match(text, /[1-9]\d* packets from 10\.64\.0\.2 to 10\.64\.1\.2, as they are; 0 of VXLAN/, 'no tunnels');
   t.match(text, /[12] packets were dropped; then the route is put back/, 'without a route nothing arrives');
   t.match(text, /the Internet fetched http:\/\/10\.250\.0\.12:8080/, 'the published port answers');
+  t.match(text, /host2 sees it, too: notes is in use on host1/, "the volumes are the cluster's");
+  t.match(text, /VOLUME_BUSY: Volume notes is in use on host host1/, 'a disk has one writer');
+  t.match(text, /host2 read "written on host1"; notes is mounted there/, 'the volume is read on the other host');
+  t.match(text, /to stop the container, \d+\.\d s until host2 had read it/, 'with its time');
+  t.match(text, 'no disk, no device and no mount of it');
   t.same(
     records().filter((record) => record.pid === process.pid),
     [],
     'the rig is gone',
   );
-  t.same(scratch(), before, 'and so is the built plugin');
+  t.same(scratch(), before, 'and so are the built plugins');
 });
 
 t.test('the demo says in a sentence that it needs root', async (t) => {

@@ -1,6 +1,7 @@
 /**
  * `npm run demo [-- --keep] [-- --engine 20|26|28]`: two Docker hosts, a router that forwards only what its table names,
- * and containers that reach each other across it with their own addresses. Everything runs on this machine, in
+ * containers that reach each other across it with their own addresses, and a volume that goes from host to host.
+ * Everything runs on this machine, in
  * namespaces of its own, and is gone afterwards.
  */
 import { rmSync } from 'node:fs';
@@ -10,6 +11,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildPlugin } from '../../plugin-configs/build.ts';
 import { must } from './command.ts';
+import { clearVolume, showVolume } from './demo-volume.ts';
 import type { Host } from './host.ts';
 import { ENGINES, type EngineVersion, ensureEngine, ensureTools } from './packages.ts';
 import { checkMachine } from './preflight.ts';
@@ -77,7 +79,7 @@ async function show(rig: Rig, plugin: string, steps: Steps): Promise<void> {
     },
   );
 
-  await steps.do('Install the plugin on both hosts: set PROVIDER=etcd, docker plugin enable', async (tell) => {
+  await steps.do('Install the network plugin on both hosts: set PROVIDER=etcd, docker plugin enable', async (tell) => {
     const env = { PROVIDER: 'etcd', ETCD_ENDPOINTS: etcd.endpoint };
     await Promise.all(rig.hosts.map(async (host) => await host.installPlugin(plugin, { env })));
     tell(await one.dockerMust(['plugin', 'ls', '--format', '{{.Name}}  enabled: {{.Enabled}}']));
@@ -195,14 +197,16 @@ export async function demo(argv: readonly string[], print: Print): Promise<numbe
   const scratch = await mkdtemp(path.join(tmpdir(), 'drayage-demo-'));
   const removeScratch = (): void => rmSync(scratch, { recursive: true, force: true });
   process.once('exit', removeScratch);
-  const plugin = path.join(scratch, 'plugin');
+  const plugins = { network: path.join(scratch, 'network'), volume: path.join(scratch, 'volume') };
   try {
     await prepare(engine, steps);
-    await steps.do('Build the plugin', async (tell) => {
-      tell(`${((await buildPlugin('network', plugin)) / 1e6).toFixed(0)} MB unpacked`);
+    await steps.do('Build the plugins', async (tell) => {
+      for (const name of ['network', 'volume'] as const) {
+        tell(`${name}: ${((await buildPlugin(name, plugins[name])) / 1e6).toFixed(0)} MB unpacked`);
+      }
     });
     release();
-    return await onRig(engine, plugin, values.keep, steps, print);
+    return await onRig(engine, plugins, values.keep, steps, print);
   } finally {
     release();
     removeScratch();
@@ -218,9 +222,15 @@ async function prepare(engine: EngineVersion, steps: Steps): Promise<void> {
   });
 }
 
+/** Folders of the built plugins. */
+interface Plugins {
+  readonly network: string;
+  readonly volume: string;
+}
+
 async function onRig(
   engine: EngineVersion,
-  plugin: string,
+  plugins: Plugins,
   keep: boolean,
   steps: Steps,
   print: Print,
@@ -228,14 +238,18 @@ async function onRig(
   const rig = await steps.do(
     'Start two hosts with a Docker engine each, a router between them, and an "Internet"',
     async (tell) => {
-      const started = await Rig.up({ hosts: 2, engine, plugin, detached: keep, say: tell });
+      const started = await Rig.up({ hosts: 2, engine, plugin: plugins.network, detached: keep, say: tell });
       for (const host of started.hosts) tell(`${host.name}  ${host.v4}`);
       return started;
     },
   );
   try {
-    await show(rig, plugin, steps);
-    if (!keep) await clear(rig, steps);
+    await show(rig, plugins.network, steps);
+    await showVolume(rig, plugins.volume, steps);
+    if (!keep) {
+      await clearVolume(rig, steps);
+      await clear(rig, steps);
+    }
   } catch (error) {
     if (keep) print(`The hosts stay up: npm run rig -- shell 1. Take them down with: npm run rig -- down ${rig.id}`);
     throw error;
@@ -255,6 +269,7 @@ async function onRig(
       '  npm run rig -- shell 1                        a shell on host1 (or 2, router, world); docker is its engine',
     );
     print('  npm run rig -- shell 1 -- docker exec -it client sh');
+    print('  npm run rig -- shell 2 -- docker exec -it reader sh       with the volume in /notes');
     print('  npm run rig -- shell router -- ip route       the table that the router forwards by');
     print(`  npm run rig -- down ${rig.id}                    take it all down`);
   } else {
