@@ -5,7 +5,6 @@ import t, { type Test } from 'tap';
 import { until } from '../rig/command.ts';
 import type { Etcd } from '../rig/etcd.ts';
 import { Cluster, IMAGE, type Member } from './support/cluster.ts';
-import { pluginFolder } from './support/plugin-folder.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(300_000);
@@ -19,7 +18,6 @@ t.test('two hosts at one etcd', async (t) => {
   const cluster = await Cluster.for(t, {
     engine: ['28', '20'],
     env: { ETCD_LEASE: '5s' },
-    plugin: await pluginFolder(),
   });
   const { etcd } = cluster;
   if (etcd === undefined) throw new Error('this cluster has no etcd');

@@ -7,7 +7,6 @@ import t, { type Test } from 'tap';
 import { signal, until } from '../rig/command.ts';
 import type { Etcd } from '../rig/etcd.ts';
 import { Cluster, IMAGE, type Member } from './support/cluster.ts';
-import { pluginFolder } from './support/plugin-folder.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(360_000);
@@ -19,7 +18,6 @@ t.test('etcd fails under two hosts', async (t) => {
   const cluster = await Cluster.for(t, {
     engine: ['26', '28'],
     env: { ETCD_LEASE: '3s' },
-    plugin: await pluginFolder(),
   });
   const { etcd } = cluster;
   if (etcd === undefined) throw new Error('this cluster has no etcd');

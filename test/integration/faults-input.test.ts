@@ -6,7 +6,6 @@ import t, { type Test } from 'tap';
 import { type IPAM_OPTIONS, NETWORK_OPTIONS } from '../../network-plugin/options.ts';
 import { ENGINES } from '../rig/packages.ts';
 import { Cluster, IMAGE, type Member } from './support/cluster.ts';
-import { pluginFolder } from './support/plugin-folder.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(600_000);
@@ -27,7 +26,7 @@ async function changesNothing(t: Test, on: Member, work: () => Promise<void>): P
 
 for (const engine of ENGINES) {
   t.test(`engine ${engine}`, async (t) => {
-    const cluster = await Cluster.for(t, { hosts: 1, engine, provider: 'host', plugin: await pluginFolder() });
+    const cluster = await Cluster.for(t, { hosts: 1, engine, provider: 'host' });
     const on = cluster.member(1);
     const rest = await exhaustedAddresses(t, on);
     await overlaps(t, on);

@@ -12,7 +12,6 @@ import { signal, until } from '../rig/command.ts';
 import type { InstalledPlugin } from '../rig/plugin.ts';
 import { Cluster, type Member } from './support/cluster.ts';
 import { stateOf } from './support/leftovers.ts';
-import { pluginFolder } from './support/plugin-folder.ts';
 import { errorText, isOurSentence } from './support/refusal.ts';
 
 t.setTimeout(300_000);
@@ -22,7 +21,7 @@ const ENDPOINT = 'e'.repeat(64);
 const NETWORK = 'f'.repeat(64);
 
 t.test('requests on engine 28', async (t) => {
-  const cluster = await Cluster.for(t, { hosts: 1, provider: 'host', plugin: await pluginFolder() });
+  const cluster = await Cluster.for(t, { hosts: 1, provider: 'host' });
   const on = cluster.member(1);
   await on.createNetwork('web', '--ipam-driver', 'vpc');
   await on.box('runs', '--network', 'web');

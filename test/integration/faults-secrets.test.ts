@@ -6,7 +6,6 @@ import t, { type Test } from 'tap';
 import { type Certificates, makeCertificates } from '../rig/certificates.ts';
 import { until } from '../rig/command.ts';
 import { Cluster, type Member } from './support/cluster.ts';
-import { pluginFolder } from './support/plugin-folder.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(300_000);
@@ -46,7 +45,6 @@ t.test('etcd with TLS and users', async (t) => {
   const cluster = await Cluster.for(t, {
     env,
     etcd: { tls: true, rootPassword: 'root-pw' },
-    plugin: await pluginFolder(),
   });
   const { etcd } = cluster;
   const certificates = etcd?.certificates;

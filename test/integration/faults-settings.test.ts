@@ -55,7 +55,7 @@ const environmentName = (setting: string): string =>
 const create = (on: Member, ...ipam: string[]) => on.docker('network', 'create', '-d', 'vpc', ...ipam, 'refused');
 
 t.test('settings on engine 28', async (t) => {
-  const cluster = await Cluster.for(t, { hosts: 1, provider: 'host', plugin: await pluginFolder() });
+  const cluster = await Cluster.for(t, { hosts: 1, provider: 'host' });
   const on = cluster.member(1);
   await on.createNetwork('web', '--ipam-driver', 'vpc');
   await on.serve('runs', '--network', 'web');
@@ -126,7 +126,7 @@ async function withoutRight(t: Test, on: Member): Promise<void> {
   await t.test('a plugin without CAP_NET_ADMIN says so', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'drayage-weak-'));
     t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-    await run(['cp', '-al', join(await pluginFolder(), 'rootfs'), join(folder, 'rootfs')]);
+    await run(['cp', '-a', '--reflink=auto', join(await pluginFolder(), 'rootfs'), join(folder, 'rootfs')]);
     // An engine refuses a second plugin with the very same files.
     writeFileSync(join(folder, 'rootfs/weak'), '');
     const config = JSON.parse(readFileSync(join(await pluginFolder(), 'config.json'), 'utf8')) as {

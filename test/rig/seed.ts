@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { must } from './command.ts';
 import { Engine } from './engine.ts';
@@ -48,7 +48,11 @@ export async function ensureSeed(source: SeedSource): Promise<string> {
   const suffix = plugin === PLUGIN_NAME ? '' : `-${plugin}`;
   const name = `seed-${source.files.version}-${await fingerprint(source.folder)}${suffix}`;
   const seed = path.join(CACHE, 'seeds', name);
-  if (existsSync(seed)) return seed;
+  if (existsSync(seed)) {
+    const now = new Date();
+    await utimes(seed, now, now);
+    return seed;
+  }
   return await withLock(name, async () => {
     if (existsSync(seed)) return seed;
     source.say(`docker plugin create with engine ${source.files.version}, once for this build of the plugin`);
@@ -87,10 +91,10 @@ async function dropUnfinished(folder: string): Promise<void> {
 
 async function dropOld(folder: string): Promise<void> {
   const seeds = await Promise.all(
-    (await readdir(folder)).map(async (name) => ({ name, made: (await stat(path.join(folder, name))).mtimeMs })),
+    (await readdir(folder)).map(async (name) => ({ name, used: (await stat(path.join(folder, name))).mtimeMs })),
   );
   for (const version of new Set(seeds.map((seed) => seed.name.split('-')[1]))) {
-    const same = seeds.filter((seed) => seed.name.split('-')[1] === version).sort((a, b) => b.made - a.made);
+    const same = seeds.filter((seed) => seed.name.split('-')[1] === version).sort((a, b) => b.used - a.used);
     for (const seed of same.slice(KEPT)) await rm(path.join(folder, seed.name), { recursive: true, force: true });
   }
 }

@@ -51,11 +51,13 @@ export async function fetchWares(options: WaresOptions): Promise<Wares> {
     (options.images ?? ['box']).map(async (name) => [name, await ensureImage(name, tools)] as const),
   );
   const byVersion = new Map<EngineVersion, HostWares>();
-  for (const version of new Set(versions)) {
-    const files = await ensureEngine(version, tools, say);
-    const folder = options.plugin;
-    const plugin = folder && { folder, seed: await ensureSeed({ folder, files, iptables, tools, say }) };
-    byVersion.set(version, { files, plugin: plugin || undefined });
-  }
+  await Promise.all(
+    [...new Set(versions)].map(async (version) => {
+      const files = await ensureEngine(version, tools, say);
+      const folder = options.plugin;
+      const plugin = folder && { folder, seed: await ensureSeed({ folder, files, iptables, tools, say }) };
+      byVersion.set(version, { files, plugin: plugin || undefined });
+    }),
+  );
   return { tools, iptables, images, hosts: versions.flatMap((version) => byVersion.get(version) ?? []) };
 }

@@ -245,7 +245,8 @@ export class Cluster {
   static async for(t: Pick<Test, 'teardown'>, options: ClusterOptions = {}): Promise<Cluster> {
     const { provider = 'etcd', etcd: etcdOptions = {}, cloud: cloudOptions, env = {}, ...rest } = options;
     const { folder: given, ...rigOptions } = rest;
-    const [folder, rig] = await Promise.all([given ?? pluginFolder(), Rig.up({ hosts: 2, ...rigOptions })]);
+    const folder = await (given ?? pluginFolder());
+    const rig = await Rig.up({ hosts: 2, plugin: folder, ...rigOptions });
     t.teardown(async () => await rig.down());
     const etcd = provider === 'etcd' ? await rig.etcd(etcdOptions) : undefined;
     if (etcd !== undefined) await rig.mirrorEtcd(etcd);

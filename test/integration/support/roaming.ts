@@ -2,7 +2,6 @@
 import type { Test } from 'tap';
 import { until } from '../../rig/command.ts';
 import { Cluster, type Member } from './cluster.ts';
-import { pluginFolder } from './plugin-folder.ts';
 
 export const POOL = ['--ipam-driver', 'vpc', '--subnet', '10.64.0.0/12'];
 export const RANGE = '10.64.200.0/24';
@@ -15,7 +14,6 @@ export async function roamingCluster(t: Test): Promise<Cluster> {
     hosts: 3,
     engine: ['28', '26', '20'],
     env: { ETCD_LEASE: `${LEASE_MS / 1000}s` },
-    plugin: await pluginFolder(),
   });
   await cluster.createNetwork('web', ...POOL, '-o', `roaming=${RANGE}`);
   for (const member of cluster.members) await member.serve('resident', '--network', 'web');
