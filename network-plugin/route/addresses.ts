@@ -64,8 +64,9 @@ export class Addresses {
       return undefined;
     } catch (error) {
       if (!(error instanceof PluginError)) throw error;
-      // Somebody was quicker, or our view was old.
-      if (error.code !== 'PREFIX_OWNED' && !(error.code === 'ROUTE_CONFLICT' && holder !== undefined)) throw error;
+      // Somebody was quicker, our view was old, or who gives it up has done so in the table that decides, and not in all.
+      const isOwned = error.code === 'PREFIX_OWNED' || isOwnedIn(error);
+      if (!isOwned && !(error.code === 'ROUTE_CONFLICT' && holder !== undefined)) throw error;
       return String(error.context.owner ?? error.context.target);
     }
   }
@@ -89,3 +90,7 @@ export class Addresses {
     return routes.find((route) => !route.ours && kindOf(route) === 'prefix');
   }
 }
+
+/** Did a table refuse it that does not decide, because another host has it there? */
+const isOwnedIn = ({ code, cause }: PluginError): boolean =>
+  code === 'ROUTE_CONFLICT' && cause instanceof PluginError && cause.code === 'PREFIX_OWNED';

@@ -20,6 +20,8 @@ interface Job {
   sent: boolean;
   /** What was written, by whomever, shows until then; it need not be written again before. */
   shownBy: number;
+  /** The table had room for it; so long that is good enough to write by. */
+  freeUntil: number;
   failure?: unknown;
   settled: boolean;
 }
@@ -42,7 +44,10 @@ export class AliyunClaims {
   /** Makes a route. What is asked for at the same time goes as one batch. */
   create(wanted: Wanted, c: Context): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const job: Job = { wanted, c, resolve, reject, token: randomUUID(), sent: false, shownBy: 0, settled: false };
+    const job: Job = {
+      ...{ wanted, c, resolve, reject, token: randomUUID() },
+      ...{ sent: false, shownBy: 0, freeUntil: 0, settled: false },
+    };
     this.#jobs.push(job);
     this.#work ??= this.#run();
     return noLongerThan(c, promise).catch((error: unknown) => {
@@ -85,6 +90,7 @@ export class AliyunClaims {
 
   async #rounds(end: Context): Promise<void> {
     for (let polls = 0, failures = 0; ; ) {
+      let throttled = false;
       this.#jobs = this.#jobs.filter((job) => !job.settled);
       if (this.#jobs.length === 0) return;
       const longest = Math.max(...this.#jobs.map((job) => remaining(job.c)));
@@ -94,12 +100,14 @@ export class AliyunClaims {
       } catch (error) {
         if (!isTransient(error)) throw error;
         for (const job of this.#jobs) job.failure = error;
+        // Its next turn itself comes late enough.
+        throttled = kindOfError(error) === 'throttled';
       }
       const open = this.#jobs.filter((job) => !job.settled);
       if (open.length === 0) continue;
       // Nothing of ours is on its way: others are at it, and hosts that wait alike must not come back at once.
       const others = !open.some((job) => job.shownBy > now());
-      await sleep(others ? this.#turns.backoff(++failures) : this.#turns.pollPause(polls++), end);
+      if (!throttled) await sleep(others ? this.#turns.backoff(++failures) : this.#turns.pollPause(polls++), end);
     }
   }
 
@@ -109,16 +117,7 @@ export class AliyunClaims {
     for (const table of new Set(jobs.map((job) => job.wanted.table))) {
       const here = jobs.filter((job) => job.wanted.table === table);
       try {
-        const entries = await this.#turns.deps.entries(table, c);
-        // What we have written may not show yet.
-        const planned = new Set(here.filter((job) => job.sent && visible(job, entries) === undefined));
-        for (const job of here) {
-          const others = [...planned].filter((one) => one !== job).map((one) => entryOf(one.wanted));
-          const goes = await this.#judge(job, entries, others, c);
-          if (!goes || entries.some(isMoving)) continue;
-          planned.add(job);
-          free.push(job);
-        }
+        free.push(...(await this.#due(table, here, c)));
       } catch (error) {
         // The table's own trouble is none of the others'.
         for (const job of here) this.#fail(job, error);
@@ -127,6 +126,49 @@ export class AliyunClaims {
     if (free.length === 0) return false;
     await this.#write(free.slice(0, LARGEST_BATCH), c);
     return true;
+  }
+
+  /**
+   * Those of a table that are to be written now. What was free a while ago and has waited for its turn since is written
+   * without another look: a destination that somebody has by now Aliyun refuses itself, and what overlaps it is looked
+   * for afterwards.
+   */
+  async #due(table: string, here: readonly Job[], c: Context): Promise<readonly Job[]> {
+    const { entries: read, isLong } = this.#turns.deps;
+    if (here.every((job) => !job.sent && job.freeUntil > now())) return here;
+    const [first] = here;
+    // A long table is read in many calls: not before the one route that we wait for is there.
+    const waits = here.length === 1 && first !== undefined && first.shownBy > now() && isLong(table);
+    if (waits && (await this.#isUnderWay(first.wanted, c))) return [];
+    const isFirst = here.every((job) => !job.sent && job.shownBy === 0);
+    let entries = await read(table, c, isFirst);
+    // Nobody is sent away by a reading that is not of now.
+    const isClear = here.every((job) => judge(entries, job.wanted, this.#turns.deps.view).is === 'free');
+    if (isFirst && !isClear) entries = await read(table, c, false);
+    return this.#judgeAll(here, entries, c);
+  }
+
+  /** Settles what the entries decide; answers what they leave to be written, unless something is on its way there. */
+  async #judgeAll(here: readonly Job[], entries: readonly Entry[], c: Context): Promise<readonly Job[]> {
+    // What we have written may not show yet.
+    const planned = new Set(here.filter((job) => job.sent && visible(job, entries) === undefined));
+    const free: Job[] = [];
+    for (const job of here) {
+      const others = [...planned].filter((one) => one !== job).map((one) => entryOf(one.wanted));
+      job.freeUntil = 0;
+      if (!(await this.#judge(job, entries, others, c))) continue;
+      job.freeUntil = now() + this.#turns.deps.pace.judgedMs;
+      if (entries.some(isMoving)) continue;
+      planned.add(job);
+      free.push(job);
+    }
+    return free;
+  }
+
+  /** Is the route that was written not there for good yet? */
+  async #isUnderWay({ table, prefix }: Wanted, c: Context): Promise<boolean> {
+    const entry = await this.#turns.deps.entry(table, prefix, c);
+    return entry === undefined || isMoving(entry);
   }
 
   /** True when the route is still to be written. */
@@ -188,6 +230,7 @@ export class AliyunClaims {
   #expect(job: Job, ours: boolean): void {
     job.sent ||= ours;
     job.shownBy = now() + this.#turns.deps.pace.lostMs;
+    job.freeUntil = 0;
   }
 
   /** Errors of single entries go to their jobs. */

@@ -22,19 +22,25 @@ export interface Pace {
   readonly settleMs: number;
   /** A write that does not show after so long was undone by somebody. */
   readonly lostMs: number;
+  /** What was free so long ago may be written without another look, when others' writes were in the way meanwhile. */
+  readonly judgedMs: number;
   /** What was read is too old after so long to lead a route elsewhere by; well below `settleMs`. */
   readonly staleMs: number;
 }
 
 export const PACE: Pace = {
-  ...{ gatherMs: 5, pollMs: 400, longestPollMs: 2_000, backoffMs: 1_000, longestBackoffMs: 5_000 },
-  ...{ settleMs: 1_000, lostMs: 15_000, staleMs: 300 },
+  ...{ gatherMs: 5, pollMs: 400, longestPollMs: 2_000, backoffMs: 1_000, longestBackoffMs: 10_000 },
+  ...{ settleMs: 1_000, lostMs: 15_000, judgedMs: 120_000, staleMs: 300 },
 };
 
 export interface WriterDeps {
   readonly client: AliyunClient;
-  /** All entries of a table. Errors: ROUTE_TABLE_MISSING, PROVIDER_*. */
-  readonly entries: (table: string, c: Context) => Promise<readonly Entry[]>;
+  /** All entries of a table; of a reading of a moment ago when `recent` will do. Errors: ROUTE_TABLE_MISSING, PROVIDER_*. */
+  readonly entries: (table: string, c: Context, recent?: boolean) => Promise<readonly Entry[]>;
+  /** That of exactly this prefix, if there is one. Errors: the same. */
+  readonly entry: (table: string, prefix: string, c: Context) => Promise<Entry | undefined>;
+  /** Takes more than one call to read, by the last reading. No I/O. */
+  readonly isLong: (table: string) => boolean;
   readonly view: Viewpoint;
   readonly quota: () => number;
   /** An error of Aliyun's that names a table as missing. */

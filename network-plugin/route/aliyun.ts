@@ -1,8 +1,8 @@
 import { contains, overlaps, parseCidr } from '../../shared/cidr.ts';
 import type { Entry } from '../../shared/cloud/aliyun/answers.ts';
-import { MOST_INSTANCES } from '../../shared/cloud/aliyun/client.ts';
+import { type AliyunClient, MOST_INSTANCES, PAGE } from '../../shared/cloud/aliyun/client.ts';
 import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
-import type { Context } from '../../shared/context.ts';
+import { type Context, now } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { aliyunFindings } from './aliyun-findings.ts';
@@ -22,6 +22,8 @@ export interface AliyunOptions extends HomeOptions {
 const AROUND_MS = 10 * 60_000;
 /** How old the last look at the owner of a prefix that is wanted may be, in milliseconds. */
 const OWNER_MS = 1_000;
+/** A reading of so many milliseconds ago is good enough to try a claim by: an older one when there have been too many calls. */
+const RECENT_MS = { usual: 1_000, pressed: 60_000 };
 
 /** The vendor's own services (name servers, metadata, packages) answer there: no route may lead into it. */
 const VENDOR_RANGE = parseCidr('100.64.0.0/10');
@@ -45,6 +47,8 @@ export class AliyunProvider implements RouteProvider {
   readonly #home: AliyunHome;
   #parts: Parts | undefined;
   #lookedAround = 0;
+  /** The last of each table; `begun` on the contexts' clock. */
+  readonly #readings = new Map<string, { readonly entries: readonly Entry[]; readonly begun: number }>();
 
   constructor(options: AliyunOptions) {
     this.#options = options;
@@ -61,7 +65,10 @@ export class AliyunProvider implements RouteProvider {
     const view: Viewpoint = { self, pools: [settings.pool, settings.pool6], hosts };
     const writer = new AliyunWriter({
       ...{ client, view, log, pace: { ...PACE, ...pace } },
-      entries: (table, context) => this.#entries(table, context),
+      entries: (table, context, recent = false) => this.#entries(table, context, recent ? this.#recentMs(client) : 0),
+      entry: async (table, prefix, context) =>
+        (await this.#named(table, () => client.entriesTo(table, prefix, context)))[0],
+      isLong: (table) => (this.#readings.get(table)?.entries.length ?? 0) > PAGE,
       quota: () => this.#home.quota,
       tableLost: (table) => this.#missing(table),
     });
@@ -76,10 +83,10 @@ export class AliyunProvider implements RouteProvider {
     return this.#home.place.tables;
   }
 
-  async read(c: Context): Promise<readonly RouteTable[]> {
+  async read(c: Context, maxAgeMs = 0): Promise<readonly RouteTable[]> {
     const { hosts, view } = this.#ready();
     if (Date.now() - this.#lookedAround >= AROUND_MS * (0.9 + Math.random() * 0.2)) await this.#lookAround(c);
-    const tables = await this.#readAll(c);
+    const tables = await this.#readAll(c, maxAgeMs);
     await hosts.meet(
       tables.flatMap(({ entries }) => entries.map((entry) => entry.hop.id)),
       c,
@@ -176,9 +183,12 @@ export class AliyunProvider implements RouteProvider {
   }
 
   /** Every table; where one that was found is gone by now, the others. */
-  async #readAll(c: Context): Promise<readonly { readonly id: string; readonly entries: readonly Entry[] }[]> {
+  async #readAll(
+    c: Context,
+    maxAgeMs: number,
+  ): Promise<readonly { readonly id: string; readonly entries: readonly Entry[] }[]> {
     const readEach = (): Promise<{ id: string; entries: readonly Entry[] }[]> =>
-      Promise.all(this.#home.place.tables.map(async (id) => ({ id, entries: await this.#list(id, c) })));
+      Promise.all(this.#home.place.tables.map(async (id) => ({ id, entries: await this.#list(id, c, maxAgeMs) })));
     try {
       return await readEach();
     } catch (error) {
@@ -197,8 +207,8 @@ export class AliyunProvider implements RouteProvider {
   }
 
   /** For writing: with the names of whoever else is there, as far as the entries do not tell them. */
-  async #entries(table: string, c: Context): Promise<readonly Entry[]> {
-    const entries = await this.#list(table, c);
+  async #entries(table: string, c: Context, maxAgeMs: number): Promise<readonly Entry[]> {
+    const entries = await this.#list(table, c, maxAgeMs);
     const unnamed = entries.filter(
       (entry) => entry.hop.type === 'Instance' && readMark(entry.description) === undefined,
     );
@@ -209,9 +219,23 @@ export class AliyunProvider implements RouteProvider {
     return entries;
   }
 
-  async #list(table: string, c: Context): Promise<readonly Entry[]> {
+  #recentMs(client: AliyunClient): number {
+    return RECENT_MS[client.caller.isPressed('DescribeRouteEntryList') ? 'pressed' : 'usual'];
+  }
+
+  async #list(table: string, c: Context, maxAgeMs: number): Promise<readonly Entry[]> {
+    const last = this.#readings.get(table);
+    if (last !== undefined && now() - last.begun < maxAgeMs) return last.entries;
+    const begun = now();
+    const entries = await this.#named(table, () => this.#home.place.client.entries(table, c));
+    this.#readings.set(table, { entries, begun });
+    return entries;
+  }
+
+  /** Names a table that is not there in what fails for that. */
+  async #named<T>(table: string, look: () => Promise<T>): Promise<T> {
     try {
-      return await this.#home.place.client.entries(table, c);
+      return await look();
     } catch (error) {
       const refusal = asPluginError(error).cause;
       throw kindOfError(refusal) === 'no-table' ? this.#missing(table) : error;

@@ -102,7 +102,8 @@ export class AwsProvider implements RouteProvider {
     const place = this.#started();
     const read = maxAgeMs > 0 ? place.tables.recent(maxAgeMs, c) : place.tables.fresh(c);
     const [reading] = await Promise.all([read, place.quota.refresh(c)]);
-    await place.hosts.learn(targetsOf(reading), c);
+    // Names are only to be read by people: in a storm of hundreds of new hosts the calls are for something better.
+    if (!place.ec2.isPressed('DescribeRouteTables')) await place.hosts.learn(targetsOf(reading), c);
     return reading.tables.map((table) => ({
       id: table.id,
       routes: routesOf(table).map((route) => this.#routeOf(place, route)),

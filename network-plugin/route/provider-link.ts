@@ -139,7 +139,7 @@ export class ProviderLink {
 
   /** Until it works or fails for good: being told to come back later is neither. */
   async #start(): Promise<void> {
-    const { start, now } = this.#deps;
+    const { start, now, end } = this.#deps;
     this.#begun = now();
     this.#busy = undefined;
     const c = this.context(ATTEMPT_MS);
@@ -148,6 +148,7 @@ export class ProviderLink {
         await start(c);
         break;
       } catch (error) {
+        if (end.aborted) throw end.reason;
         const failure = asPluginError(error);
         if (c.signal.aborted || !isBusy(failure)) throw this.#fail(failure);
         this.#busy = failure;

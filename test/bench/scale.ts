@@ -59,6 +59,8 @@ interface Joined {
   readonly seconds: number;
   /** Errors of the calls of Docker's that ended before the prefix was there. */
   readonly codes: readonly string[];
+  /** What was said beside that work goes on, without its numbers. */
+  readonly complaints: readonly string[];
 }
 
 const member = async (cloud: SimulatedCloud, host: SiteHost): Promise<Member> => {
@@ -81,6 +83,7 @@ const passes = ({ code, retry }: PluginError): boolean =>
 
 async function join({ host, engine, store }: Member, afterMs: number, endsAt: number): Promise<Joined> {
   const codes: string[] = [];
+  const complaints: string[] = [];
   await pause(afterMs);
   const begun = performance.now();
   await engine.start(context(CALL_MS));
@@ -90,13 +93,14 @@ async function join({ host, engine, store }: Member, afterMs: number, endsAt: nu
       const begunBefore = [...store.all('claims').values()].find(({ phase }) => phase !== 'releasing');
       const wanted = { pool: POOL, length: 24, ...(begunBefore && { preferred: begunBefore.prefix }) };
       const prefix = await engine.claimFree(wanted, context(CALL_MS));
-      return { host: host.name, prefix, seconds: (performance.now() - begun) / 1000, codes };
+      return { host: host.name, prefix, seconds: (performance.now() - begun) / 1000, codes, complaints };
     } catch (error) {
       if (!(error instanceof PluginError)) throw error;
       codes.push(error.code);
+      if (error.code !== 'STILL_WORKING') complaints.push(error.message.replaceAll(/\d+/g, 'N'));
       if (!passes(error) || performance.now() > endsAt) {
         say(`${host.name} has no prefix: ${error.message}`);
-        return { host: host.name, prefix: undefined, seconds: (performance.now() - begun) / 1000, codes };
+        return { host: host.name, prefix: undefined, seconds: (performance.now() - begun) / 1000, codes, complaints };
       }
       await pause(REPEAT_MS);
     }
@@ -201,7 +205,7 @@ const cloud = await startCloud(name, { lagMs, quotas: { [QUOTAS[name]]: quota } 
 const site = cloud.furnish(hosts);
 if (latencyMs > 0) cloud.faults.delay('*', latencyMs);
 say(
-  `${hosts} hosts join on ${name}: ${latencyMs} ms a call, writes show after ${lagMs} ms, a quota of ${quota} routes`,
+  `${hosts} hosts join on ${name}: ${latencyMs} ms a call, writes show after ${lagMs} ms, a quota of ${quota} routes${quota > USUAL_QUOTA[name] ? ` (raised: accounts begin with ${USUAL_QUOTA[name]})` : ''}`,
 );
 const members = await Promise.all(site.hosts.map((host) => member(cloud, host)));
 const begun = performance.now();
@@ -237,6 +241,7 @@ const figures = {
   latency_ms: latencyMs,
   lag_ms: lagMs,
   spread_s: spreadS,
+  quota: { routes: quota, usual: USUAL_QUOTA[name] },
   routed: done,
   all_routed_s: rounded(allRoutedS),
   host_s: {
@@ -246,6 +251,7 @@ const figures = {
   },
   /** What users were told whose command did not get a prefix: nearly all of them to repeat it. */
   failed_commands: tally(joined.flatMap(({ codes }) => codes)),
+  complaints: tally(joined.flatMap(({ complaints }) => complaints)),
   ...joining,
   stray_routes: { at_once: leftAtOnce, after_reconcile: check(cloud, site, joined) },
   // The first round still learns who the other hosts are.
@@ -277,5 +283,7 @@ const list = (counts: Readonly<Record<string, number>>) =>
 process.stdout.write(
   `commands that failed: ${list(figures.failed_commands)}\ncalls: ${list(calls.by_action)}\nrefused: ${list(calls.refused)}\n`,
 );
+for (const [what, times] of Object.entries(figures.complaints).slice(0, 5))
+  process.stdout.write(`${times} × ${what}\n`);
 writeJson(values.json, figures);
 if (done < hosts) process.exitCode = 1;

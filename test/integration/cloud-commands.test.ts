@@ -127,14 +127,21 @@ t.test('the drayage command in a cloud', async (t) => {
     },
   );
 
-  await t.test('doctor: a source/dest check that somebody turned on again', async (t) => {
+  await t.test('doctor and reconcile: a source/dest check that somebody turned on again', async (t) => {
     t.match(await findings(one, 'source/dest check'), [{ State: 'good' }]);
     const { interface: id } = cloud.instance(1);
     await cloud.control.do('sourceDestCheck', { id, on: true });
     t.match(await findings(one, 'source/dest check'), [
       { State: 'bad', Found: new RegExp(id), Remedy: /--no-source-dest-check/ },
     ]);
-    await cloud.control.do('sourceDestCheck', { id, on: false });
+    const [what, said] = [new RegExp(`source/dest check was on on ${id}`), one.plugin.log().length];
+    t.match(await one.reconcile(true), [{ What: what, Repaired: false }]);
+    t.match(await one.reconcile(), [{ What: what, Repaired: true }], 'at once, and not minutes later');
+    t.match(one.plugin.log().slice(said).join('\n'), /"message":"drift"[^\n]+source\/dest check[^\n]+"repaired":true/);
+    const { stdout } = await one.host.busybox(['wget', '-qO-', `http://${METRICS}/metrics`]);
+    t.match(stdout, /drayage_network_drift_total\{repaired="true"\} [1-9]/);
+    t.match(await findings(one, 'source/dest check'), [{ State: 'good' }]);
+    t.same(await one.reconcile(), []);
   });
 
   await t.test('a table that is 80 % full: doctor, log and metrics say so', async (t) => {

@@ -88,8 +88,8 @@ export class AliyunCaller {
         return await this.once(service, action, parameters, c);
       } catch (error) {
         // What failed before says more than that time ran out, or that the next turn would come too late.
-        const late = c.signal.aborted || (error instanceof PluginError && error.code === 'PROVIDER_THROTTLED');
-        if (late && failure !== undefined) throw failure;
+        const late = error instanceof PluginError && (error.code === 'PROVIDER_THROTTLED' || error.code === 'DEADLINE');
+        if ((late || c.signal.aborted) && failure !== undefined) throw failure;
         failure = this.translate(error);
         const kind = kindOfError(error);
         // After a throttle the next turn itself comes late enough.

@@ -28,7 +28,8 @@ export const USUAL_ROUTE_QUOTA = 200;
 export const WRITES = ['CreateRouteEntry', 'CreateRouteEntries', 'DeleteRouteEntry', 'ModifyRouteEntry'] as const;
 export type Write = (typeof WRITES)[number];
 
-const PAGE = 100;
+/** Entries that one call lists. */
+export const PAGE = 100;
 const SMALL_PAGE = 50;
 
 /**
@@ -68,6 +69,14 @@ export class AliyunClient {
       token = text(body, 'NextToken');
       if (token === '') return found;
     }
+  }
+
+  /** The entries of a table for exactly this destination: one at most, but for what gateways have learnt. Errors: as `entries`. */
+  async entriesTo(table: string, prefix: string, c: Context): Promise<readonly Entry[]> {
+    const parameters = { RouteTableId: table, DestinationCidrBlock: prefix, MaxResult: String(PAGE) };
+    const body = await this.caller.read('vpc', 'DescribeRouteEntryList', parameters, c);
+    const found = records(body, 'RouteEntrys', 'RouteEntry').flatMap((one) => entryOf(one, table));
+    return found.filter((one) => one.prefix === prefix);
   }
 
   /** The VPC's own CIDRs; undefined when there is no such VPC. */
