@@ -5,9 +5,9 @@ import { option, type Parsed } from '../shared/options.ts';
 /** Settings of the volume plugin; each is an environment variable of its configuration. */
 export const SETTINGS = {
   defaultType: option.text({ default: 'block', help: 'The type of volumes that are created without `-o type=`.' }),
-  provider: option.enum(['loop', 'ebs'], {
+  provider: option.enum(['loop', 'ebs', 'aliyun-disk'], {
     default: 'loop',
-    help: 'Where disks come from: `loop` for files on this host, or on a file system that hosts share; `ebs` for volumes of AWS.',
+    help: 'Where disks come from: `loop` for files on this host, or on a file system that hosts share; `ebs` for volumes of AWS, `aliyun-disk` for disks of Aliyun.',
   }),
   loopFolder: option.path({
     default: '/var/lib/drayage/loop',

@@ -55,6 +55,36 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     throw new Error(`${id} is not ${state}`);
   };
 
+  /** What others have done may show later: looks until it does, and answers the last look. */
+  const shown = async <T>(look: () => Promise<T>, fits: (found: T) => boolean): Promise<T> => {
+    for (const c = context(10_000); ; await pause(20)) {
+      const found = await look();
+      if (fits(found) || c.signal.aborted) return found;
+    }
+  };
+
+  /** So many disks as a host lists them. */
+  const listed = (host: DiskProvider, count: number, volume?: string): Promise<readonly Disk[]> =>
+    shown(
+      () => host.list(context(), volume),
+      ({ length }) => length === count,
+    );
+
+  const heldBy = (host: DiskProvider, id: string, holder: string | undefined): Promise<Disk | undefined> =>
+    shown(
+      () => host.describe(id, context()),
+      (found) => found?.holder?.id === holder,
+    );
+
+  /** Was on a host once: there are clouds that copy no disk that never was. */
+  const used = async (host: DiskProvider, id: string, self: string | undefined): Promise<Disk> => {
+    await settled(host, id, 'available');
+    await host.attach(id, context());
+    await settled(host, id, 'attached');
+    await host.detach(id, self ?? '', context());
+    return settled(host, id, 'available');
+  };
+
   await t.test('a disk that is made is listed on every host, with its tags, and held by none', async (t) => {
     const { a, b, create, size } = await world(t);
     const { id } = await create('data');
@@ -62,7 +92,7 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     t.match(disk, { id, volume: 'data', tags: { options: '{}' }, holder: undefined });
     t.ok(disk.size >= size, 'it is as large as was asked for');
     t.ok(Math.abs(Date.now() - Date.parse(disk.created)) < 60_000, 'its age is known');
-    for (const host of [a, b]) t.match(await host.list(context()), [{ id, volume: 'data' }]);
+    for (const host of [a, b]) t.match(await listed(host, 1), [{ id, volume: 'data' }]);
   });
 
   await t.test(
@@ -72,7 +102,7 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
       const made = await Promise.all([create('data', a), create('data', b), create('data', a), create('data', b)]);
       t.equal(new Set(made.map(({ id }) => id)).size, 1);
       t.equal((await create('data')).id, made[0]?.id);
-      t.equal((await b.list(context())).length, 1);
+      t.equal((await listed(b, 1)).length, 1);
     },
   );
 
@@ -85,7 +115,7 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     t.same(await restarted.start(context()), selves[0]);
     const disk = await settled(restarted, id, 'attached');
     t.equal(disk.holder?.id, selves[0]?.id);
-    t.match((await b.describe(id, context()))?.holder, { id: selves[0]?.id, name: selves[0]?.name });
+    t.match((await heldBy(b, id, selves[0]?.id))?.holder, { id: selves[0]?.id, name: selves[0]?.name });
     await restarted.detach(id, selves[0]?.id ?? '', context());
     await settled(b, id, 'available');
   });
@@ -104,7 +134,7 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
       }
       t.equal(await b.device(disk, context()), undefined);
       t.equal(await codeOf(b.attach(id, context())), 'VOLUME_BUSY');
-      t.equal((await b.describe(id, context()))?.holder?.id, selves[0]?.id);
+      t.equal((await heldBy(b, id, selves[0]?.id))?.holder?.id, selves[0]?.id);
       t.equal(await codeOf(a.attach(id, context())), 'none', 'the one that has it may ask again');
     },
   );
@@ -118,14 +148,14 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
       await a.attach(id, context());
       await settled(a, id, 'attached');
       await b.detach(id, hostB, context());
-      t.equal((await b.describe(id, context()))?.holder?.id, hostA, 'it is not for another one to give up');
+      t.equal((await heldBy(b, id, hostA))?.holder?.id, hostA, 'it is not for another one to give up');
       await a.detach(id, hostA, context());
       await settled(b, id, 'available');
       await a.detach(id, hostA, context());
       await b.attach(id, context());
       t.equal((await settled(b, id, 'attached')).holder?.id, hostB);
       await a.detach(id, hostA, context());
-      t.equal((await b.describe(id, context()))?.holder?.id, hostB);
+      t.equal((await heldBy(b, id, hostB))?.holder?.id, hostB);
     },
   );
 
@@ -137,8 +167,8 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     for (let round = 0; round < rounds; round += 1) {
       const answers = await Promise.all([a, b].map((host) => codeOf(host.attach(id, context()))));
       const winners = answers.flatMap((answer, n) => (answer === 'none' ? [n] : []));
-      const holder = (await a.describe(id, context()))?.holder?.id;
       const [winner] = winners;
+      const holder = (await settled(a, id, 'attached')).holder?.id;
       if (winners.length !== 1 || winner === undefined || selves[winner]?.id !== holder) {
         wrong.push(`round ${round}: ${answers.join(', ')}; held by ${holder}`);
         break;
@@ -146,6 +176,7 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
       if (answers.some((answer) => answer !== 'none' && answer !== 'VOLUME_BUSY')) wrong.push(answers.join(', '));
       wins[winner] = (wins[winner] ?? 0) + 1;
       await [a, b][winner]?.detach(id, holder ?? '', context());
+      for (const host of [a, b]) await settled(host, id, 'available');
     }
     t.same(wrong, []);
     t.equal((wins[0] ?? 0) + (wins[1] ?? 0), rounds, `${wins.join(' : ')}`);
@@ -156,9 +187,15 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     const { id } = await create('data');
     await a.tag(id, { formatted: 'ext4', epoch: '1' }, context());
     await b.tag(id, { epoch: '2' }, context());
-    t.same((await settled(a, id, 'available')).tags, { options: '{}', formatted: 'ext4', epoch: '2' });
+    const tagsOf = (host: DiskProvider, epoch: string, formatted?: string): Promise<Disk | undefined> =>
+      shown(
+        () => host.describe(id, context()),
+        (found) => found?.tags.epoch === epoch && found.tags.formatted === formatted,
+      );
+    t.same((await tagsOf(a, '2', 'ext4'))?.tags, { options: '{}', formatted: 'ext4', epoch: '2' });
     await a.tag(id, { formatted: undefined }, context());
-    t.same((await b.describe(id, context()))?.tags, { options: '{}', epoch: '2' });
+    t.same((await a.describe(id, context()))?.tags, { options: '{}', epoch: '2' }, 'who wrote it sees it at once');
+    t.same((await tagsOf(b, '2'))?.tags, { options: '{}', epoch: '2' });
   });
 
   await t.test('a disk is removed once, and not while somebody has it', async (t) => {
@@ -171,8 +208,9 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     await settled(b, id, 'available');
     await b.remove(id, context());
     await b.remove(id, context());
+    t.equal(await b.describe(id, context()), undefined, 'who removed it sees it at once');
+    t.same(await listed(a, 0), []);
     t.equal(await a.describe(id, context()), undefined);
-    t.same(await a.list(context()), []);
     t.equal(await codeOf(a.attach(id, context())), 'DISK_MISSING');
     await a.detach(id, selves[0]?.id ?? '', context());
   });
@@ -221,12 +259,12 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     const { a, b, create, size } = await world(t);
     const { id } = await create('data');
     await create('data-2');
-    t.match(await b.list(context(), 'data'), [{ id, volume: 'data' }]);
+    t.match(await listed(b, 1, 'data'), [{ id, volume: 'data' }]);
     t.same(await b.list(context(), 'dat'), []);
     const request = { volume: 'data', size, tags: { options: '{}', generation: '2' } };
     const second = await a.create(request, 'token-data-second', context());
     t.not(second.id, id);
-    const found = await b.list(context(), 'data');
+    const found = await listed(b, 2, 'data');
     t.same(found.map((one) => one.id).sort(), [id, second.id].sort());
     t.same(found.map(({ tags }) => tags['generation']).sort(), ['2', undefined]);
   });
@@ -236,7 +274,7 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     const { id, size } = await create('data');
     await settled(a, id, 'available');
     await a.resize(id, size, context());
-    t.equal((await b.describe(id, context()))?.size, size, 'it is that large already');
+    t.equal((await settled(b, id, 'available')).size, size, 'it is that large already');
     await a.resize(id, size + growth, context());
     t.equal((await grown(b, id, size + growth)).size, size + growth);
     await a.attach(id, context());
@@ -263,34 +301,43 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
   await t.test(
     'a snapshot has its tags and its origin, is listed on every host, and is taken once a token',
     async (t) => {
-      const { a, b, create } = await world(t);
+      const { a, b, create, selves } = await world(t);
       const { id, size } = await create('data');
-      await settled(a, id, 'available');
+      await used(a, id, selves[0]?.id);
       const tags = { options: '{}', reason: 'user' };
       const taken = await a.snapshot(id, tags, 'snapshot-1', context());
       t.equal((await a.snapshot(id, tags, 'snapshot-1', context())).id, taken.id);
       t.match(await ready(b, taken.id), { id: taken.id, volume: 'data', disk: id, size, tags, progress: 100 });
       t.ok(Math.abs(Date.now() - Date.parse(taken.created)) < 60_000);
       await create('other');
-      for (const host of [a, b]) t.match(await host.snapshots(context()), [{ id: taken.id }]);
+      const copies = (host: DiskProvider, count: number): Promise<readonly Snapshot[]> =>
+        shown(
+          () => host.snapshots(context()),
+          ({ length }) => length === count,
+        );
+      for (const host of [a, b]) t.match(await copies(host, 1), [{ id: taken.id }]);
       t.match(await b.snapshots(context(), 'data'), [{ id: taken.id }]);
       t.same(await b.snapshots(context(), 'other'), []);
       const second = await a.snapshot(id, tags, 'snapshot-2', context());
       t.not(second.id, taken.id);
       await b.tag(taken.id, { formatted: 'ext4', reason: undefined }, context());
-      t.same((await a.describeSnapshot(taken.id, context()))?.tags, { options: '{}', formatted: 'ext4' });
+      const renamed = await shown(
+        () => a.describeSnapshot(taken.id, context()),
+        (found) => found?.tags.formatted !== undefined,
+      );
+      t.same(renamed?.tags, { options: '{}', formatted: 'ext4' });
       await ready(a, second.id);
       for (const one of [taken, second]) await b.removeSnapshot(one.id, context());
       await b.removeSnapshot(taken.id, context());
-      t.same(await a.snapshots(context()), []);
+      t.same(await copies(a, 0), []);
       t.equal(await a.describeSnapshot(taken.id, context()), undefined);
     },
   );
 
   await t.test('a disk from a snapshot says so, may be larger, and outlives what it comes from', async (t) => {
-    const { a, b, create, growth } = await world(t);
+    const { a, b, create, growth, selves } = await world(t);
     const { id, size } = await create('data');
-    await settled(a, id, 'available');
+    await used(a, id, selves[0]?.id);
     const taken = await a.snapshot(id, { options: '{}' }, 'snapshot-1', context());
     await ready(a, taken.id);
     const request = { volume: 'copy', size: size + growth, snapshot: taken.id, tags: { options: '{}' } };
@@ -306,7 +353,7 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     t.same(await a.list(context(), 'gone'), []);
     await a.removeSnapshot(taken.id, context());
     await a.remove(id, context());
-    t.match(await b.list(context()), [{ id: made.id, volume: 'copy' }]);
+    t.match(await listed(b, 1), [{ id: made.id, volume: 'copy' }]);
   });
 
   await t.test('what was on an attached disk when a snapshot was begun is on the disks made from it', async (t) => {
@@ -341,16 +388,17 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     const { a, b, create, selves } = await world(t);
     const { id } = await create('data');
     await settled(a, id, 'available');
+    await settled(b, id, 'available');
     t.match(await b.search(id, context()), [{ id, volume: 'data' }]);
     await a.attach(id, context());
-    await settled(a, id, 'attached');
+    for (const host of [a, b]) await settled(host, id, 'attached');
     t.match(await b.search(id, context()), [{ id, holder: String }], 'who has it is said');
     await a.detach(id, selves[0]?.id ?? '', context());
     await settled(a, id, 'available');
     await a.release(id, context());
     await a.release(id, context());
-    for (const host of [a, b]) t.same(await host.list(context()), []);
-    t.equal(await a.describe(id, context()), undefined);
+    t.equal(await a.describe(id, context()), undefined, 'who let it go sees it at once');
+    for (const host of [a, b]) t.same(await listed(host, 0), []);
     for (const name of [id, 'data']) t.match(await b.search(name, context()), [{ id, volume: undefined }], name);
     t.same(await b.search('nobody', context()), []);
     const tags = { options: '{}', imported: id };
@@ -358,8 +406,8 @@ export const diskProviderConformance = async (t: Test, make: (t: Test) => Promis
     t.equal(adopted.volume, 'again');
     t.same(adopted.tags, tags, 'its tags are these and no others of ours');
     t.equal((await b.adopt(id, 'again', tags, context())).id, adopted.id, 'once');
-    t.match(await a.list(context()), [{ id: adopted.id, volume: 'again', state: 'available', tags }]);
-    t.match(await a.list(context(), 'again'), [{ id: adopted.id }]);
+    t.match(await listed(a, 1), [{ id: adopted.id, volume: 'again', state: 'available', tags }]);
+    t.match(await listed(a, 1, 'again'), [{ id: adopted.id }]);
     t.equal(await codeOf(a.adopt(adopted.id, 'third', tags, context())), 'VOLUME_EXISTS');
   });
 

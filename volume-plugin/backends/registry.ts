@@ -1,4 +1,5 @@
 import type { KeyedMutex } from '../../shared/keyed-mutex.ts';
+import { AliyunDiskProvider } from '../block/aliyun-disk.ts';
 import { EbsProvider } from '../block/ebs.ts';
 import { LoopProvider } from '../block/loop.ts';
 import type { DiskProvider } from '../block/provider.ts';
@@ -19,6 +20,7 @@ const PROVIDERS = {
   loop: ({ settings, host }) =>
     new LoopProvider({ folder: settings.loopFolder, self: host, quota: settings.loopQuota }),
   ebs: ({ settings }) => new EbsProvider({ settings, cluster: settings.cluster }),
+  'aliyun-disk': ({ settings }) => new AliyunDiskProvider({ settings, cluster: settings.cluster }),
 } as const satisfies Record<Settings['provider'], (parts: BackendParts) => DiskProvider>;
 
 /** The options of each type, for documents. */

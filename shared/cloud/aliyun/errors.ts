@@ -29,9 +29,25 @@ export type Kind =
   | 'permission'
   /** DryRun=true, and all is well. */
   | 'dry-run'
+  | 'no-disk'
+  | 'no-snapshot'
+  | 'no-instance'
+  /** The disk is in another state than this needs: somebody has it, or it is on its way. */
+  | 'disk-state'
+  /** A snapshot of the disk is being taken. */
+  | 'copying'
+  /** The instance has as many disks as it can have. */
+  | 'full'
+  /** Nothing may be done with the disk or its instance: arrears, security. */
+  | 'locked'
+  /** The token was used for something else. */
+  | 'mismatch'
   | 'refused';
 
 const EXACT: Readonly<Record<string, Kind>> = {
+  diskcreatingsnapshot: 'copying',
+  diskinarrears: 'locked',
+  disksdetachingonecsexceeded: 'busy',
   dryrunoperation: 'dry-run',
   forbidden: 'permission',
   'forbidden.nopermission': 'permission',
@@ -40,14 +56,26 @@ const EXACT: Readonly<Record<string, Kind>> = {
   'forbidden.accesskeydisabled': 'auth',
   'forbidden.keynotfound': 'auth',
   forbbiden: 'busy',
+  idempotentparametermismatch: 'mismatch',
   illegaltimestamp: 'clock',
   incompletesignature: 'auth',
+  incorrectdiskstatus: 'disk-state',
+  'incorrectdiskstatus.creatingsnapshot': 'copying',
+  'incorrectdiskstatus.initializing': 'busy',
   incorrecthavipstatus: 'busy',
   incorrectinstancestatus: 'busy',
   incorrectrouteentrystatus: 'busy',
   incorrectvpcstatus: 'busy',
   incorrectvswitchstatus: 'busy',
+  instancedisklimitexceeded: 'full',
+  instanceexpiredorinarrears: 'locked',
+  instancelockedforsecurity: 'locked',
   internalerror: 'unavailable',
+  'invaliddiskid.notfound': 'no-disk',
+  'invaliddiskid.released': 'no-disk',
+  'invalidinstanceid.notfound': 'no-instance',
+  'invalidresourceid.notfound': 'no-disk',
+  'invalidsnapshotid.notfound': 'no-snapshot',
   'invalidcidrblock.duplicate': 'duplicate',
   'invalidrouteentry.duplicate': 'duplicate',
   'routerentryconflict.duplicated': 'duplicate',
@@ -86,7 +114,7 @@ const BEGINNINGS: readonly (readonly [beginning: string, kind: Kind])[] = [
   ['invalidsecuritytoken', 'auth'],
   ['invalidtimestamp', 'clock'],
   ['nopermission', 'permission'],
-  ['quotaexceeded', 'quota'],
+  ['quotaexceed', 'quota'],
   ['serviceunavailable', 'unavailable'],
   // So it is spelt.
   ['serivceunavailable', 'unavailable'],
@@ -200,7 +228,8 @@ const explain = (refusal: AliyunRefusal, { clock, role }: Circumstances): Plugin
     case 'throttled':
       return new PluginError('PROVIDER_THROTTLED', { ...PROVIDER, reason: `${code} for ${action}${id}` }, options);
     case 'busy': {
-      const reason = `${action} waits for another change of this VPC, ${code}${id}`;
+      const what = action.startsWith('ecs:') ? 'another change' : 'another change of this VPC';
+      const reason = `${action} waits for ${what}, ${code}${id}`;
       return new PluginError('PROVIDER_THROTTLED', { ...PROVIDER, reason }, options);
     }
     case 'unavailable': {

@@ -1,0 +1,65 @@
+import type { Logger } from '../../../../shared/log.ts';
+import { AliyunDiskProvider } from '../../../../volume-plugin/block/aliyun-disk.ts';
+import type { Settings } from '../../../../volume-plugin/options.ts';
+import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
+import type { Instance } from '../../../sim/aliyun/world.ts';
+
+/** A simulated account with hosts in it that share disks. */
+
+type Teardown = { teardown(work: () => unknown): void };
+
+export const ROLE = 'drayage';
+export const GIB = 2 ** 30;
+
+export interface HostOptions {
+  readonly settings?: Partial<Settings>;
+  readonly cluster?: string;
+  readonly appearMs?: number;
+  readonly folders?: ConstructorParameters<typeof AliyunDiskProvider>[0]['folders'];
+  readonly log?: Logger;
+}
+
+export interface DiskSite {
+  readonly sim: AliyunSim;
+  instance(n: number): Instance;
+  /** A provider of host `n`, not started. */
+  host(n: number, options?: HostOptions): AliyunDiskProvider;
+}
+
+/** `zones`: the zone letter of each host. */
+export const diskSite = async (t: Teardown, zones = 'aa', config: AliyunConfig = {}): Promise<DiskSite> => {
+  const sim = await startAliyunSim({ rates: {}, ...config });
+  t.teardown(() => sim.close());
+  const vpc = sim.vpc({ cidr: '192.168.0.0/16' });
+  sim.role({ name: ROLE });
+  const instances: Instance[] = [];
+  const ways: string[] = [];
+  for (const [n, letter] of [...zones].entries()) {
+    const zone = `${sim.region}-${letter}`;
+    const vswitch = sim.vswitch({ vpc: vpc.id, cidr: `192.168.${n}.0/24`, zone }).id;
+    const made = sim.instance({ vswitch, name: `host-${n}`, role: ROLE });
+    instances.push(made);
+    ways.push(await sim.metadataOf(made.id));
+  }
+  const instance = (n: number): Instance => {
+    const found = instances[n];
+    if (found === undefined) throw new Error(`no host ${n}`);
+    return found;
+  };
+  const host = (n: number, options: HostOptions = {}): AliyunDiskProvider => {
+    const { settings = {}, cluster = 'default', appearMs, folders } = options;
+    return new AliyunDiskProvider({
+      settings: {
+        ...{ region: undefined, cloudEndpoint: sim.endpoint, metadataEndpoint: ways[n] },
+        ...{ accessKeyId: undefined, accessKeySecret: undefined, securityToken: undefined },
+        ...{ credentialsFile: undefined, credentialsProfile: 'default' },
+        ...settings,
+      },
+      cluster,
+      calls: { rateOf: () => ({ burst: 10_000, perSecond: 10_000 }), retry: { firstMs: 10, longestMs: 100 } },
+      ...(appearMs !== undefined && { appearMs }),
+      ...(folders !== undefined && { folders }),
+    });
+  };
+  return { sim, instance, host };
+};

@@ -1,0 +1,382 @@
+import { createHash } from 'node:crypto';
+import type { CallerOptions } from '../../shared/cloud/aliyun/caller.ts';
+import { type DiskInfo, GIB, type SnapshotInfo, type Tags } from '../../shared/cloud/aliyun/disk-answers.ts';
+import { AliyunDisks } from '../../shared/cloud/aliyun/disk-client.ts';
+import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
+import type { CloudSettings } from '../../shared/cloud/settings.ts';
+import { type Context, now, sleep } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { isBlockDevice } from '../../shared/kernel/block-device.ts';
+import { type DeviceFolders, deviceBySerial } from '../../shared/kernel/disk-serial.ts';
+import { shapeOf } from './aliyun-kinds.ts';
+import { AliyunPlace } from './aliyun-place.ts';
+import { burned, missing, NAME, refusal } from './aliyun-refusals.ts';
+import { CLUSTER, changesOf, checkLabels, oursBut, RELEASED, TOKEN, VOLUME } from './aliyun-tags.ts';
+import { AliyunView } from './aliyun-view.ts';
+import { OwnWrites } from './own-writes.ts';
+import type { AnyDisk, Disk, DiskHost, DiskProvider, DiskRequest, DiskTags, HostFate, Snapshot } from './provider.ts';
+
+export interface AliyunDiskOptions {
+  readonly settings: CloudSettings;
+  /** Hosts of one cluster share volumes. */
+  readonly cluster: string;
+  /** Instead of the usual, for tests. */
+  readonly calls?: Pick<CallerOptions, 'rateOf' | 'retry'>;
+  readonly folders?: DeviceFolders;
+  /** How long what was made may take to show, in milliseconds. */
+  readonly appearMs?: number;
+}
+
+const APPEAR_MS = 15_000;
+/** First and longest pause between two looks at a disk that is on its way. */
+const FIRST_MS = 100;
+const LONGEST_MS = 2_000;
+
+const nextPause = (pause: number): number => Math.min(LONGEST_MS, 1.6 * pause);
+
+const isDisk = (id: string): boolean => /^d-[a-z0-9]+$/i.test(id);
+const isSnapshot = (id: string): boolean => /^s-[a-z0-9]+$/i.test(id);
+
+/** Names that people see begin with a letter there, and are not longer. */
+const shownName = (volume: string): string => (/^\p{L}/u.test(volume) ? volume : `v-${volume}`).slice(0, 128);
+
+/**
+ * Disks of Aliyun ECS. A disk is attached to one instance at most, and AttachDisk refuses a second one: that is the lock.
+ * What Aliyun shows may be late; what it refuses for a disk's state is looked at until it can be told why.
+ */
+export class AliyunDiskProvider implements DiskProvider {
+  readonly name = NAME;
+  readonly #options: AliyunDiskOptions;
+  readonly #place: AliyunPlace;
+  readonly #writes = new OwnWrites();
+  readonly #view: AliyunView;
+  #client: AliyunDisks | undefined;
+
+  constructor(options: AliyunDiskOptions) {
+    this.#options = options;
+    this.#place = new AliyunPlace(options);
+    this.#view = new AliyunView(this.#place, options.cluster, this.#writes);
+  }
+
+  async start(c: Context): Promise<DiskHost> {
+    const caller = await this.#asking('who this host is', () => this.#place.find(c));
+    this.#client ??= new AliyunDisks(caller, this.#options.calls?.retry);
+    return this.#place.self;
+  }
+
+  async list(c: Context, volume = ''): Promise<readonly Disk[]> {
+    const tags = { [CLUSTER]: this.#options.cluster, [VOLUME]: volume };
+    const found = await this.#asking('the disks of the cluster', () => this.#aliyun.disks({ tags }, c));
+    return this.#view.disks(found, c);
+  }
+
+  async describe(id: string, c: Context): Promise<Disk | undefined> {
+    const found = await this.#look(id, c);
+    return found === undefined ? undefined : (await this.#view.disks([found], c))[0];
+  }
+
+  check(request: DiskRequest): void {
+    shapeOf(request);
+    checkLabels(request, this.#view.kept(request.volume, request.tags, 'token'));
+  }
+
+  async create(request: DiskRequest, token: string, c: Context): Promise<Disk> {
+    this.check(request);
+    const { volume, tags, labels, snapshot, key } = request;
+    const shape = shapeOf(request);
+    const zone = request.zone ?? this.#place.self.zone;
+    const mark = this.#token('disk', token);
+    const wanted = {
+      ...{ ...shape, zone, encrypted: request.encrypted === true || key !== undefined, name: shownName(volume) },
+      ...(key !== undefined && { key }),
+      ...(snapshot !== undefined && { snapshot }),
+      tags: { ...labels, ...this.#view.kept(volume, tags, mark) },
+    };
+    let look = (): Promise<DiskInfo | undefined> => this.#byToken(mark, c);
+    try {
+      const id = await this.#aliyun.create(wanted, mark, c);
+      if (this.#view.isRemoved(id)) throw burned(`a disk for volume ${volume}`);
+      look = () => this.#asking(`disk ${id}`, () => this.#aliyun.disk(id, c));
+    } catch (error) {
+      const from = snapshot === undefined ? '' : ` from snapshot ${snapshot}`;
+      const what = `a disk of ${shape.size / GIB} GiB and kind ${shape.category} in ${zone}${from} for volume ${volume}`;
+      // The same token with other tags: of two hosts that create a volume one was first.
+      if (kindOfError(error) !== 'mismatch') throw this.#refused(error, { what, volume, size: shape.size });
+    }
+    const found = await this.#appeared(look, c);
+    const [disk] = found === undefined ? [] : await this.#view.disks([found], c);
+    if (disk?.volume !== volume) throw burned(`a disk for volume ${volume}`);
+    return disk;
+  }
+
+  /** What is free is had soonest without a look before, and the answer is as true as it gets. */
+  async attach(id: string, c: Context): Promise<void> {
+    if (!isDisk(id)) throw missing(id);
+    const self = this.#place.self.id;
+    const attach = async (volume?: string): Promise<boolean> => {
+      try {
+        await this.#aliyun.attach(id, self, c);
+      } catch (error) {
+        if (kindOfError(error) === 'disk-state') return false;
+        const known = volume ?? (await this.#look(id, c))?.tags[VOLUME] ?? id;
+        throw this.#refused(error, { what: `to attach disk ${id} of volume ${known}`, volume: known, disk: id });
+      }
+      this.#writes.attached(id);
+      return true;
+    };
+    if (await attach()) return;
+    await this.#until(id, c, async (found) => {
+      if (found === undefined) throw missing(id);
+      const { instance, status, tags } = found;
+      if (status === 'Available') return attach(tags[VOLUME]);
+      // Whose it is going to be may not be told before it is.
+      if (instance === undefined || status === 'Detaching') return false;
+      if (instance !== self) throw await this.#busy(found, instance, c);
+      return true;
+    });
+  }
+
+  async detach(id: string, host: string, c: Context): Promise<void> {
+    await this.#until(id, c, async (found) => {
+      if (found === undefined || found.status === 'Available' || found.status === 'Detaching') return true;
+      if (found.instance === undefined) return false;
+      if (found.instance !== host) return true;
+      if (found.status !== 'In_use') return false;
+      try {
+        await this.#aliyun.detach(id, host, c);
+      } catch (error) {
+        const kind = kindOfError(error);
+        if (kind === 'disk-state') return false;
+        const volume = found.tags[VOLUME] ?? id;
+        const what = `to detach disk ${id} of volume ${volume} from ${host}`;
+        // Of an instance that is released the disks are freed by Aliyun itself.
+        if (kind !== 'no-disk' && kind !== 'no-instance') throw this.#refused(error, { what, volume, disk: id });
+      }
+      return true;
+    });
+  }
+
+  async device({ id, volume, serial, holder }: Disk, _c: Context): Promise<string | undefined> {
+    if (holder?.id !== this.#place.self.id) return undefined;
+    if (serial === '') {
+      const reason = 'Aliyun knows no serial number of it, as of some disks from before June 2020';
+      throw new PluginError('DISK_FAILED', { volume, disk: id, state: 'attached', reason });
+    }
+    const links = [`virtio-${serial}`, `nvme-Alibaba_Cloud_Elastic_Block_Storage_${serial}`];
+    const { folders } = this.#options;
+    const found = await deviceBySerial(serial, links, folders);
+    return found !== undefined && (folders?.dev !== undefined || isBlockDevice(found)) ? found : undefined;
+  }
+
+  fate(host: string, c: Context): Promise<HostFate> {
+    return this.#asking(`what became of ${host}`, () => this.#place.fate(host, c));
+  }
+
+  async resize(id: string, bytes: number, c: Context): Promise<void> {
+    await this.#until(id, c, async (found) => {
+      if (found === undefined) throw missing(id);
+      if (found.size >= bytes) return true;
+      if (found.status !== 'Available' && found.status !== 'In_use') return false;
+      const { instance, tags } = found;
+      const online = instance !== undefined && (await this.fate(instance, c)) === 'alive';
+      const token = this.#token('resize', `${id} ${Math.ceil(bytes / GIB)} ${online}`);
+      try {
+        await this.#aliyun.resize(id, bytes, online, token, c);
+      } catch (error) {
+        if (kindOfError(error) === 'disk-state') return false;
+        const volume = tags[VOLUME] ?? id;
+        const what = `to make disk ${id} of volume ${volume} ${Math.ceil(bytes / GIB)} GiB large`;
+        throw this.#refused(error, { what, volume, disk: id, size: bytes });
+      }
+      return true;
+    });
+  }
+
+  async tag(id: string, tags: Readonly<Record<string, string | undefined>>, c: Context): Promise<void> {
+    const found = isSnapshot(id)
+      ? await this.#asking(`snapshot ${id}`, () => this.#aliyun.snapshot(id, c))
+      : await this.#look(id, c);
+    const before = found === undefined ? {} : this.#view.tagsOf(found);
+    const { set, gone } = changesOf(tags, before);
+    await this.#setTags(id, before, set, gone, c);
+  }
+
+  async remove(id: string, c: Context): Promise<void> {
+    await this.#until(id, c, async (found) => {
+      if (found === undefined) return true;
+      const { instance, status, tags } = found;
+      if (instance !== undefined && status !== 'Detaching') throw await this.#busy(found, instance, c);
+      if (status !== 'Available') return false;
+      try {
+        await this.#aliyun.delete(id, c);
+      } catch (error) {
+        if (kindOfError(error) === 'disk-state') return false;
+        const volume = tags[VOLUME] ?? id;
+        throw this.#refused(error, { what: `to delete disk ${id} of volume ${volume}`, volume, disk: id });
+      }
+      this.#writes.removed(id);
+      return true;
+    });
+  }
+
+  async snapshot(id: string, tags: DiskTags, token: string, c: Context): Promise<Snapshot> {
+    const disk = await this.#look(id, c);
+    const volume = disk?.tags[VOLUME];
+    if (disk === undefined || volume === undefined) throw missing(id);
+    const mark = this.#token('snapshot', token);
+    const what = `a snapshot of disk ${id} of volume ${volume}`;
+    // Names that begin with `auto` are Aliyun's own.
+    const name = `drayage-${volume}`.slice(0, 128);
+    let look = (): Promise<SnapshotInfo | undefined> => this.#snapshotByToken(mark, c);
+    try {
+      const made = await this.#aliyun.takeSnapshot(id, name, this.#view.kept(volume, tags, mark), mark, c);
+      look = () => this.#aliyun.snapshot(made, c);
+    } catch (error) {
+      if (kindOfError(error) !== 'mismatch') throw this.#refused(error, { what, volume, disk: id, size: disk.size });
+    }
+    const found = await this.#appeared(() => this.#asking(what, look), c);
+    const taken = found === undefined ? undefined : this.#view.snapshot(found);
+    if (taken?.disk !== id) throw burned(what);
+    return taken;
+  }
+
+  async snapshots(c: Context, volume = ''): Promise<readonly Snapshot[]> {
+    const tags = { [CLUSTER]: this.#options.cluster, [VOLUME]: volume };
+    const found = await this.#asking('the snapshots of the cluster', () => this.#aliyun.snapshots(tags, c));
+    return found.flatMap((one) => this.#view.snapshot(one) ?? []);
+  }
+
+  async describeSnapshot(id: string, c: Context): Promise<Snapshot | undefined> {
+    const found = await this.#asking(`snapshot ${id}`, () => this.#aliyun.snapshot(id, c));
+    return found === undefined ? undefined : this.#view.snapshot(found);
+  }
+
+  async removeSnapshot(id: string, c: Context): Promise<void> {
+    const found = await this.describeSnapshot(id, c);
+    if (found === undefined) return;
+    try {
+      await this.#aliyun.deleteSnapshot(id, c);
+    } catch (error) {
+      const what = `to delete snapshot ${id} of volume ${found.volume}`;
+      if (kindOfError(error) !== 'no-snapshot') throw this.#refused(error, { what, volume: found.volume });
+    }
+    this.#writes.removed(id);
+  }
+
+  async search(idOrName: string, c: Context): Promise<readonly AnyDisk[]> {
+    const ours = { [CLUSTER]: this.#options.cluster, [VOLUME]: idOrName };
+    const found = await this.#asking(`disks called ${idOrName}`, () =>
+      Promise.all([
+        this.#aliyun.disk(idOrName, c).then((one) => (one === undefined ? [] : [one])),
+        this.#aliyun.disks({ name: idOrName }, c),
+        this.#aliyun.disks({ tags: ours }, c),
+        this.#aliyun.disks({ tags: { [RELEASED]: idOrName } }, c),
+      ]),
+    );
+    const all = new Map(found.flat().map((info) => [info.id, info]));
+    return this.#view.anyDisks([...all.values()], c);
+  }
+
+  async adopt(id: string, volume: string, tags: DiskTags, c: Context): Promise<Disk> {
+    const found = await this.#asking(`disk ${id}`, () => this.#aliyun.disk(id, c));
+    if (found === undefined || this.#view.isRemoved(id)) throw missing(id, volume);
+    const before = this.#view.tagsOf(found);
+    const owner = before[VOLUME];
+    if (owner !== undefined && (owner !== volume || !this.#view.isOurs(before))) {
+      const whose = this.#view.isOurs(before) ? '' : ` in cluster ${before[CLUSTER] ?? 'unknown'}`;
+      throw new PluginError('VOLUME_EXISTS', { volume: owner, differences: `disk ${id} is its${whose}` });
+    }
+    const set = this.#view.kept(volume, tags);
+    // What is left of an earlier life goes first: there are not many tags to a disk.
+    await this.#setTags(id, before, {}, oursBut(before, set), c);
+    await this.#setTags(id, before, set, [], c);
+    const adopted = await this.describe(id, c);
+    if (adopted === undefined) throw missing(id, volume);
+    return adopted;
+  }
+
+  async release(id: string, c: Context): Promise<void> {
+    const found = await this.#look(id, c);
+    const volume = found?.tags[VOLUME];
+    if (found === undefined || volume === undefined) return;
+    if (found.instance !== undefined) throw await this.#busy(found, found.instance, c);
+    await this.#setTags(id, found.tags, { [RELEASED]: volume }, [VOLUME, CLUSTER], c);
+  }
+
+  async close(): Promise<void> {
+    return undefined;
+  }
+
+  get #aliyun(): AliyunDisks {
+    if (this.#client === undefined) throw new PluginError('NOT_READY', { reason: 'Aliyun was not asked yet' });
+    return this.#client;
+  }
+
+  /** Of this cluster's alone; 56 characters of ASCII, as the API takes up to 64. */
+  #token(kind: string, token: string): string {
+    const hash = createHash('sha256').update(JSON.stringify([this.#options.cluster, kind, token]));
+    return `drayage-${hash.digest('hex').slice(0, 48)}`;
+  }
+
+  /** A disk of this cluster as it is, with what this host has just done to it; undefined: none, or none of a volume. */
+  async #look(id: string, c: Context): Promise<DiskInfo | undefined> {
+    const found = await this.#asking(`disk ${id}`, () => this.#aliyun.disk(id, c));
+    return found === undefined ? undefined : this.#view.known(found);
+  }
+
+  /** Looks at the disk until `step` says that it is done. Errors: those of the step, the context's. */
+  async #until(id: string, c: Context, step: (found: DiskInfo | undefined) => Promise<boolean>): Promise<void> {
+    for (let pause = FIRST_MS; ; pause = nextPause(pause)) {
+      if (await step(await this.#look(id, c))) return;
+      await sleep(pause, c);
+    }
+  }
+
+  /** Undefined when there is still nothing to be seen after a while. */
+  async #appeared<T>(look: () => Promise<T | undefined>, c: Context): Promise<T | undefined> {
+    const end = now() + (this.#options.appearMs ?? APPEAR_MS);
+    for (let pause = FIRST_MS; ; pause = nextPause(pause)) {
+      const found = await look();
+      if (found !== undefined || now() > end) return found;
+      await sleep(pause, c);
+    }
+  }
+
+  async #byToken(mark: string, c: Context): Promise<DiskInfo | undefined> {
+    const tags = { [CLUSTER]: this.#options.cluster, [TOKEN]: mark };
+    const [found] = await this.#asking('a disk by its token', () => this.#aliyun.disks({ tags }, c));
+    return found;
+  }
+
+  async #snapshotByToken(mark: string, c: Context): Promise<SnapshotInfo | undefined> {
+    const [found] = await this.#aliyun.snapshots({ [CLUSTER]: this.#options.cluster, [TOKEN]: mark }, c);
+    return found;
+  }
+
+  async #setTags(id: string, before: Tags, set: Tags, gone: readonly string[], c: Context): Promise<void> {
+    if (!isDisk(id) && !isSnapshot(id)) throw missing(id);
+    try {
+      await this.#aliyun.tag(id, set, gone, c);
+    } catch (error) {
+      throw this.#refused(error, { what: `to tag ${id}`, volume: id, disk: id });
+    }
+    this.#writes.tagged(id, before, set, gone);
+  }
+
+  async #busy({ tags }: DiskInfo, holder: string, c: Context): Promise<PluginError> {
+    await this.#place.meet([holder], c);
+    return new PluginError('VOLUME_BUSY', { volume: tags[VOLUME], holder: this.#place.nameOf(holder) });
+  }
+
+  #refused(error: unknown, subject: Parameters<typeof refusal>[2]): unknown {
+    return refusal(error, this.#client?.caller.translate(error) ?? error, subject);
+  }
+
+  async #asking<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#refused(error, { what, volume: what });
+    }
+  }
+}
