@@ -3,6 +3,7 @@ import { PluginError } from '../shared/errors.ts';
 import type { Handler } from '../shared/plugin/server.ts';
 import { record, text } from '../shared/plugin/wire.ts';
 import type { StateStore } from '../shared/state/store.ts';
+import type { ListedSnapshot } from './backends/backend.ts';
 import type { Description, Driver } from './driver.ts';
 import type { Drift } from './reconcile.ts';
 import { referencesOf } from './references.ts';
@@ -18,6 +19,11 @@ export interface AdminDeps {
   reconcile(c: Context): Promise<readonly Drift[]>;
 }
 
+const snapshotRow = ({ id, volume, size, state, progress, created, reason }: ListedSnapshot) => ({
+  ...{ Id: id, Volume: volume, Size: size, Created: created, Reason: reason },
+  State: state === 'pending' ? `pending (${Math.floor(progress)} %)` : state,
+});
+
 /** What the `drayage` command asks, on a socket that only root may open. Answers come from local state. */
 export function adminMethods({ store, driver, ...deps }: AdminDeps): Record<string, Handler> {
   const row = ({ name, path, status }: Description) => ({
@@ -29,6 +35,12 @@ export function adminMethods({ store, driver, ...deps }: AdminDeps): Record<stri
     Options: store.get('volumes', name)?.options ?? {},
     LastError: status['lastError'] ?? '',
   });
+  const { dayTwo } = driver;
+  const named = (name: string) => {
+    const found = driver.list().find((one) => one.name === name);
+    if (found === undefined) throw new PluginError('VOLUME_UNKNOWN', { volume: name });
+    return row(found);
+  };
   return {
     '/Drayage.Volumes': async () => ({ Volumes: driver.list().map(row) }),
     '/Drayage.Volume': async (body) => {
@@ -51,6 +63,35 @@ export function adminMethods({ store, driver, ...deps }: AdminDeps): Record<stri
       const request = record(body, 'the request');
       const [name, host] = [text(request, 'Volume'), text(request, 'Host')];
       return { Volume: row(await driver.fence(name, host, c)), Host: host };
+    },
+    '/Drayage.VolumeResize': async (body, c) => {
+      const request = record(body, 'the request');
+      const name = text(request, 'Volume');
+      await dayTwo.resize(name, text(request, 'Size'), c);
+      return { Volume: named(name) };
+    },
+    '/Drayage.VolumeSnapshot': async (body, c) => ({
+      Snapshot: snapshotRow(await dayTwo.snapshot(text(record(body, 'the request'), 'Volume'), c)),
+    }),
+    '/Drayage.VolumeSnapshots': async (body, c) => {
+      const { Volume: volume } = record(body, 'the request');
+      const found = await dayTwo.snapshots(typeof volume === 'string' ? volume : undefined, c);
+      return { Snapshots: found.map(snapshotRow) };
+    },
+    '/Drayage.VolumeSnapshotRemove': async (body, c) => ({
+      Snapshot: snapshotRow(await dayTwo.removeSnapshot(text(record(body, 'the request'), 'Snapshot'), c)),
+    }),
+    '/Drayage.VolumeClone': async (body, c) => {
+      const request = record(body, 'the request');
+      const [source, name] = [text(request, 'Source'), text(request, 'Volume')];
+      await driver.create(name, { from: source }, c);
+      return { Volume: named(name), Source: source };
+    },
+    '/Drayage.VolumeImport': async (body, c) => {
+      const request = record(body, 'the request');
+      const [disk, name, inside] = [text(request, 'Disk'), text(request, 'Volume'), request['Inside']];
+      await dayTwo.import({ disk, volume: name, ...(typeof inside === 'string' && { inside }) }, c);
+      return { Volume: named(name), Disk: disk };
     },
     '/Drayage.Refresh': async (_body, c) => {
       await deps.refresh(c);

@@ -1,6 +1,7 @@
 import { type Context, newContext } from '../shared/context.ts';
 import { asPluginError, PluginError } from '../shared/errors.ts';
 import { Catalogue } from './catalogue.ts';
+import { DayTwoWork } from './day-two.ts';
 import { Making } from './making.ts';
 import { Mounting, pathOf } from './mounting.ts';
 import type { DriverDeps } from './parts.ts';
@@ -25,6 +26,7 @@ export interface Description {
 export class Driver {
   readonly catalogue: Catalogue;
   readonly releasing: Releasing;
+  readonly dayTwo: DayTwoWork;
   readonly #deps: DriverDeps;
   readonly #making: Making;
   readonly #mounting: Mounting;
@@ -37,6 +39,7 @@ export class Driver {
     this.#making = new Making(deps, this.catalogue);
     this.#mounting = new Mounting(deps, this.catalogue, this.#making, this.releasing);
     this.#removing = new Removing(deps, this.catalogue, this.releasing);
+    this.dayTwo = new DayTwoWork(deps, this.catalogue, this.#making);
   }
 
   /** Errors: VOLUME_UNKNOWN, and that only when it is confirmed. */
@@ -129,6 +132,8 @@ export class Driver {
   #describe(record: VolumeRecord): Description {
     const { store, backends } = this.#deps;
     const { name, type, created, phase, whereabouts, lastError } = record;
+    const work = store.get('works', name)?.work.kind;
+    const options = Object.entries(record.options).map(([option, value]) => `${option}=${value}`);
     const mount = store.get('mounts', name);
     const trouble = backends.trouble(type);
     return {
@@ -136,10 +141,14 @@ export class Driver {
       created,
       path: this.#pathHere(name),
       status: {
-        ...(trouble === undefined ? (backends.all.get(type)?.status(record) ?? {}) : {}),
+        ...(trouble === undefined
+          ? (backends.all.get(type)?.status(record, mount?.phase === 'mounted' ? mount.target : undefined) ?? {})
+          : {}),
         type,
         state: phase === 'ready' ? (mount?.phase ?? whereabouts ?? 'available') : phase,
         holds: holdsOn(store, name),
+        ...(work === undefined ? {} : { underWay: work }),
+        ...(options.length === 0 ? {} : { options: options.join(' ') }),
         ...(mount?.device === undefined ? {} : { device: `${mount.source ?? ''} (${mount.device})` }),
         ...(lastError === undefined ? {} : { lastError: lastError.text, lastErrorAt: lastError.at }),
         ...(trouble === undefined ? {} : { trouble: trouble.message }),

@@ -65,7 +65,7 @@ export class Making {
     const { store, backends } = this.#deps;
     const { name, options, type } = record;
     try {
-      const { handle } = await backends.working(type, name).create({ name, options }, c);
+      const { handle } = await backends.working(type, name).create({ name, options, making: record.created }, c);
       const { lastError: _, ...rest } = record;
       const ready: VolumeRecord = { ...rest, handle, phase: 'ready' };
       await store.update((tx) => tx.put('volumes', name, ready));

@@ -128,6 +128,7 @@ async function assemble(
     takeBack: (method, body, inner) => takeBack(driver, method, body, inner),
     remember: (names, reason) => driver.catalogue.remember(names, reason),
     reconcile: async () => {
+      await driver.dayTwo.thaw();
       await reconciler.atStart();
       const late = Promise.withResolvers<void>();
       const timer = setTimeout(late.resolve, FIRST_MS);

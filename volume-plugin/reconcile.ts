@@ -70,7 +70,15 @@ export class Reconciler {
   /** Carries on with what nobody waits for. */
   tick(): void {
     this.#driver.releasing.resume((mount) => this.#isDue(mount));
-    for (const { name, phase } of this.#driver.catalogue.all()) {
+    const { catalogue, dayTwo } = this.#driver;
+    for (const name of dayTwo.begun()) {
+      if (this.#deps.locks.isHeld(name)) continue;
+      const c = newContext(this.#deps.log, FINISH_MS, this.#deps.life);
+      dayTwo.finish(name, c).catch((error: unknown) => {
+        c.log.info('what was begun with a volume is not finished yet', { volume: name, error: asPluginError(error) });
+      });
+    }
+    for (const { name, phase } of catalogue.all()) {
       if (phase === 'ready' || this.#deps.locks.isHeld(name)) continue;
       const c = newContext(this.#deps.log, FINISH_MS, this.#deps.life);
       this.#driver.finish(name, c).catch((error: unknown) => {

@@ -70,6 +70,23 @@ export interface UnconfirmedRecord {
   readonly absent?: true;
 }
 
+/**
+ * What was begun with a volume that exists, or is to be made of a disk that does: finished after a crash. Key: the volume's
+ * name.
+ */
+export interface WorkRecord {
+  readonly volume: string;
+  /** The back-end's name. */
+  readonly type: string;
+  readonly work:
+    | { readonly kind: 'resize'; readonly size: string }
+    /** `token`: random, so that the same snapshot is not taken twice. */
+    | { readonly kind: 'snapshot'; readonly token: string }
+    | { readonly kind: 'import'; readonly disk: string; readonly inside?: string };
+  /** ISO time. */
+  readonly since: string;
+}
+
 /** What this host keeps of itself. Key: `self`. */
 export interface HostRecord {
   /** Random, made once: tells this host from another one of the same name. */
@@ -83,6 +100,7 @@ export interface VolumeState {
   readonly mounts: MountRecord;
   readonly references: ReferenceRecord;
   readonly unconfirmed: UnconfirmedRecord;
+  readonly works: WorkRecord;
 }
 
 /** Names of the collections, as a store wants them. */
@@ -92,4 +110,5 @@ export const COLLECTIONS = [
   'mounts',
   'references',
   'unconfirmed',
+  'works',
 ] as const satisfies readonly (keyof VolumeState)[];

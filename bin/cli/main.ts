@@ -4,7 +4,7 @@ import { ask, CommandError, exit, isRecord } from './client.ts';
 import { findings } from './findings.ts';
 import { policy, type Scope } from './policy.ts';
 import { listing, table } from './table.ts';
-import { volume, volumeUsage } from './volume.ts';
+import { volume, volumeHelp, volumeUsage } from './volume.ts';
 
 /** Where the command prints: one call a line or block, without the line end. */
 export interface Output {
@@ -98,6 +98,7 @@ Options:
   --dry-run       with reconcile: say what differs and change nothing
   --region, --account, --vpc, --tables
                   with policy: limit it to these (--vpc for aws, --tables for aliyun)
+  --inside        with volume import: see drayage volume --help
   --state FOLDER  the plugin's state folder (DRAYAGE_STATE, else /var/lib/drayage)
   --help          this text
 
@@ -121,7 +122,7 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
     const { values, positionals } = parse(args);
     const [name, ...rest] = positionals;
     if (values.help) {
-      output.out(usage);
+      output.out(name === 'volume' ? volumeHelp : usage);
       return exit.fine;
     }
     if (name === undefined) {
@@ -130,10 +131,11 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
     }
     const state = values.state ?? env.DRAYAGE_STATE ?? '/var/lib/drayage';
     if (name === 'volume') {
-      output.out(await volume(rest, state, values.json));
+      output.out(await volume({ args: rest, state, json: values.json, inside: values.inside }));
       return exit.fine;
     }
     const command = find(name, rest, values['dry-run']);
+    if (values.inside !== undefined) throw new CommandError('--inside only goes with volume import.', exit.usage);
     const scoped = Object.values(scopeOf(values)).some((value) => value !== undefined);
     if (scoped && name !== 'policy') {
       throw new CommandError('--region, --account, --vpc and --tables only go with policy.', exit.usage);
@@ -168,6 +170,7 @@ function parse(args: readonly string[]) {
         account: { type: 'string' },
         vpc: { type: 'string' },
         tables: { type: 'string' },
+        inside: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
