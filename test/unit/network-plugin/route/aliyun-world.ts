@@ -104,9 +104,9 @@ export const started = async (
 };
 
 /** A world, its first host at work, and the arbiter's id. */
-export const oneHost = async (t: Teardown, config: AliyunConfig = {}) => {
+export const oneHost = async (t: Teardown, config: AliyunConfig = {}, pace: Partial<Pace> = {}) => {
   const world = await newWorld(t, 2, config);
-  return { world, provider: await started(t, world), table: world.vpc.systemTable };
+  return { world, provider: await started(t, world, 0, { pace }), table: world.vpc.systemTable };
 };
 
 /** What a promise rejects with. */
