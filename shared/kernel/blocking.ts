@@ -48,7 +48,8 @@ const giveBack = (key: string): void => {
 };
 
 /**
- * Makes the call, which must clean up after itself when nobody waits for it any more. `key` is what would be dead (a
+ * Makes the call, which must clean up after itself when nobody waits for it any more; or else `discard` is given what it
+ * answered too late. `key` is what would be dead (a
  * folder, a device), `what` says in a sentence what is done: "reading /mnt/disks". Errors: those of the call, and
  * DEADLINE after `patienceMs`, its turn included.
  */
@@ -57,22 +58,30 @@ export const blocking = <T>(
   what: string,
   call: () => Promise<T>,
   patienceMs = PATIENCE_MS,
+  discard: (result: T) => unknown = () => undefined,
 ): Promise<T> => {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const begun = now();
+  let late = false;
   const waiting: Waiting = {
     key,
     begin: () => {
       take(key);
       // One that throws at once is told like one that rejects.
       const made = (async () => call())();
-      void made.then(resolve, reject).finally(() => {
+      const end = (tell: () => unknown): void => {
         clearTimeout(timer);
         giveBack(key);
-      });
+        tell();
+      };
+      made.then(
+        (result) => end(() => (late ? discard(result) : resolve(result))),
+        (error: unknown) => end(() => reject(error)),
+      );
     },
   };
   const timer = setTimeout(() => {
+    late = true;
     const at = queue.indexOf(waiting);
     if (at >= 0) queue.splice(at, 1);
     reject(new PluginError('DEADLINE', { what, seconds: Math.round((now() - begun) / 100) / 10 }));

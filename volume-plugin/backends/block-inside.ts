@@ -1,6 +1,7 @@
 import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PluginError } from '../../shared/errors.ts';
+import { blocking } from '../../shared/kernel/blocking.ts';
 import type { DiskTags } from '../block/provider.ts';
 import type { BlockOptions } from './block-options.ts';
 
@@ -12,9 +13,13 @@ export const insideOf = ({ inside = INSIDE }: DiskTags): string => inside;
 
 /**
  * Sees to it that the folder is there: made once, and whole when it appears; afterwards its owner and mode are the
- * containers' own business. On a disk that was imported it must be there. Errors: VOLUME_NOT_MOUNTED.
+ * containers' own business. On a disk that was imported it must be there. Errors: VOLUME_NOT_MOUNTED, and DEADLINE when the
+ * disk does not answer.
  */
-export const prepareInside = async (
+export const prepareInside = (volume: string, root: string, tags: DiskTags, options: BlockOptions): Promise<void> =>
+  blocking(root, `preparing the folder of ${volume}`, () => prepare(volume, root, tags, options));
+
+const prepare = async (
   volume: string,
   root: string,
   tags: DiskTags,

@@ -39,6 +39,24 @@ t.test('whoever waits for a dead server is told after a while; nobody else waits
   t.equal(await blocking('dead', 'reading', async () => 'there again', 50), 'there again');
 });
 
+t.test('what comes when nobody waits for it any more is discarded', async (t) => {
+  const { call, letGo } = hung();
+  const discarded: string[] = [];
+  await t.rejects(
+    blocking('dead', 'opening', call, 10, (file) => discarded.push(file)),
+    { code: 'DEADLINE' },
+  );
+  letGo();
+  await blocking(
+    'dead',
+    'opening',
+    async () => 'in time',
+    50,
+    (file) => discarded.push(file),
+  );
+  t.same(discarded, ['late']);
+});
+
 t.test('dead servers, however many, leave threads for everything else', async (t) => {
   const calls = Array.from({ length: 20 }, hung);
   let begun = 0;
