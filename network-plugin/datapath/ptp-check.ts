@@ -4,7 +4,7 @@ import { AF_INET, AF_INET6 } from '../../shared/kernel/inet.ts';
 import { deleteLink, type Link, listLinks } from '../../shared/kernel/link.ts';
 import type { Ipv4Conf } from '../../shared/kernel/link-conf.ts';
 import { listProxyDelays } from '../../shared/kernel/neighbour.ts';
-import type { Request } from '../../shared/kernel/netlink.ts';
+import type { Request } from '../../shared/kernel/netlink-request.ts';
 import {
   deleteRoute,
   type FoundRoute,

@@ -4,7 +4,7 @@ import { AF_INET, AF_INET6 } from '../../shared/kernel/inet.ts';
 import { type Link, setLink } from '../../shared/kernel/link.ts';
 import type { Ipv4Conf, Ipv6Conf } from '../../shared/kernel/link-conf.ts';
 import { setNeighbourTimes } from '../../shared/kernel/neighbour.ts';
-import type { Request } from '../../shared/kernel/netlink.ts';
+import type { Request } from '../../shared/kernel/netlink-request.ts';
 import type { Route } from '../../shared/kernel/route.ts';
 import type { Attachment, PathEndpoint, PathNetwork } from './datapath.ts';
 

@@ -1,6 +1,6 @@
 import { demand, eachAttribute, type Message, type MessageWriter, readText, readU32 } from './attribute.ts';
 import { AF_INET, AF_UNSPEC, type Family, packPrefix, unpackAddress } from './inet.ts';
-import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request } from './netlink.ts';
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request } from './netlink-request.ts';
 import { SCOPES, type Scope, scopeName } from './route.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
 

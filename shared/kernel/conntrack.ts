@@ -1,7 +1,9 @@
 import { eachAttribute, type Message, type MessageWriter } from './attribute.ts';
 import { AF_INET, AF_INET6, type Family, unpackAddress } from './inet.ts';
 import { isKernelError } from './kernel-error.ts';
-import { Netlink, type NetlinkOptions, type Request } from './netlink.ts';
+import { Netlink } from './netlink.ts';
+import type { Request } from './netlink-request.ts';
+import type { NetlinkOptions } from './netlink-socket.ts';
 
 /**
  * Connection tracking: enough of it to find connections of one port and to forget them.

@@ -1,5 +1,5 @@
 import { PluginError } from '../errors.ts';
-import { errnoName, errnoText } from './syscalls.ts';
+import { errnoName, errnoText, SystemCallError } from './syscalls.ts';
 
 /**
  * The kernel refused something. `what` says what was attempted on what ("add route 10.1.0.0/24 on link 3"), `reason`
@@ -27,3 +27,7 @@ export class KernelError extends PluginError {
 /** True when `error` is the kernel's refusal, with one of these errno names if any are given. */
 export const isKernelError = (error: unknown, ...names: string[]): error is KernelError =>
   error instanceof KernelError && (names.length === 0 || names.includes(error.errnoName));
+
+/** The refusal of a system call as a KernelError; any other error as it is. */
+export const asKernelError = (error: unknown, what: string): unknown =>
+  error instanceof SystemCallError ? new KernelError(what, error.errno) : error;

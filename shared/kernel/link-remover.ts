@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { KernelError } from './kernel-error.ts';
 import { deleteGroup, deleteLink, setLink } from './link.ts';
-import type { NetlinkOptions } from './netlink.ts';
+import type { NetlinkOptions } from './netlink-socket.ts';
 import { Rtnetlink } from './rtnetlink.ts';
 
 /**

@@ -11,7 +11,7 @@ import {
 import { AF_INET, AF_INET6, AF_UNSPEC, packMac, unpackMac } from './inet.ts';
 import { IPV4_CONF, IPV6_CONF, type Ipv4Conf, type Ipv6Conf } from './link-conf.ts';
 import { type LinkStats, parseStats } from './link-stats.ts';
-import { NLM_F_CREATE, NLM_F_EXCL, type Request } from './netlink.ts';
+import { NLM_F_CREATE, NLM_F_EXCL, type Request } from './netlink-request.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
 
 /** Network interfaces. Kernel source: net/core/rtnetlink.c, drivers/net/veth.c, include/uapi/linux/if_link.h. */

@@ -1,6 +1,6 @@
 import { demand, eachAttribute, type Message, type MessageWriter, readU8 } from './attribute.ts';
 import { AF_INET, AF_INET6, type Family, familyOf, packAddress, packMac, unpackAddress, unpackMac } from './inet.ts';
-import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request } from './netlink.ts';
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request } from './netlink-request.ts';
 import { RTPROT_DRAYAGE } from './route.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
 

@@ -1,18 +1,10 @@
 import { closeSync } from 'node:fs';
-import { demand, eachAttribute, eachMessage, type Message, MessageWriter, readText } from './attribute.ts';
-import { KernelError } from './kernel-error.ts';
-import { insideNetns } from './netns.ts';
-import {
-  bind,
-  connect,
-  receive,
-  SystemCallError,
-  send,
-  sendLater,
-  setSocketOption,
-  socket,
-  waitReadable,
-} from './syscalls.ts';
+import { eachMessage, type Message, MessageWriter } from './attribute.ts';
+import { asKernelError, KernelError } from './kernel-error.ts';
+import { failureOf, lost } from './netlink-outcome.ts';
+import type { Request } from './netlink-request.ts';
+import { type NetlinkOptions, openSocket } from './netlink-socket.ts';
+import { receive, send, sendLater, waitReadable } from './syscalls.ts';
 
 /**
  * A netlink socket with synchronous transactions. The kernel handles a request inside send(2), so that the answer is
@@ -20,15 +12,6 @@ import {
  * Kernel source: net/netlink/af_netlink.c, include/uapi/linux/netlink.h.
  */
 
-const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const SOL_SOCKET = 1;
-const SO_RCVBUFFORCE = 33;
-const SOL_NETLINK = 270;
-const NETLINK_ADD_MEMBERSHIP = 1;
-const NETLINK_CAP_ACK = 10;
-const NETLINK_EXT_ACK = 11;
-const NETLINK_GET_STRICT_CHK = 12;
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 
@@ -36,22 +19,12 @@ const NFNL_MSG_BATCH_BEGIN = 16;
 const NFNL_MSG_BATCH_END = 17;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
-const NLMSGERR_ATTR_MSG = 1;
 
 const NLM_F_REQUEST = 0x1;
 const NLM_F_ACK = 0x4;
 const NLM_F_DUMP_INTR = 0x10;
 const NLM_F_DUMP = 0x300;
-const NLM_F_CAPPED = 0x100;
-const NLM_F_ACK_TLVS = 0x200;
 
-/** For requests that make things: refuse what exists, replace it, or make what is missing. */
-export const NLM_F_REPLACE = 0x100;
-export const NLM_F_EXCL = 0x200;
-export const NLM_F_CREATE = 0x400;
-export const NLM_F_APPEND = 0x800;
-
-const EBADMSG = 74;
 const ENOBUFS = 105;
 const EAGAIN = 11;
 const EINTR = 4;
@@ -63,30 +36,6 @@ const DUMP_ATTEMPTS = 10;
 /** The kernel answers in-line; this is only a net below that. */
 const ANSWER_TIMEOUT_MS = 2000;
 
-/** One message to the kernel. Made by the builders in link.ts, address.ts and so on; run by `Netlink`. */
-export interface Request {
-  readonly type: number;
-  /** NLM_F_CREATE and the like; NLM_F_REQUEST and NLM_F_ACK are added. */
-  readonly flags: number;
-  /** What is attempted on what, for errors: "add route 10.1.0.0/24 dev eth0". */
-  readonly what: string;
-  /** The kernel says nothing about it unless it refuses everything because of it. */
-  readonly silent?: true;
-  /** The errno by which the kernel says that there is no such thing, where that is an answer and no failure. */
-  readonly absent?: number;
-  /** Writes the fixed body and the attributes. Throws RangeError on values that cannot be expressed. */
-  write(writer: MessageWriter): void;
-}
-
-export interface NetlinkOptions {
-  /** Descriptor of the network namespace to talk to; the thread's own when absent. */
-  readonly netns?: number;
-  /** Multicast groups to listen to (monitor). */
-  readonly groups?: readonly number[];
-  /** Bytes; 1 MiB unless told. Forced over net.core.rmem_max. */
-  readonly receiveBuffer?: number;
-}
-
 export class Netlink implements Disposable {
   #fd: number;
   readonly #writer = new MessageWriter(16384);
@@ -95,8 +44,7 @@ export class Netlink implements Disposable {
 
   /** `protocol`: NETLINK_ROUTE (0), NETLINK_NETFILTER (12) …. Throws KernelError. */
   constructor(protocol: number, options: NetlinkOptions = {}) {
-    const open = (): number => openSocket(protocol, options);
-    this.#fd = options.netns === undefined ? open() : insideNetns(options.netns, open);
+    this.#fd = openSocket(protocol, options);
   }
 
   /** The socket's descriptor; -1 after close, which every call then refuses with EBADF. */
@@ -241,7 +189,7 @@ export class Netlink implements Disposable {
     try {
       await sendLater(this.#fd, bytes, bytes.length);
     } catch (error) {
-      throw translate(error, requests[0]?.what ?? 'talk to the kernel');
+      throw asKernelError(error, requests[0]?.what ?? 'talk to the kernel');
     }
     return this.#collect(requests, first, ignore);
   }
@@ -288,7 +236,7 @@ export class Netlink implements Disposable {
     try {
       send(this.#fd, bytes, bytes.length);
     } catch (error) {
-      throw translate(error, requests[0]?.what ?? 'talk to the kernel');
+      throw asKernelError(error, requests[0]?.what ?? 'talk to the kernel');
     }
   }
 
@@ -339,53 +287,3 @@ const ignore = (): undefined => undefined;
 
 /** The place of the last request that the kernel acknowledges. */
 const lastSpoken = (requests: readonly Request[]): number => requests.findLastIndex(({ silent }) => silent !== true);
-
-const lost = (request: Request | undefined): KernelError =>
-  new KernelError(request?.what ?? '', ENOBUFS, 'the answer was lost, the outcome is unknown');
-
-/** The refusal in an acknowledgement or at the end of a dump; undefined when it says that all went well. */
-const failureOf = (message: Message, { what, absent }: Request): KernelError | undefined => {
-  const { body } = message;
-  if (body.length < 4) return message.type === NLMSG_DONE ? undefined : new KernelError(what, EBADMSG);
-  const errno = -body.readInt32LE(0);
-  if (errno === 0 || errno === absent) return undefined;
-  let reason: string | undefined;
-  if ((message.flags & NLM_F_ACK_TLVS) !== 0) {
-    eachAttribute(body, explanationAt(message), (type, value) => {
-      if (type === NLMSGERR_ATTR_MSG) reason = readText(value).replace(/^Error: /, '');
-    });
-  }
-  return new KernelError(what, errno, reason);
-};
-
-/** Where the explanation begins: after the errno, and in an acknowledgement after (the header of) the request. */
-const explanationAt = (message: Message): number => {
-  if (message.type === NLMSG_DONE) return 4;
-  demand(message.body, 20);
-  if ((message.flags & NLM_F_CAPPED) !== 0) return 20;
-  return 4 + ((message.body.readUInt32LE(4) + 3) & ~3);
-};
-
-const translate = (error: unknown, what: string): unknown =>
-  error instanceof SystemCallError ? new KernelError(what, error.errno) : error;
-
-const openSocket = (protocol: number, options: NetlinkOptions): number => {
-  let fd = -1;
-  try {
-    fd = socket(AF_NETLINK, SOCK_RAW, protocol);
-    const kernel = Buffer.alloc(12);
-    kernel.writeUInt16LE(AF_NETLINK, 0);
-    bind(fd, kernel);
-    // A connected socket takes messages from the kernel only: no other process can forge answers.
-    connect(fd, kernel);
-    setSocketOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
-    setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
-    if (protocol === 0) setSocketOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
-    setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, options.receiveBuffer ?? 1 << 20);
-    for (const group of options.groups ?? []) setSocketOption(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
-    return fd;
-  } catch (error) {
-    if (fd >= 0) closeSync(fd);
-    throw translate(error, 'open a netlink socket');
-  }
-};

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs';
-import { KernelError } from './kernel-error.ts';
-import { SystemCallError, setNamespace } from './syscalls.ts';
+import { asKernelError, KernelError } from './kernel-error.ts';
+import { setNamespace } from './syscalls.ts';
 
 const CLONE_NEWNET = 0x40000000;
 const OWN = '/proc/thread-self/ns/net';
@@ -62,7 +62,6 @@ const enter = (fd: number, what: string): void => {
   try {
     setNamespace(fd, CLONE_NEWNET);
   } catch (error) {
-    if (error instanceof SystemCallError) throw new KernelError(what, error.errno);
-    throw error;
+    throw asKernelError(error, what);
   }
 };

@@ -1,6 +1,6 @@
 import type { MessageWriter } from './attribute.ts';
 import { packAddress } from './inet.ts';
-import type { Request } from './netlink.ts';
+import type { Request } from './netlink-request.ts';
 
 /**
  * Elements of nftables' sets and maps as netlink messages: 0.1 ms in place of 0.5 ms by libnftables, which reads the

@@ -1,6 +1,7 @@
 import { PluginError } from '../errors.ts';
 import { demand, eachAttribute, type Message } from './attribute.ts';
-import { Netlink, type Request } from './netlink.ts';
+import { Netlink } from './netlink.ts';
+import type { Request } from './netlink-request.ts';
 import { insideNetns } from './netns.ts';
 import { type ElementChange, elementRequests, NFNL_SUBSYS_NFTABLES } from './nft-elements.ts';
 import { type Foreign, loadLibrary } from './syscalls.ts';

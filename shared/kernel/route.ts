@@ -1,7 +1,7 @@
 import { demand, eachAttribute, type Message, type MessageWriter, readU32 } from './attribute.ts';
 import { AF_INET, AF_INET6, type Family, familyOf, packAddress, packPrefix, unpackAddress } from './inet.ts';
 import { isKernelError } from './kernel-error.ts';
-import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request } from './netlink.ts';
+import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request } from './netlink-request.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
 
 /** Routes. Kernel source: net/ipv4/fib_frontend.c, net/ipv6/route.c, include/uapi/linux/rtnetlink.h. */

@@ -1,4 +1,5 @@
-import { Netlink, type NetlinkOptions } from './netlink.ts';
+import { Netlink } from './netlink.ts';
+import type { NetlinkOptions } from './netlink-socket.ts';
 
 const NETLINK_ROUTE = 0;
 

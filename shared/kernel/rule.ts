@@ -1,6 +1,6 @@
 import { demand, eachAttribute, type Message, type MessageWriter, readText, readU8, readU32 } from './attribute.ts';
 import { type Family, packPrefix, unpackAddress } from './inet.ts';
-import { NLM_F_CREATE, NLM_F_EXCL, type Request } from './netlink.ts';
+import { NLM_F_CREATE, NLM_F_EXCL, type Request } from './netlink-request.ts';
 import { RT_TABLE_MAIN, RTPROT_DRAYAGE } from './route.ts';
 import type { Rtnetlink } from './rtnetlink.ts';
 
