@@ -1,3 +1,4 @@
+import { Batch } from '../../shared/batch.ts';
 import { Credentials } from '../../shared/cloud/aws/credentials.ts';
 import type { InstanceState } from '../../shared/cloud/aws/model.ts';
 import type { Machine } from '../../shared/cloud/aws/volume-model.ts';
@@ -40,6 +41,11 @@ export class EbsPlace {
   readonly #names = new Map<string, string>();
   /** Instances that EC2 did not know, and since when. */
   readonly #unknown = new Map<string, number>();
+  readonly #machines = new Batch<Machine>({
+    ...{ most: 200, gatherMs: 10 },
+    ask: async (ids, c) =>
+      new Map((await this.ebs.call('DescribeInstances', { ids }, c)).map((machine) => [machine.id, machine])),
+  });
   #ebs: Ebs | undefined;
   #self: (DiskHost & { readonly zone: string }) | undefined;
 
@@ -116,10 +122,9 @@ export class EbsPlace {
     }
   }
 
-  /** This host as EC2 sees it. */
-  async machine(c: Context): Promise<Machine | undefined> {
-    const [found] = await this.ebs.call('DescribeInstances', { ids: [this.self.id] }, c);
-    return found;
+  /** This host as EC2 sees it. Questions of one moment are one call. */
+  machine(c: Context): Promise<Machine | undefined> {
+    return this.#machines.get(this.self.id, c);
   }
 
   /**

@@ -4,7 +4,6 @@ import { asBackendError } from '../../shared/cloud/backend-errors.ts';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { DeviceFolders } from '../../shared/kernel/disk-serial.ts';
-import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { DeviceNames, deviceOf } from './ebs-devices.ts';
 import { checkKind, wholeGib } from './ebs-kinds.ts';
 import { EbsMaking } from './ebs-making.ts';
@@ -35,8 +34,6 @@ export class EbsProvider implements DiskProvider {
   readonly #making: EbsMaking;
   readonly #names = new DeviceNames();
   readonly #options: EbsOptions;
-  /** Names are chosen one at a time. */
-  readonly #locks = new KeyedMutex();
 
   constructor(options: EbsOptions) {
     this.#options = options;
@@ -194,17 +191,12 @@ export class EbsProvider implements DiskProvider {
     return new PluginError('ATTACH_LIMIT', { disk, volume, reason }, { cause: error });
   }
 
-  #takeName(id: string, volume: string, c: Context): Promise<string> {
-    return this.#locks.run(
-      'names',
-      async () => {
-        const machine = await this.#place.machine(c);
-        const name = this.#names.take(id, machine?.devices ?? []);
-        if (name !== undefined) return name;
-        throw new PluginError('ATTACH_LIMIT', { disk: id, volume, reason: 'no name for another device is left' });
-      },
-      c,
-    );
+  /** One that was chosen since EC2 was asked is held: each is given to one disk. */
+  async #takeName(id: string, volume: string, c: Context): Promise<string> {
+    const machine = await this.#place.machine(c);
+    const name = this.#names.take(id, machine?.devices ?? []);
+    if (name !== undefined) return name;
+    throw new PluginError('ATTACH_LIMIT', { disk: id, volume, reason: 'no name for another device is left' });
   }
 
   async #detach(id: string, host: string, c: Context): Promise<void> {
@@ -214,7 +206,9 @@ export class EbsProvider implements DiskProvider {
     } catch (error) {
       // It is not attached there, or on its way out already.
       const isDone = isVolumeRefusal(error, 'not-attached', 'disk-state', 'disk-missing', 'instance-missing');
-      if (!isDone) throw toDiskError(error, `to detach disk ${id}`, { volume: await this.#volumeOf(id, c), disk: id });
+      if (!isDone && !(await this.#isGone(error, id, c))) {
+        throw toDiskError(error, `to detach disk ${id}`, { volume: await this.#volumeOf(id, c), disk: id });
+      }
     }
     await this.#reading.shown(id, c, (shown) => {
       const { attachment } = shown ?? {};
@@ -250,7 +244,7 @@ export class EbsProvider implements DiskProvider {
         await this.#place.ebs.call('DeleteVolume', { volume: id }, c);
         break;
       } catch (error) {
-        if (isVolumeRefusal(error, 'disk-missing')) break;
+        if (isVolumeRefusal(error, 'disk-missing') || (await this.#isGone(error, id, c))) break;
         const volume = await this.#volumeOf(id, c);
         if (isVolumeRefusal(error, 'disk-in-use')) throw await this.#busy(id, volume, c);
         if (!isVolumeRefusal(error, 'disk-state') || now() > end) {
@@ -268,7 +262,7 @@ export class EbsProvider implements DiskProvider {
     try {
       await this.#place.ebs.call('DeleteSnapshot', { snapshot: id }, c);
     } catch (error) {
-      if (!isVolumeRefusal(error, 'disk-missing')) {
+      if (!isVolumeRefusal(error, 'disk-missing') && !(await this.#isGone(error, id, c))) {
         throw toDiskError(error, `to remove snapshot ${id}`, { volume: id, disk: id });
       }
     }
@@ -317,6 +311,11 @@ export class EbsProvider implements DiskProvider {
       return kept !== undefined && shows(kept, changes);
     };
     if (!(await this.#reading.settled(c, look))) c.log.warn('tags that were written do not show yet', { disk: id });
+  }
+
+  /** Where a policy names our tag, EC2 says of what does not exist that it is not allowed. */
+  async #isGone(error: unknown, id: string, c: Context): Promise<boolean> {
+    return asPluginError(error).code === 'PROVIDER_PERMISSION' && (await this.#find(id, c)) === undefined;
   }
 
   #find(id: string, c: Context) {

@@ -5,6 +5,7 @@ import type { Throttle } from '../core/rates.ts';
 import type { Actions, Surroundings } from './action.ts';
 import { arnOf, authenticate, ec2Auth } from './auth.ts';
 import { named, throttled, unavailable } from './errors.ts';
+import { type Asked, allows, askedBy, type Policy } from './iam.ts';
 import { instanceTypeActions } from './instance-types.ts';
 import { machineActions } from './machine-actions.ts';
 import { networkActions } from './network-actions.ts';
@@ -55,18 +56,26 @@ const checkParameters = (call: ApiCall): void => {
 };
 
 /** What a caller without the right is told; the permission is named. */
-const forbidden = (around: Surroundings, call: ApiCall, arn: string): ApiError => {
-  const { partition, region, account } = around.world;
-  const { RouteTableId, NetworkInterfaceId, InstanceId } = call.parameters;
-  const resource =
-    (RouteTableId && `arn:${partition}:ec2:${region}:${account}:route-table/${RouteTableId}`) ??
-    (NetworkInterfaceId && `arn:${partition}:ec2:${region}:${account}:network-interface/${NetworkInterfaceId}`) ??
-    (InstanceId && `arn:${partition}:ec2:${region}:${account}:instance/${InstanceId}`);
-  const on = resource === undefined ? '' : ` on resource: ${resource}`;
+const forbidden = ({ action, resource }: Pick<Asked, 'action' | 'resource'>, arn: string): ApiError => {
+  const on = resource === '*' ? '' : ` on resource: ${resource}`;
   return new ApiError(
     'UnauthorizedOperation',
-    `You are not authorized to perform this operation. User: ${arn} is not authorized to perform: ec2:${call.action}${on} because no identity-based policy allows the ec2:${call.action} action`,
+    `You are not authorized to perform this operation. User: ${arn} is not authorized to perform: ${action}${on} because no identity-based policy allows the ${action} action`,
     403,
+  );
+};
+
+/** What a call is about, as an ARN. */
+const resourceOf = ({ world }: Surroundings, { parameters }: ApiCall): string => {
+  const { partition, region, account } = world;
+  const { RouteTableId, NetworkInterfaceId, InstanceId, VolumeId } = parameters;
+  const arn = (kind: string, id: string | undefined) => id && `arn:${partition}:ec2:${region}:${account}:${kind}/${id}`;
+  return (
+    arn('route-table', RouteTableId) ??
+    arn('network-interface', NetworkInterfaceId) ??
+    arn('volume', VolumeId) ??
+    arn('instance', InstanceId) ??
+    '*'
   );
 };
 
@@ -106,10 +115,21 @@ export function ec2Service(
     refusals: {
       throttled,
       unavailable,
-      forbidden: (call, credential) => forbidden(around, call, arnOf(world.partition, world.account, credential)),
+      forbidden: (call, credential) =>
+        forbidden(
+          { action: `ec2:${call.action}`, resource: resourceOf(around, call) },
+          arnOf(world.partition, world.account, credential),
+        ),
       named,
     },
-    perform: async (call) => {
+    perform: async (call, credential) => {
+      const policy = credential?.principal.policy as Policy | undefined;
+      if (credential !== undefined && policy !== undefined) {
+        const arn = arnOf(world.partition, world.account, credential);
+        for (const asked of askedBy(call.action, call.parameters, world, around.storage)) {
+          if (!allows(policy, asked)) throw forbidden(asked, arn);
+        }
+      }
       const result = await perform(call, around);
       if (!call.action.startsWith('Describe')) changed();
       return result;

@@ -188,7 +188,8 @@ export class AwsSim {
   /** A running instance. The first one is whom the metadata service takes unknown callers for. */
   instance(request: InstanceRequest): Instance & { readonly interfaces: readonly Interface[] } {
     const { name, role = {}, more = [], type = 'm6i.large' } = request;
-    const principal = role === false ? undefined : { name: role.name ?? 'drayage', actions: role.actions ?? ['*'] };
+    const principal =
+      role === false ? undefined : { ...role, name: role.name ?? 'drayage', actions: role.actions ?? ['*'] };
     const instance = this.world.addInstance(name, principal, type);
     for (const each of [request, ...more]) {
       const six = each === request ? request.address6 : undefined;

@@ -8,6 +8,8 @@ export interface Principal {
   readonly name: string;
   /** Actions that are allowed: names, beginnings followed by `*`, or `*`. With or without the service: `ec2:CreateRoute`. */
   actions: readonly string[];
+  /** A policy in the cloud's own language, on top of that: for simulators that can read it. */
+  readonly policy?: object;
 }
 
 /** One access key. */

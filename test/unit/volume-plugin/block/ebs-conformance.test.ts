@@ -1,4 +1,5 @@
 import t from 'tap';
+import { volumePolicyDocument } from '../../../../shared/cloud/aws/volume-policy.ts';
 import { diskProviderConformance } from '../../../conformance/disk-provider.ts';
 import { ebsWorld } from './ebs-world.ts';
 
@@ -6,12 +7,33 @@ t.setTimeout(120_000);
 
 const GIB = 2 ** 30;
 
-t.test('volumes of EBS are disks', (t) =>
+const used = new Set<string>();
+const refused: string[] = [];
+
+t.test('volumes of EBS are disks, also with no more rights than the policy that is printed', (t) =>
   diskProviderConformance(t, async (t) => {
-    const { host } = await ebsWorld(t);
+    const { host, aws } = await ebsWorld(t, { policy: volumePolicyDocument({ cluster: 'test' }) });
+    t.teardown(() => {
+      for (const { service, action, code } of aws.calls()) {
+        if (service === 'ec2') used.add(`ec2:${action}`);
+        if (code === 'UnauthorizedOperation') refused.push(action);
+      }
+    });
     return { host, size: GIB, growth: GIB, devices: false, rounds: 20 };
   }),
 );
+
+t.test('the policy that is printed allows every call that was made, and has hardly any other', async (t) => {
+  const printed = volumePolicyDocument().Statement.flatMap(({ Action }) => Action);
+  t.same(
+    [...used].filter((action) => !printed.includes(action)),
+    [],
+  );
+  const unused = printed.filter((action) => !used.has(action));
+  t.same(unused, ['ec2:DescribeInstanceTypes'], 'which is asked when a host is full');
+  // A disk that is not there has none of our tags.
+  t.same([...new Set(refused)].sort(), ['DeleteSnapshot', 'DeleteVolume', 'DetachVolume']);
+});
 
 t.test('also where states last, and what was written shows later', (t) =>
   diskProviderConformance(t, async (t) => {

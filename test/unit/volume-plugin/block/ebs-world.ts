@@ -18,9 +18,12 @@ export interface EbsWorldConfig extends AwsSimConfig {
   readonly times?: Partial<DiskTimes>;
   /** What the hosts' role may do; everything by default. */
   readonly actions?: readonly string[];
+  readonly policy?: object;
   /** How many, by zone: two in `a` by default. */
   readonly zones?: readonly ('a' | 'b')[];
   readonly type?: string;
+  /** How often the providers call: as fast as they can by default. */
+  readonly pace?: 'usual';
 }
 
 /** Nothing here is about how fast calls may come, nor about when EC2 lets a volume be changed again. */
@@ -28,7 +31,7 @@ const QUOTAS = { 'seconds-between-snapshots': 0, 'hours-between-modifications': 
 const FAST = { burst: 1_000_000, perSecond: 1_000_000 };
 
 export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<EbsWorld> => {
-  const { actions, zones = ['a', 'a'], type = 'm6i.large', quotas, ...rest } = config;
+  const { actions, policy, zones = ['a', 'a'], type = 'm6i.large', quotas, pace, ...rest } = config;
   const aws = await startAwsSim({ rates: {}, ...rest, quotas: { ...QUOTAS, ...quotas } });
   t.teardown(() => aws.close());
   const vpc = aws.vpc();
@@ -36,7 +39,7 @@ export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<Eb
     a: aws.subnet({ vpc: vpc.id, cidr: '10.0.1.0/24' }),
     b: aws.subnet({ vpc: vpc.id, cidr: '10.0.2.0/24', zone: `${aws.region}b` }),
   };
-  const role = actions === undefined ? {} : { role: { actions } };
+  const role = { role: { ...(actions && { actions }), ...(policy && { policy }) } };
   const hosts = zones.map((zone, n) => aws.instance({ name: `host-${n}`, subnet: subnets[zone].id, type, ...role }).id);
   const metadata = await Promise.all(hosts.map((id) => aws.metadataOf(id)));
   const host = (n: number, more: Partial<CloudSettings> = {}): EbsProvider => {
@@ -45,7 +48,10 @@ export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<Eb
       ...{ cloudEndpoint: aws.endpoint, metadataEndpoint: metadata[n] },
       ...more,
     };
-    return new EbsProvider({ settings, cluster: 'test', rateOf: () => FAST, unknownMs: 300 });
+    return new EbsProvider({
+      ...{ settings, cluster: 'test', unknownMs: 300 },
+      ...(pace === undefined && { rateOf: () => FAST }),
+    });
   };
   return { aws, hosts, host };
 };
