@@ -154,8 +154,15 @@ export const detachDisk = async (provider: DiskProvider, self: DiskHost, id: str
       return { done: true };
     }
     says(`it is ${found.state}`);
+    const wasAsked = detachesOf(provider).has(id);
     detachesOf(provider).add(id);
     if (found.state === 'detaching') return 'wait';
-    return (await detaching(() => provider.detach(id, self.id, c))) ? 'again' : 'wait';
+    try {
+      return (await detaching(() => provider.detach(id, self.id, c))) ? 'again' : 'wait';
+    } catch (error) {
+      // In use: nothing was asked for, and whoever wants it may have it back.
+      if (!wasAsked && error instanceof PluginError && error.code === 'VOLUME_IN_USE') detachesOf(provider).delete(id);
+      throw error;
+    }
   });
 };
