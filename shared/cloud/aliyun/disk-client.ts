@@ -1,6 +1,5 @@
 import { Batch } from '../../batch.ts';
 import { type Context, remaining, sleep } from '../../context.ts';
-import { PluginError } from '../../errors.ts';
 import { pauseMs, type RetryPolicy } from '../../retry.ts';
 import { records, text } from './answers.ts';
 import type { AliyunCaller, Body, Parameters } from './caller.ts';
@@ -60,7 +59,7 @@ const isSnapshotId = (id: string): boolean => /^s-[a-z0-9]{1,60}$/i.test(id);
 
 /**
  * Disks and snapshots of ECS. Reads throw PluginErrors. Writes are repeated while nobody knows whether they did anything,
- * for each of them may be: they throw AliyunRefusal for what its caller has to judge, and PluginErrors.
+ * for each of them may be: they throw AliyunRefusal and AliyunSilence, which `caller.translate` words, and PluginErrors.
  */
 export class AliyunDisks {
   readonly caller: AliyunCaller;
@@ -192,16 +191,11 @@ export class AliyunDisks {
         if (!isTransient(error) && kind !== 'copying') throw error;
         if (kind === 'silent') silent += 1;
         const pause = pauseMs(attempt, this.#retry);
-        if (pause >= remaining(c) || silent >= SILENT_TRIES) throw this.caller.translate(error);
+        if (pause >= remaining(c) || silent >= SILENT_TRIES) throw error;
         c.log.debug('will ask Aliyun again', { action, attempt, kind });
-        await sleep(pause, c).catch(() => Promise.reject(this.#ended(error)));
+        // What failed says more than that time ran out.
+        await sleep(pause, c).catch(() => Promise.reject(error));
       }
     }
-  }
-
-  /** What failed says more than that time ran out. */
-  #ended(error: unknown): unknown {
-    const translated = this.caller.translate(error);
-    return translated instanceof PluginError ? translated : error;
   }
 }
