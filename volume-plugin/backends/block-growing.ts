@@ -1,7 +1,14 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceSize } from '../../shared/kernel/block-device.ts';
-import { filesystemSize, growFilesystem, isFilesystem } from '../block/filesystem.ts';
+import {
+  type Filesystem,
+  filesystemSize,
+  growBeforeMount,
+  growFilesystem,
+  isFilesystem,
+  leastGrownSize,
+} from '../block/filesystem.ts';
 import { until } from '../block/looking.ts';
 import type { Disk } from '../block/provider.ts';
 import { BLOCK_OPTIONS, grownOptions, optionsOf, parseGrowth } from './block-options.ts';
@@ -19,12 +26,15 @@ export const resizeDisk = async (parts: BlockParts, disk: Disk, size: string, c:
   const { provider, self } = parts;
   const { id, volume, holder } = disk;
   const bytes = parseGrowth(size);
-  if (bytes < disk.size) {
-    const { format } = BLOCK_OPTIONS.size;
-    throw new PluginError('OPTION_INVALID', {
-      ...{ where: 'The volume option', option: 'size', value: size, reason: 'volumes only become larger' },
-      allowed: `at least the ${format(disk.size)} that volume ${volume} has`,
+  const refuse = (reason: string, allowed: number): PluginError =>
+    new PluginError('OPTION_INVALID', {
+      ...{ where: 'The volume option', option: 'size', value: size, reason },
+      allowed: `at least ${BLOCK_OPTIONS.size.format(allowed)}`,
     });
+  if (bytes < disk.size) throw refuse('volumes only become larger', disk.size);
+  const { formatted = '' } = disk.tags;
+  if (bytes > disk.size && isFilesystem(formatted) && bytes < leastGrownSize(formatted)) {
+    throw refuse(`${formatted} does not grow to that`, leastGrownSize(formatted));
   }
   if (holder !== undefined && holder.id !== self().id) {
     throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name, reason: 'where it can be resized' });
@@ -36,19 +46,30 @@ export const resizeDisk = async (parts: BlockParts, disk: Disk, size: string, c:
     says(`it has ${found.size} of ${bytes} bytes`);
     return found.size >= bytes ? { done: found } : 'wait';
   });
-  const mount = await mountOf(parts, grown, c);
+  // Whether or not its file system can be made larger now, the disk has this size, and the next mount sees to the rest.
+  const options = JSON.stringify(grownOptions(optionsOf(grown), bytes));
+  if (grown.tags.options !== options) await provider.tag(id, { options }, c);
+  const resized = { ...grown, tags: { ...grown.tags, options } };
+  const mount = await mountOf(parts, resized, c);
   if (mount !== undefined) {
     const { device, target } = mount;
     await until(`making ${device} of volume ${volume} larger`, c, async (says) => {
       says(`the kernel shows ${deviceSize(device)} of ${bytes} bytes`);
       return deviceSize(device) >= bytes ? { done: true } : 'wait';
     });
-    if (target !== undefined) await growMounted(grown, device, target, c);
+    if (target !== undefined) await growMounted(resized, device, target, c);
   }
-  const options = JSON.stringify(grownOptions(optionsOf(grown), bytes));
-  if (grown.tags.options !== options) await provider.tag(id, { options }, c);
-  return { ...grown, tags: { ...grown.tags, options } };
+  return resized;
 };
+
+const isSmaller = async (device: string, c: Context): Promise<boolean> => {
+  const used = await filesystemSize(device, c);
+  return used !== undefined && deviceSize(device) - used >= REST;
+};
+
+/** Makes a file system as large as its disk where that must be done before it is mounted. Answers whether it was. */
+export const growUnmounted = async (kind: Filesystem, device: string, c: Context): Promise<boolean> =>
+  (await isSmaller(device, c)) && (await growBeforeMount(kind, device, c));
 
 /** Makes a mounted file system as large as its disk; one that is so already is left alone. */
 export const growMounted = async (
@@ -58,9 +79,7 @@ export const growMounted = async (
   c: Context,
 ): Promise<void> => {
   const { formatted: kind = '' } = tags;
-  if (!isFilesystem(kind)) return;
-  const [size, used] = [deviceSize(device), await filesystemSize(device, c)];
-  if (used !== undefined && size - used < REST) return;
+  if (!isFilesystem(kind) || !(await isSmaller(device, c))) return;
   await growFilesystem(kind, device, target, c);
-  c.log.info('a file system was made larger', { volume, device, kind, from: used, to: size });
+  c.log.info('a file system was made larger', { volume, device, kind, to: deviceSize(device) });
 };

@@ -1,7 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceNumbers } from '../../shared/kernel/block-device.ts';
-import { readMountTable } from '../../shared/kernel/mount-table.ts';
+import { type MountEntry, readMountTable } from '../../shared/kernel/mount-table.ts';
 import type { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { until } from '../block/looking.ts';
 import type { Disk, DiskHost, DiskProvider, Snapshot } from '../block/provider.ts';
@@ -18,13 +18,16 @@ export interface BlockParts {
   readonly onRemove: OnRemove;
 }
 
+/** Is that the file system on this device? btrfs shows numbers of its own, as it may be on several devices. */
+export const isMountOf = ({ type, source, device }: MountEntry, of: string): boolean =>
+  type === 'btrfs' ? source === of : device === deviceNumbers(of);
+
 /** Where a disk that this host has is mounted; undefined: nowhere here. */
 export const mountOf = async ({ provider, self }: BlockParts, disk: Disk, c: Context) => {
   if (disk.holder?.id !== self().id) return undefined;
   const device = await provider.device(disk, c);
   if (device === undefined) return undefined;
-  const numbers = deviceNumbers(device);
-  const target = readMountTable().find((entry) => entry.device === numbers)?.target;
+  const target = readMountTable().find((entry) => isMountOf(entry, device))?.target;
   return { device, target };
 };
 

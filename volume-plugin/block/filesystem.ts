@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { type Context, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { exec } from '../../shared/kernel/exec.ts';
@@ -23,9 +24,12 @@ interface Kind {
   readonly twin: readonly string[];
   /** Bytes. */
   readonly least: number;
+  /** Bytes that it can grow to, at least. */
+  readonly leastGrown: number;
 }
 
 const MIB = 2 ** 20;
+const ANY_STATUS = Array.from({ length: 256 }, (_, code) => code);
 /** What mount(8) and umount(8) end with when the kernel refused. */
 const MOUNT_FAILED = 32;
 
@@ -40,6 +44,7 @@ const kinds: Readonly<Record<Filesystem, Kind>> = {
     rename: (device, uuid) => ['tune2fs', ['-U', uuid, device]],
     twin: [],
     least: 8 * MIB,
+    leastGrown: 8 * MIB,
   },
   xfs: {
     make: (device, uuid) => ['mkfs.xfs', ['-q', '-f', '-m', `uuid=${uuid}`, device]],
@@ -48,6 +53,7 @@ const kinds: Readonly<Record<Filesystem, Kind>> = {
     rename: (device, uuid) => ['xfs_db', ['-x', '-c', `uuid ${uuid}`, device]],
     twin: ['nouuid'],
     least: 300 * MIB,
+    leastGrown: 300 * MIB,
   },
   btrfs: {
     make: (device, uuid) => ['mkfs.btrfs', ['-q', '-f', '-U', uuid, device]],
@@ -57,6 +63,8 @@ const kinds: Readonly<Record<Filesystem, Kind>> = {
     rename: (device, uuid) => ['btrfstune', ['-f', '-M', uuid, device]],
     twin: [],
     least: 128 * MIB,
+    // The kernel refuses less: fs/btrfs/ioctl.c, btrfs_ioctl_resize.
+    leastGrown: 256 * MIB,
   },
 };
 
@@ -64,6 +72,9 @@ export const isFilesystem = (text: string): text is Filesystem => (FILESYSTEMS a
 
 /** The smallest disk that it fits on, in bytes. */
 export const leastSize = (kind: Filesystem): number => kinds[kind].least;
+
+/** The smallest disk that it can be made as large as, in bytes. */
+export const leastGrownSize = (kind: Filesystem): number => kinds[kind].leastGrown;
 
 /** Makes it. Whatever was on the disk is gone: see format.ts for who may ask. Errors: EXEC_FAILED. */
 export const makeFilesystem = async (kind: Filesystem, device: string, uuid: string, c: Context): Promise<void> => {
@@ -106,8 +117,7 @@ export const repairFilesystem = async (kind: Filesystem, device: string, c: Cont
 type Check = readonly [program: string, args: readonly string[], fine: readonly number[]];
 
 const repair = async (kind: Filesystem, device: string, [program, args, fine]: Check, c: Context): Promise<void> => {
-  const anyStatus = Array.from({ length: 256 }, (_, code) => code);
-  const { status, stdout, stderr } = await exec(program, args, c, { allow: anyStatus });
+  const { status, stdout, stderr } = await exec(program, args, c, { allow: ANY_STATUS });
   if (fine.includes(status)) return;
   // What it found stands last before it gave up; that it could not even begin is said on the other channel.
   const found = (status & NOT_REPAIRED) !== 0 ? lines(stdout).at(-1) : lines(stderr)[0];
@@ -156,10 +166,32 @@ export const unmountFilesystem = async (target: string, c: Context): Promise<boo
   throw new PluginError('EXEC_FAILED', { command: 'umount', status, reason: lines(stderr)[0] });
 };
 
-/** Makes it as large as its disk. Errors: EXEC_FAILED. */
+/** Makes it as large as its disk while it is mounted. Errors: EXEC_FAILED. */
 export const growFilesystem = async (kind: Filesystem, device: string, target: string, c: Context): Promise<void> => {
   const [program, args] = kinds[kind].grow(device, target);
-  await exec(program, args, c);
+  const { status, stderr } = await exec(program, args, c, { allow: ANY_STATUS });
+  // resize2fs begins with its version.
+  if (status !== 0) throw new PluginError('EXEC_FAILED', { command: program, status, reason: lines(stderr).at(-1) });
+};
+
+/** CAP_SYS_RESOURCE, without which the kernel lets nobody resize a mounted ext4. capabilities(7). */
+const CAN_RESIZE = 1n << 24n;
+
+const canGrowMounted = (kind: Filesystem): boolean => {
+  if (kind !== 'ext4') return true;
+  const [, rights = '0'] = /^CapEff:\t(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+  return (BigInt(`0x${rights}`) & CAN_RESIZE) !== 0n;
+};
+
+/**
+ * Makes it as large as its disk before it is mounted, where that cannot be done afterwards: after a full check, which
+ * takes its time. Answers whether it was. Errors: FILESYSTEM_DAMAGED, EXEC_FAILED.
+ */
+export const growBeforeMount = async (kind: Filesystem, device: string, c: Context): Promise<boolean> => {
+  if (canGrowMounted(kind)) return false;
+  await fullCheck(kind, device, c);
+  await growFilesystem(kind, device, '', c);
+  return true;
 };
 
 /** Bytes of the disk that a file system makes use of; undefined: it cannot be told. */
