@@ -109,14 +109,32 @@ export class Engine {
     this.#pid = 0;
   }
 
+  /** Asks the engine's API, such as `/containers/web/json`. @throws Error with the engine's words when it refuses. */
+  async get(path: string, timeoutMs = 10_000): Promise<unknown> {
+    const { status, text } = await this.#request(path, timeoutMs);
+    if (status !== 200) throw new Error(`dockerd answered ${status} to ${path}: ${text.trim()}`);
+    return JSON.parse(text) as unknown;
+  }
+
   async #answers(): Promise<boolean> {
-    return await new Promise<boolean>((resolve) => {
-      const call = request({ socketPath: this.socket, path: '/_ping', timeout: 2_000 }, (response) => {
-        response.resume();
-        resolve(response.statusCode === 200);
+    return await this.#request('/_ping', 2_000).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+  }
+
+  async #request(path: string, timeoutMs: number): Promise<{ readonly status: number; readonly text: string }> {
+    return await new Promise((resolve, reject) => {
+      const call = request({ socketPath: this.socket, path, timeout: timeoutMs }, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('error', reject);
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
       });
-      call.on('timeout', () => call.destroy(new Error('no answer')));
-      call.on('error', () => resolve(false));
+      call.on('timeout', () => call.destroy(new Error(`dockerd: no answer to ${path} within ${timeoutMs} ms`)));
+      call.on('error', reject);
       call.end();
     });
   }

@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 export interface TestFile {
   /** Relative to the repository. */
   readonly path: string;
-  /** `alone`: it has the machine to itself; `rig`: it starts engines, and runs beside one other of its kind. */
+  /** `alone`: it has the machine to itself; `rig`: it starts engines, and runs beside a few others of its kind. */
   readonly kind: 'quick' | 'rig' | 'alone';
   /** Milliseconds until the file is stopped. */
   readonly timeout: number;

@@ -1,12 +1,13 @@
 /** Hosts with the network plugin on a real engine each, an etcd, and a router whose table follows the claims in it. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { ask } from '../../../bin/cli/client.ts';
 import { main as drayage } from '../../../bin/cli/main.ts';
 import { RigCloud, type RigCloudOptions } from '../../rig/cloud.ts';
 import type { CloudName } from '../../rig/cloud-router.ts';
-import { type Outcome, run, until } from '../../rig/command.ts';
+import { type Outcome, until } from '../../rig/command.ts';
 import type { Etcd, EtcdOptions } from '../../rig/etcd.ts';
 import type { Host } from '../../rig/host.ts';
 import { WHOAMI } from '../../rig/images.ts';
@@ -16,6 +17,7 @@ import { Rig, type RigOptions } from '../../rig/rig.ts';
 import { leftovers } from './leftovers.ts';
 import { peer } from './peer.ts';
 import { pluginFolder } from './plugin-folder.ts';
+import { Watch } from './watch.ts';
 
 export const IMAGE = 'drayage/box:1';
 
@@ -47,6 +49,13 @@ export interface NetworkLine {
   readonly Ingress: string;
   readonly Allow: readonly string[];
   readonly Internal: boolean;
+}
+
+/** A part of what `docker inspect` tells of a container. */
+export interface Inspected {
+  /** 0 when it does not run. */
+  readonly State: { readonly Pid: number };
+  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, Readonly<Record<string, string>>>> };
 }
 
 /** A host of the cluster with its plugin. */
@@ -101,9 +110,9 @@ export class Member {
   /** Waits until something listens on port 80 in a container's network namespace. */
   async untilServes(container: string): Promise<void> {
     await until(`a server in ${container} on ${this.name}`, async () => {
-      const pid = await this.must('inspect', '-f', '{{.State.Pid}}', container);
+      const pid = (await this.inspect(container)).State.Pid;
       const sockets = await this.host.exec(['cat', `/proc/${pid}/net/tcp`, `/proc/${pid}/net/tcp6`]);
-      return pid !== '0' && /:0050 [0:]+ 0A /m.test(sockets.stdout);
+      return pid !== 0 && /:0050 [0:]+ 0A /m.test(sockets.stdout);
     });
   }
 
@@ -112,10 +121,14 @@ export class Member {
     await this.must('rm', '-f', ...names);
   }
 
+  /** What `docker inspect` tells of a container, asked of the engine itself: the client takes 20 times as long. */
+  async inspect(container: string): Promise<Inspected> {
+    return (await this.host.engine.get(`/containers/${container}/json`)) as Inspected;
+  }
+
   /** The container's address on a network; the first one it has without a network. */
   async address(container: string, network?: string, field = 'IPAddress'): Promise<string> {
-    const text = await this.must('inspect', '-f', '{{json .NetworkSettings.Networks}}', container);
-    const networks = JSON.parse(text) as Record<string, Record<string, string>>;
+    const { Networks: networks } = (await this.inspect(container)).NetworkSettings;
     const chosen = network === undefined ? Object.values(networks)[0] : networks[network];
     return chosen?.[field] ?? '';
   }
@@ -335,28 +348,30 @@ export class Cluster {
     for (;;) {
       const found = await this.leftovers();
       if (found.length === 0 || performance.now() > end) return found;
+      // A look starts a dozen programs on each host.
+      await sleep(100);
     }
   }
 
   /** What is written anywhere while every host compares twice: drift, and changes of links, routes, firewall, etcd and cloud. */
   async writesAtRest(): Promise<string[]> {
     const revision = await this.#revision();
-    const watching = this.members.map(async ({ host }) => {
-      const watch = async (...argv: string[]): Promise<string[]> => {
-        const outcome = await run(host.machine.inside(['timeout', '1.5', ...argv]), { timeoutMs: 10_000 });
-        return outcome.stdout.split('\n').filter((line) => line.trim() !== '');
-      };
-      const seen = await Promise.all([watch('nft', 'monitor'), watch('ip', 'monitor', 'link', 'address', 'route')]);
-      return seen.flat().map((line) => `${host.name}: ${line}`);
-    });
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const watches = this.members.flatMap(({ name, host: { machine } }) => [
+      { name, watch: Watch.start(machine, 'nft', 'monitor') },
+      { name, watch: Watch.start(machine, 'ip', 'monitor', 'link', 'address', 'route') },
+    ]);
+    await sleep(300);
     const drift: string[] = [];
     for (let pass = 0; pass < 2; pass += 1) {
       for (const member of this.members) {
         for (const { What } of await member.reconcile()) drift.push(`${member.name}: drift: ${What}`);
       }
     }
-    const seen = await Promise.all(watching);
+    // Whatever was touched is looked over within 150 ms.
+    await sleep(400);
+    const seen = await Promise.all(
+      watches.map(async ({ name, watch }) => (await watch.stop()).map((line) => `${name}: ${line}`)),
+    );
     const written = (await this.#revision()) - revision;
     return [...drift, ...seen.flat(), ...(written === 0 ? [] : [`provider: ${written} writes`])];
   }
