@@ -1,12 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type Context, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
-import { currentDisk } from '../block/generations.ts';
+import { currentDisk, isBlank } from '../block/generations.ts';
 import type { Disk, Snapshot } from '../block/provider.ts';
 import type { NewVolume } from './backend.ts';
 import { copySize, differences, diskSize, readBlockOptions, traitsOf } from './block-options.ts';
 import { type BlockParts, tokensOf, untilMade, untilReady, withTokens } from './block-parts.ts';
-import { isBlank, takeSnapshot } from './block-snapshots.ts';
+import { takeSnapshot } from './block-snapshots.ts';
 
 /**
  * Tokens by the volume's name, with which of several hosts at once one makes the disk. A provider that remembers those of

@@ -1,12 +1,12 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { detachDisk } from '../block/attach.ts';
-import { currentDisk, isMoving } from '../block/generations.ts';
+import { currentDisk, isBlank, isMoving } from '../block/generations.ts';
 import type { Disk } from '../block/provider.ts';
 import type { Volume } from './backend.ts';
 import { isOnRemove } from './block-options.ts';
 import { type BlockParts, untilReady } from './block-parts.ts';
-import { isBlank, takeSnapshot } from './block-snapshots.ts';
+import { takeSnapshot } from './block-snapshots.ts';
 
 /**
  * What `docker volume rm` does: by the tag `on-remove`, written when the volume was made, its disk is deleted, kept as a

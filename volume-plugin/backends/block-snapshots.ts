@@ -2,6 +2,7 @@ import { type Context, newContext, now } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { freezeFilesystem, thawFilesystem } from '../block/filesystem.ts';
+import { isBlank } from '../block/generations.ts';
 import type { Disk, DiskTags, Snapshot } from '../block/provider.ts';
 import type { ListedSnapshot } from './backend.ts';
 import { type BlockParts, mountOf, tokensOf, withTokens } from './block-parts.ts';
@@ -18,10 +19,6 @@ export const listedSnapshot = ({ id, volume, size, state, progress, created, tag
   ...{ id, volume, size, state, progress, created },
   reason: tags.reason ?? 'user',
 });
-
-/** Has nobody ever written to it? */
-export const isBlank = ({ tags, fromSnapshot }: Disk): boolean =>
-  tags.formatted === undefined && tags.imported === undefined && fromSnapshot === undefined;
 
 /**
  * Begins a snapshot. Where this host has the disk mounted, everything is written out and nobody can write until it has

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { type Context, throwIfDone } from '../../shared/context.ts';
+import { type Context, newContext, throwIfDone } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
-import { deviceNumbers, isUnused } from '../../shared/kernel/block-device.ts';
+import { isUnused } from '../../shared/kernel/block-device.ts';
 import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -17,14 +17,16 @@ import {
 } from '../block/filesystem.ts';
 import { ensureFilesystem } from '../block/format.ts';
 import { currentDisk, currentDisks, unusable } from '../block/generations.ts';
-import type { Disk, DiskHost, DiskProvider } from '../block/provider.ts';
+import { epochOf, refuseWhenLost, verifyCopy } from '../block/holding.ts';
+import type { Disk, DiskHost, DiskProvider, DiskTraits } from '../block/provider.ts';
+import { type Brought, ZoneMove } from '../block/zone-move.ts';
 import type { Backend, DayTwo, ListedSnapshot, ListedVolume, Mounted, NewVolume, Volume } from './backend.ts';
-import { growMounted, resizeDisk } from './block-growing.ts';
+import { growMounted, growUnmounted, resizeDisk } from './block-growing.ts';
 import { importDisk } from './block-importing.ts';
 import { insideOf, prepareInside } from './block-inside.ts';
 import { makeDisk } from './block-making.ts';
-import { BLOCK_OPTIONS, type OnRemove, optionsOf, readBlockOptions } from './block-options.ts';
-import type { BlockParts } from './block-parts.ts';
+import { BLOCK_OPTIONS, type OnRemove, optionsOf, readBlockOptions, traitsOf } from './block-options.ts';
+import { type BlockParts, isMountOf } from './block-parts.ts';
 import { removeDisks, siblings } from './block-removing.ts';
 import { listedSnapshot, takeSnapshot } from './block-snapshots.ts';
 import { Usages } from './block-usage.ts';
@@ -34,7 +36,13 @@ export interface BlockBackendOptions {
   readonly locks?: KeyedMutex;
   /** What `docker volume rm` does where a volume does not say; `delete` when absent. */
   readonly onRemove?: OnRemove;
+  /** Twice the time, in milliseconds, after which every host sees what one has written to the provider. */
+  readonly settleMs?: number;
 }
+
+/** Clouds show most of what was written at once, and all of it within a few seconds. */
+const SETTLE_MS = 10_000;
+const TIDY_MS = 60_000;
 
 /** Volumes that are disks with a file system, one volume a disk, on one host at a time. */
 export class BlockBackend implements Backend {
@@ -44,12 +52,16 @@ export class BlockBackend implements Backend {
   readonly #provider: DiskProvider;
   readonly #parts: BlockParts;
   readonly #usages = new Usages();
+  readonly #settleMs: number;
   #self: DiskHost | undefined;
+  #zones: ZoneMove | undefined;
   #log: Logger | undefined;
   /** What is known of disks, for `status`. */
   readonly #known = new Map<string, Disk>();
 
-  constructor(provider: DiskProvider, { locks = new KeyedMutex(), onRemove = 'delete' }: BlockBackendOptions = {}) {
+  constructor(provider: DiskProvider, options: BlockBackendOptions = {}) {
+    const { locks = new KeyedMutex(), onRemove = 'delete', settleMs = SETTLE_MS } = options;
+    this.#settleMs = settleMs;
     this.#provider = provider;
     this.#parts = { provider, locks, onRemove, self: () => this.#here() };
     this.dayTwo = {
@@ -64,11 +76,19 @@ export class BlockBackend implements Backend {
 
   async start(c: Context): Promise<void> {
     this.#log = c.log;
-    this.#self = await this.#provider.start(c);
+    const [provider, settleMs] = [this.#provider, this.#settleMs];
+    const self = await provider.start(c);
+    const traits = (disk: Disk): DiskTraits => traitsOf(readBlockOptions({ options: optionsOf(disk) }));
+    this.#zones = new ZoneMove({ provider, self, traits, settleMs });
+    this.#self = self;
   }
 
   async list(c: Context): Promise<readonly ListedVolume[]> {
     const disks = await this.#provider.list(c);
+    // Nobody has to wait for it; the next list does it again.
+    void this.#zones
+      ?.tidy(disks, newContext(c.log, TIDY_MS))
+      .catch((error: unknown) => c.log.warn('a move could not be given up yet', { error: asPluginError(error) }));
     this.#known.clear();
     return currentDisks(disks).map((disk) => this.#listed(disk));
   }
@@ -84,10 +104,12 @@ export class BlockBackend implements Backend {
 
   async mount(volume: Volume, target: string, c: Context): Promise<Mounted> {
     const options = readBlockOptions(volume);
-    const { disk, device } = await attachDisk(this.#provider, this.#here(), await this.#usable(volume, c), c);
+    const here = this.#here();
+    const brought = await this.#moves().bring(volume.name, volume.handle.disk, c);
+    const { disk, device } = await attachDisk(this.#provider, here, brought.disk, c);
     this.#known.set(volume.name, disk);
     const present = mountAt(readMountTable(), target);
-    if (present !== undefined && present.device !== deviceNumbers(device)) {
+    if (present !== undefined && !isMountOf(present, device)) {
       throw new PluginError('VOLUME_NOT_MOUNTED', {
         volume: volume.name,
         reason: `${present.source} is mounted there`,
@@ -95,10 +117,19 @@ export class BlockBackend implements Backend {
     }
     // Only what was asked for in so many words has to be there: another one may have been brought along.
     const wanted = volume.options.fs === undefined ? undefined : options.fs;
-    if (present === undefined) await this.#mountDevice(disk, device, target, wanted, c);
+    if (present === undefined) {
+      if (await isUnused(device)) await this.#keepOrLetGo(disk, c);
+      await this.#mountDevice({ ...brought, disk }, device, target, wanted, c);
+      await refuseWhenLost(this.#provider, here, disk, c).catch(async (error: unknown) => {
+        await this.unmount(volume, target, c);
+        throw error;
+      });
+    }
     await prepareInside(volume.name, target, disk.tags, options);
     void this.#usages.look(target, c.log);
-    return { source: device, device: deviceNumbers(device), inside: insideOf(disk.tags), epoch: epochOf(disk.tags) };
+    const mounted = present ?? mountAt(readMountTable(), target);
+    if (mounted === undefined) throw new PluginError('VOLUME_NOT_MOUNTED', { volume: volume.name });
+    return { source: device, device: mounted.device, inside: insideOf(disk.tags), epoch: epochOf(disk.tags) };
   }
 
   async unmount(volume: Volume, target: string, c: Context): Promise<void> {
@@ -162,8 +193,18 @@ export class BlockBackend implements Backend {
     await this.#provider.close();
   }
 
+  /** Looked at after it was attached: a host that moves it elsewhere looks the other way round. Errors: VOLUME_MOVING. */
+  async #keepOrLetGo(disk: Disk, c: Context): Promise<void> {
+    try {
+      this.#moves().checkAttached(disk);
+    } catch (error) {
+      await detachDisk(this.#provider, this.#here(), disk.id, c);
+      throw error;
+    }
+  }
+
   async #mountDevice(
-    disk: Disk,
+    { disk, older }: Brought,
     device: string,
     target: string,
     wanted: Filesystem | undefined,
@@ -176,7 +217,12 @@ export class BlockBackend implements Backend {
     this.#known.set(disk.volume, formatted);
     if (disk.tags.clone !== undefined) await this.#makeItsOwn(disk, device, kind, target, c);
     // One that another mount namespace still has is in order, and must not be checked under it.
-    const spared = (await isUnused(device)) && (await checkFilesystem(kind, device, c));
+    const isFree = await isUnused(device);
+    const grown = isFree && (await growUnmounted(kind, device, c));
+    const spared = isFree && !grown && (await checkFilesystem(kind, device, c));
+    await verifyCopy(disk, device, c);
+    const current = await this.#moves().finish({ disk: formatted, older }, c);
+    this.#known.set(disk.volume, current);
     try {
       await mountFilesystem(kind, device, target, [], c);
     } catch (error) {
@@ -185,7 +231,7 @@ export class BlockBackend implements Backend {
       await mountFilesystem(kind, device, target, [], c);
     }
     // One that cannot be grown is still a volume.
-    await growMounted(formatted, device, target, c).catch((error: unknown) =>
+    await growMounted(current, device, target, c).catch((error: unknown) =>
       c.log.warn('a file system is smaller than its disk', { volume: disk.volume, error: asPluginError(error) }),
     );
   }
@@ -246,12 +292,15 @@ export class BlockBackend implements Backend {
     };
   }
 
+  #moves(): ZoneMove {
+    this.#here();
+    if (this.#zones === undefined) throw new Error('started without a host');
+    return this.#zones;
+  }
+
   #here(): DiskHost {
     if (this.#self === undefined)
       throw new PluginError('NOT_READY', { reason: 'volumes of type block are not ready yet' });
     return this.#self;
   }
 }
-
-/** How often the volume was taken from a host on an operator's word. */
-const epochOf = ({ epoch = '0' }: Disk['tags']): number => (/^\d{1,9}$/.test(epoch) ? Number(epoch) : 0);

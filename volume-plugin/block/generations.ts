@@ -14,6 +14,10 @@ export const generationOf = ({ tags: { generation = '1' } }: Pick<Disk, 'tags'>)
 /** True for what may become of a disk later, but is not there to be used yet: its data was not verified. */
 export const isMoving = ({ tags }: Pick<Disk, 'tags'>): boolean => tags.moving !== undefined;
 
+/** Has nobody ever written to it? */
+export const isBlank = ({ tags, fromSnapshot }: Pick<Disk, 'tags' | 'fromSnapshot'>): boolean =>
+  tags.formatted === undefined && tags.imported === undefined && fromSnapshot === undefined;
+
 /** Later generations first; of two with one generation, made at the same time by two hosts, the older one. */
 const byRank = (a: Disk, b: Disk): number =>
   generationOf(b) - generationOf(a) || a.created.localeCompare(b.created) || (a.id < b.id ? -1 : 1);
@@ -27,6 +31,10 @@ export const currentDisk = (disks: readonly Disk[]): Disk | undefined => {
   const there = disks.filter(({ state }) => state !== 'deleting').toSorted(byRank);
   return there.find((disk) => !isMoving(disk)) ?? there[0];
 };
+
+/** The latest generation that is there, verified or not: moves go on from it. */
+export const latestDisk = (disks: readonly Disk[]): Disk | undefined =>
+  disks.filter(({ state }) => state !== 'deleting').toSorted(byRank)[0];
 
 /** The current disk of every volume among these. */
 export const currentDisks = (disks: readonly Disk[]): readonly Disk[] => {

@@ -1,4 +1,4 @@
-import type { Disk, DiskHost, DiskTags } from './provider.ts';
+import type { DiskHost, DiskTags } from './provider.ts';
 
 /**
  * Who is copying a disk to another zone. While any host says so in a tag of its own, the disk is attached nowhere: who
@@ -44,7 +44,3 @@ export const inherited = (tags: DiskTags): DiskTags =>
       ([tag]) => !tag.startsWith(PREFIX) && !['generation', 'moving', 'retired'].includes(tag),
     ),
   );
-
-/** Has nobody ever written to it? */
-export const isUntouched = ({ tags, fromSnapshot }: Pick<Disk, 'tags' | 'fromSnapshot'>): boolean =>
-  tags.formatted === undefined && tags.imported === undefined && fromSnapshot === undefined;
