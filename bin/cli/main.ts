@@ -96,8 +96,9 @@ ${volumeUsage}
 Options:
   --json          print the plugin's answer as JSON
   --dry-run       with reconcile: say what differs and change nothing
-  --region, --account, --vpc, --tables
-                  with policy: limit it to these (--vpc for aws, --tables for aliyun)
+  --plugin NAME   with policy: of the plugin network (as without it) or volume
+  --region, --account, --vpc, --tables, --cluster
+                  with policy: limit it to these (for networks --vpc on aws and --tables on aliyun, for volumes --cluster)
   --inside        with volume import: see drayage volume --help
   --state FOLDER  the plugin's state folder (DRAYAGE_STATE, else /var/lib/drayage)
   --help          this text
@@ -109,6 +110,7 @@ Examples:
   drayage routes --json
   drayage doctor
   drayage policy aws --region eu-central-1 --vpc vpc-0a1b2c3d > policy.json
+  drayage policy aws --plugin volume --cluster default > policy.json
   drayage reconcile --dry-run
   drayage forget 8a99ec086875
   drayage status --state /srv/drayage`;
@@ -138,7 +140,10 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
     if (values.inside !== undefined) throw new CommandError('--inside only goes with volume import.', exit.usage);
     const scoped = Object.values(scopeOf(values)).some((value) => value !== undefined);
     if (scoped && name !== 'policy') {
-      throw new CommandError('--region, --account, --vpc and --tables only go with policy.', exit.usage);
+      throw new CommandError(
+        '--plugin, --region, --account, --vpc, --tables and --cluster only go with policy.',
+        exit.usage,
+      );
     }
     const socket = join(state, 'network', 'admin.sock');
     const body = {
@@ -170,6 +175,8 @@ function parse(args: readonly string[]) {
         account: { type: 'string' },
         vpc: { type: 'string' },
         tables: { type: 'string' },
+        plugin: { type: 'string' },
+        cluster: { type: 'string' },
         inside: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
@@ -183,7 +190,9 @@ function parse(args: readonly string[]) {
 }
 
 /** Options that only `policy` takes. */
-const scopeOf = ({ region, account, vpc, tables }: Scope): Scope => ({ region, account, vpc, tables });
+const scopeOf = ({ plugin, region, account, vpc, tables, cluster }: Scope): Scope => ({
+  ...{ plugin, region, account, vpc, tables, cluster },
+});
 
 function find(name: string, rest: readonly string[], dryRun: boolean): Command {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;

@@ -101,6 +101,49 @@ t.test('volume fence wants the name of the host typed out', async (t) => {
   t.match(asked, [{ path: '/Drayage.VolumeFence', body: '{"Volume":"data","Host":"host-2"}' }]);
 });
 
+t.test('day-2 commands ask the volume plugin, and print tables for people', async (t) => {
+  const row = { Id: 'snap-1', Volume: 'data', Size: 2 ** 31, Created: '2026', Reason: 'user', State: 'pending (43 %)' };
+  const named = { Volume: { Name: 'data', Options: { size: '40g' } } };
+  const answers = {
+    '/Drayage.VolumeResize': { body: named },
+    '/Drayage.VolumeSnapshot': { body: { Snapshot: row } },
+    '/Drayage.VolumeSnapshots': { body: { Snapshots: [row] } },
+    '/Drayage.VolumeSnapshotRemove': { body: { Snapshot: row } },
+    '/Drayage.VolumeClone': { body: { ...named, Source: 'pgdata' } },
+    '/Drayage.VolumeImport': { body: { ...named, Disk: 'vol-1' } },
+  };
+  const { state, asked } = await fakePlugin(t, answers, 'volume');
+  const ask = (...args: string[]) => drayage(state, 'volume', ...args);
+  t.match(await ask('resize', 'data', '40GiB'), { code: 0, out: 'Volume data has 40g now.' });
+  t.match(await ask('snapshot', 'data'), {
+    code: 0,
+    out: /^ID +VOLUME +SIZE +STATE.*\nsnap-1 +data +2g +pending \(43 %\)/,
+  });
+  t.match(await ask('snapshots'), { code: 0, out: /snap-1/ });
+  t.match(await ask('snapshots', 'data'), { code: 0 });
+  t.match(await ask('snapshot-rm', 'snap-1'), { code: 0, out: 'Snapshot snap-1 is removed.' });
+  t.match(await ask('clone', 'pgdata', 'data'), { code: 0, out: 'Volume data is a copy of pgdata.' });
+  t.match(await ask('import', 'vol-1', 'data', '--inside', '/srv/'), { code: 0, out: 'Disk vol-1 is volume data.' });
+  t.match(await ask('import', 'vol-1', 'data', '--inside', '/'), { code: 0 });
+  t.same(
+    asked.map(({ body }) => body),
+    [
+      '{"Volume":"data","Size":"40GiB"}',
+      '{"Volume":"data"}',
+      '{}',
+      '{"Volume":"data"}',
+      '{"Snapshot":"snap-1"}',
+      '{"Source":"pgdata","Volume":"data"}',
+      '{"Disk":"vol-1","Volume":"data","Inside":"srv"}',
+      '{"Disk":"vol-1","Volume":"data","Inside":""}',
+    ],
+  );
+  t.match(await ask('resize', 'data'), { code: 2, error: /needs its new size/ });
+  t.match(await ask('snapshot', 'data', '--inside', 'x'), { code: 2, error: /--inside only goes with volume import/ });
+  t.match(await drayage(state, 'ports', '--inside', 'x'), { code: 2, error: /--inside only goes/ });
+  t.match(await ask('--help'), { code: 0, out: /snapshots \[VOLUME\]\n.*\n.*import DISK VOLUME \[--inside FOLDER\]/s });
+});
+
 t.test('forget takes exactly one network', async (t) => {
   const { state, asked } = await fakePlugin(t, { '/Drayage.Forget': { body: { Network: 'abcdef' } } });
   t.match(await drayage(state, 'forget', 'abc'), { code: 0, out: /abcdef is forgotten/ });
@@ -182,6 +225,17 @@ t.test('policy is printed without a plugin, narrowed as asked, and takes no othe
   t.match(narrow.out, /arn:aws-cn:ec2:cn-north-1:\*:vpc\/vpc-1/);
   const aliyun = await drayage(state, 'policy', 'aliyun', '--tables', 'vtb-1,vtb-2');
   t.match(aliyun.out, /routetable\/vtb-1"[\s\S]*routetable\/vtb-2"/);
+  const volumes = await drayage(state, 'policy', 'aws', '--plugin', 'volume', '--cluster', 'mine');
+  t.match(volumes.out, /"ec2:ResourceTag\/drayage:cluster": "mine"/);
+  t.notMatch(volumes.out, /CreateRoute/);
+  const disks = await drayage(state, 'policy', 'aliyun', '--plugin', 'volume');
+  t.match(disks.out, /ecs:AttachDisk/);
+  t.match(await drayage(state, 'policy', 'aws', '--plugin', 'x'), { code: 2, error: /"x"; there are network and vol/ });
+  t.match(await drayage(state, 'policy', 'aws', '--plugin', 'volume', '--vpc', 'x'), {
+    code: 2,
+    error: /--vpc does not go with policy aws --plugin volume/,
+  });
+  t.match(await drayage(state, 'policy', 'aws', '--cluster', 'x'), { code: 2, error: /--cluster does not go with/ });
   t.match(await drayage(state, 'policy', 'azure'), { code: 2, error: /"azure"; there are aws and aliyun/ });
   t.match(await drayage(state, 'policy', 'aliyun', '--vpc', 'x'), { code: 2, error: /--vpc does not go with/ });
   t.match(await drayage(state, 'policy'), { code: 2, error: /policy needs aws or aliyun/ });
