@@ -231,9 +231,11 @@ t.test('xfs and btrfs are volumes too', async (t) => {
   const { a, b } = await cluster(t);
   for (const fs of ['xfs', 'btrfs']) {
     const volume = await a.create(`data-${fs}`, { size: '320m', fs });
-    await a.mount(volume);
+    const mounted = await a.mount(volume);
     writeFileSync(a.inside(volume.name, 'row'), fs);
-    t.equal(mountAt(readMountTable(), a.target(volume.name))?.type, fs);
+    const { source, device } = mounted;
+    t.match(mountAt(readMountTable(), a.target(volume.name)), { type: fs, source, device });
+    t.same(await a.mount(volume), mounted, 'and again');
     t.match(a.backend.status(volume), { fs, size: 320 * MIB, provider: 'loop' });
     await a.unmount(volume);
     await a.leave(volume);

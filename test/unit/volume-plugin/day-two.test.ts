@@ -1,0 +1,227 @@
+import t from 'tap';
+import { PluginError } from '../../../shared/errors.ts';
+import { MemoryStore } from '../../../shared/state/store.ts';
+import { adminMethods } from '../../../volume-plugin/admin.ts';
+import type { DayTwo, ListedSnapshot, ListedVolume } from '../../../volume-plugin/backends/backend.ts';
+import type { VolumeState } from '../../../volume-plugin/state.ts';
+import { type BenchParts, bench, context, type FakeBackend, FakeCluster, FakeKernel, unreachable } from './fakes.ts';
+
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'none',
+    (error: unknown) => (error instanceof PluginError ? error.code : String(error)),
+  );
+
+const busy = () => new PluginError('VOLUME_BUSY', { volume: 'data', holder: 'host-2' });
+
+/** Day-2 work of a cluster that keeps what it was told, and fails or waits when told to. */
+const fakeDayTwo = (cluster: FakeCluster) => {
+  const calls: string[] = [];
+  const taken = new Map<string, ListedSnapshot>();
+  const state: { failing?: PluginError; failingAfter?: PluginError; held?: Promise<void>; frozen: Set<string> } = {
+    frozen: new Set(),
+  };
+  const step = async <T>(call: string, effect: () => T): Promise<T> => {
+    calls.push(call);
+    await state.held;
+    if (state.failing !== undefined) throw state.failing;
+    const result = effect();
+    if (state.failingAfter !== undefined) throw state.failingAfter;
+    return result;
+  };
+  const found = (name: string): ListedVolume => {
+    const volume = cluster.volumes.get(name);
+    if (volume === undefined) throw new Error(`no volume ${name}`);
+    return volume;
+  };
+  const dayTwo: DayTwo = {
+    resize: ({ name }, size) =>
+      step(`resize ${name} ${size}`, () => {
+        const grown = { ...found(name), options: { ...found(name).options, size } };
+        cluster.volumes.set(name, grown);
+        return grown;
+      }),
+    snapshot: ({ name }, token) =>
+      step(`snapshot ${name} ${token}`, () => {
+        const made: ListedSnapshot = {
+          ...{ id: `snap-${taken.size + 1}`, volume: name, size: 1, state: 'ready', progress: 100, reason: 'user' },
+          created: `2026-01-0${taken.size + 1}T00:00:00Z`,
+        };
+        const known = taken.get(token) ?? made;
+        taken.set(token, known);
+        return known;
+      }),
+    snapshots: async (volume) => [...taken.values()].filter((one) => volume === undefined || one.volume === volume),
+    removeSnapshot: async (id) => {
+      const one = [...taken].find(([, snapshot]) => snapshot.id === id);
+      if (one === undefined) throw new PluginError('SNAPSHOT_UNKNOWN', { snapshot: id });
+      taken.delete(one[0]);
+      return one[1];
+    },
+    import: ({ disk, volume, inside = 'data' }) =>
+      step(`import ${disk} ${volume} ${inside}`, () => {
+        const made = { name: volume, options: {}, handle: { disk }, created: '2026', whereabouts: 'available' };
+        cluster.volumes.set(volume, made);
+        return made;
+      }),
+    thaw: async (target) => state.frozen.delete(target),
+  };
+  return { dayTwo, calls, taken, state };
+};
+
+const setUp = async (parts: BenchParts & { readonly fake?: ReturnType<typeof fakeDayTwo> } = {}) => {
+  const { cluster = new FakeCluster(), store = new MemoryStore<VolumeState>() } = parts;
+  const fake = parts.fake ?? fakeDayTwo(cluster);
+  const made = await bench({ ...parts, cluster, store });
+  Object.assign(made.backend, { dayTwo: fake.dayTwo });
+  const admin = adminMethods({
+    ...{ store, driver: made.driver, status: () => ({}) },
+    refresh: async () => undefined,
+    reconcile: async () => [],
+  });
+  const ask = async (method: string, body: unknown, ms?: number) =>
+    (await admin[`/Drayage.${method}`]?.(body, context(ms))) as Record<string, unknown>;
+  return { ...made, ...fake, fake, cluster, store, ask };
+};
+
+t.test('a volume is resized, and everybody is told its new size from then on', async (t) => {
+  const { driver, ask, stop, store } = await setUp();
+  await driver.create('data', { size: '1g' }, context());
+  t.match(await ask('VolumeResize', { Volume: 'data', Size: '2g' }), {
+    Volume: { Name: 'data', Options: { size: '2g' } },
+  });
+  t.match((await driver.get('data', context())).status, { options: 'size=2g', underWay: undefined });
+  await driver.create('data', { size: '2g' }, context());
+  t.equal(await codeOf(driver.create('data', { size: '1g' }, context())), 'VOLUME_EXISTS');
+  t.equal(store.all('works').size, 0);
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'nothing', Size: '2g' })), 'VOLUME_UNKNOWN');
+  t.not(await codeOf(ask('VolumeResize', { Volume: 'data' })), 'none');
+  await stop();
+});
+
+t.test('work that nobody could wait for is joined by the same call, and goes on without one', async (t) => {
+  const { driver, ask, calls, state, quiet, stop, store } = await setUp();
+  await driver.create('data', { size: '1g' }, context());
+  const hold = Promise.withResolvers<void>();
+  state.held = hold.promise;
+  const alive = setInterval(() => undefined, 1_000);
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '2g' }, 100)), 'STILL_WORKING');
+  t.match((await driver.get('data', context())).status, { underWay: 'resize' });
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '2g' }, 100)), 'STILL_WORKING');
+  hold.resolve();
+  await ask('VolumeResize', { Volume: 'data', Size: '2g' });
+  clearInterval(alive);
+  await quiet();
+  t.same(calls, ['resize data 2g']);
+  t.equal(store.all('works').size, 0);
+  await stop();
+});
+
+t.test('what a crash has cut off is finished, with the same token; what was refused is over', async (t) => {
+  for (const when of ['failing', 'failingAfter'] as const) {
+    const first = await setUp();
+    const { cluster, kernel, store, fake, taken } = first;
+    await first.driver.create('data', { size: '1g' }, context());
+    first.state[when] = unreachable();
+    t.equal(await codeOf(first.ask('VolumeSnapshot', { Volume: 'data' })), 'BACKEND_UNREACHABLE');
+    t.equal(store.all('works').size, 1);
+    await first.stop();
+    delete first.state[when];
+    const second = await setUp({ cluster, kernel, store, fake });
+    await second.quiet();
+    t.equal(store.all('works').size, 0, when);
+    t.equal(taken.size, 1);
+    t.equal(new Set(second.calls).size, 1, 'it was the same one');
+    await second.stop();
+  }
+  const { driver, ask, state, store, stop } = await setUp();
+  await driver.create('data', { size: '1g' }, context());
+  state.failing = busy();
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '2g' })), 'VOLUME_BUSY');
+  t.equal(store.all('works').size, 0);
+  t.match((await driver.get('data', context())).status.lastError, /host-2/);
+  await stop();
+});
+
+t.test('what was begun comes before what is asked for now, and in place of it when it is the same', async (t) => {
+  const { driver, ask, state, calls, stop } = await setUp();
+  await driver.create('data', { size: '1g' }, context());
+  state.failing = unreachable();
+  await codeOf(ask('VolumeResize', { Volume: 'data', Size: '2g' }));
+  delete state.failing;
+  await ask('VolumeResize', { Volume: 'data', Size: '3g' });
+  t.same(calls, ['resize data 2g', 'resize data 2g', 'resize data 3g']);
+  t.match((await driver.get('data', context())).status, { options: 'size=3g' });
+  // What was begun is refused in the end: that is no answer to something else.
+  state.failing = unreachable();
+  await codeOf(ask('VolumeResize', { Volume: 'data', Size: '4g' }));
+  state.failing = busy();
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '4g' })), 'VOLUME_BUSY');
+  await stop();
+});
+
+t.test('snapshots are taken one for each call, listed with the newest first, and removed', async (t) => {
+  const { driver, ask, stop } = await setUp();
+  await driver.create('data', { size: '1g' }, context());
+  t.match(await ask('VolumeSnapshot', { Volume: 'data' }), {
+    Snapshot: { Id: 'snap-1', Volume: 'data', State: 'ready' },
+  });
+  await ask('VolumeSnapshot', { Volume: 'data' });
+  t.match(await ask('VolumeSnapshots', {}), { Snapshots: [{ Id: 'snap-2' }, { Id: 'snap-1', Reason: 'user' }] });
+  t.same(await ask('VolumeSnapshots', { Volume: 'other' }), { Snapshots: [] });
+  t.match(await ask('VolumeSnapshotRemove', { Snapshot: 'snap-1' }), { Snapshot: { Id: 'snap-1' } });
+  t.equal(await codeOf(ask('VolumeSnapshotRemove', { Snapshot: 'snap-1' })), 'SNAPSHOT_UNKNOWN');
+  await stop();
+});
+
+t.test('a disk becomes a volume that Docker knows at once; names are checked first', async (t) => {
+  const { driver, ask, calls, stop } = await setUp();
+  t.match(await ask('VolumeImport', { Disk: 'vol-1', Volume: 'pgdata', Inside: '' }), {
+    ...{ Disk: 'vol-1', Volume: { Name: 'pgdata', State: 'available' } },
+  });
+  t.equal((await driver.get('pgdata', context())).name, 'pgdata');
+  t.same(calls, ['import vol-1 pgdata ']);
+  t.equal(await codeOf(ask('VolumeImport', { Disk: 'vol-1', Volume: 'a b' })), 'VOLUME_NAME');
+  await stop();
+});
+
+t.test('a clone is a volume that is created from another one', async (t) => {
+  const { ask, backend, stop } = await setUp();
+  const asked: unknown[] = [];
+  const create = backend.create.bind(backend);
+  Object.assign(backend, {
+    schema: { ...backend.schema, from: { ...backend.schema['az'] } },
+    create: async (...args: Parameters<FakeBackend['create']>) => {
+      asked.push(args[0]);
+      return create(...args);
+    },
+  });
+  t.match(await ask('VolumeClone', { Source: 'data', Volume: 'copy' }), { Source: 'data', Volume: { Name: 'copy' } });
+  t.match(asked, [{ name: 'copy', options: { from: 'data' }, making: String }]);
+  await stop();
+});
+
+t.test('kinds of volumes without disks say so', async (t) => {
+  const { driver, ask, stop, backend } = await setUp();
+  await driver.create('data', { size: '1g' }, context());
+  Object.assign(backend, { dayTwo: undefined });
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '2g' })), 'BACKEND_REFUSED');
+  t.same(await ask('VolumeSnapshots', {}), { Snapshots: [] });
+  t.equal(await codeOf(ask('VolumeSnapshotRemove', { Snapshot: 'x' })), 'SNAPSHOT_UNKNOWN');
+  await stop();
+});
+
+t.test('at a start what a crash left frozen is thawed, and nothing that is not mounted is touched', async (t) => {
+  const { driver, cluster, kernel, store, fake, stop } = await setUp({ kernel: new FakeKernel() });
+  for (const name of ['data', 'other', 'gone']) {
+    await driver.create(name, {}, context());
+    await driver.mount(name, 'id', context());
+  }
+  await stop();
+  for (const name of ['data', 'gone']) fake.state.frozen.add(kernel.target(name));
+  kernel.mounts.delete(kernel.target('gone'));
+  const again = await setUp({ cluster, kernel, store, fake });
+  await again.driver.dayTwo.thaw();
+  t.same([...fake.state.frozen], [kernel.target('gone')]);
+  await again.stop();
+});
