@@ -1,7 +1,8 @@
 import { contains, parseAddress, parseCidr } from '../../shared/cidr.ts';
 import { listAddresses } from '../../shared/kernel/address.ts';
 import { AF_INET, AF_INET6 } from '../../shared/kernel/inet.ts';
-import { deleteLink, type Link, listLinks } from '../../shared/kernel/link.ts';
+import { type Link, listLinks } from '../../shared/kernel/link.ts';
+import { deleteLink } from '../../shared/kernel/link-change.ts';
 import type { Ipv4Conf } from '../../shared/kernel/link-conf.ts';
 import { listProxyDelays } from '../../shared/kernel/neighbour.ts';
 import type { Request } from '../../shared/kernel/netlink-request.ts';

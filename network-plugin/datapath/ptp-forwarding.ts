@@ -1,6 +1,7 @@
 import { AF_INET6 } from '../../shared/kernel/inet.ts';
 import { isKernelError } from '../../shared/kernel/kernel-error.ts';
-import { findLink, type Link, setLink } from '../../shared/kernel/link.ts';
+import { findLink, type Link } from '../../shared/kernel/link.ts';
+import { setLink } from '../../shared/kernel/link-change.ts';
 import { listRoutes } from '../../shared/kernel/route.ts';
 import type { Rtnetlink } from '../../shared/kernel/rtnetlink.ts';
 import type { Sysctl } from '../../shared/kernel/sysctl.ts';

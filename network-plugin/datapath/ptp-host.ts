@@ -1,7 +1,8 @@
 import { addressAt, type Cidr, parseCidr, subnets, width } from '../../shared/cidr.ts';
 import { replaceAddress } from '../../shared/kernel/address.ts';
 import { AF_INET, AF_INET6 } from '../../shared/kernel/inet.ts';
-import { type Link, setLink } from '../../shared/kernel/link.ts';
+import type { Link } from '../../shared/kernel/link.ts';
+import { setLink } from '../../shared/kernel/link-change.ts';
 import type { Ipv4Conf, Ipv6Conf } from '../../shared/kernel/link-conf.ts';
 import { setNeighbourTimes } from '../../shared/kernel/neighbour.ts';
 import type { Request } from '../../shared/kernel/netlink-request.ts';

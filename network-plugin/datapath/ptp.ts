@@ -1,7 +1,8 @@
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isKernelError, KernelError } from '../../shared/kernel/kernel-error.ts';
-import { createVeth, deleteLink, findLink, type Link, parseLink, readLink, setLink } from '../../shared/kernel/link.ts';
+import { findLink, type Link, parseLink, readLink } from '../../shared/kernel/link.ts';
+import { createVeth, deleteLink, setLink } from '../../shared/kernel/link-change.ts';
 import type { LinkRemover } from '../../shared/kernel/link-remover.ts';
 import {
   addRoute,

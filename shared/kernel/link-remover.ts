@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { KernelError } from './kernel-error.ts';
-import { deleteGroup, deleteLink, setLink } from './link.ts';
+import { deleteGroup, deleteLink, setLink } from './link-change.ts';
 import type { NetlinkOptions } from './netlink-socket.ts';
 import { Rtnetlink } from './rtnetlink.ts';
 

@@ -1,7 +1,8 @@
 import { type FoundAddress, parseAddress, RTM_DELADDR, RTM_NEWADDR } from './address.ts';
 import { MalformedMessage, type Message } from './attribute.ts';
 import { AF_UNSPEC } from './inet.ts';
-import { type Link, parseLink, RTM_DELLINK, RTM_NEWLINK } from './link.ts';
+import { type Link, parseLink } from './link.ts';
+import { RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
 import { Multicast, type MulticastOptions } from './multicast.ts';
 import { type FoundRoute, parseRoute, RTM_DELROUTE, RTM_NEWROUTE } from './route.ts';
 

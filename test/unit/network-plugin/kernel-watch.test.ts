@@ -5,7 +5,7 @@ import { KernelWatch } from '../../../network-plugin/kernel-watch.ts';
 import type { NetworkState } from '../../../network-plugin/state.ts';
 import { findUplink } from '../../../network-plugin/uplink.ts';
 import { addAddress, deleteAddress } from '../../../shared/kernel/address.ts';
-import { createVeth, deleteLink, setLink } from '../../../shared/kernel/link.ts';
+import { createVeth, deleteLink, setLink } from '../../../shared/kernel/link-change.ts';
 import { openNftables } from '../../../shared/kernel/nftables.ts';
 import { addRoute, deleteRoute, RTPROT_DRAYAGE, RTPROT_STATIC, replaceRoute } from '../../../shared/kernel/route.ts';
 import { MemoryStore } from '../../../shared/state/store.ts';

@@ -1,7 +1,8 @@
 // The records were lost while containers ran.
 import t from 'tap';
 import { hostLink } from '../../../../network-plugin/datapath/datapath.ts';
-import { deleteLink, findLink } from '../../../../shared/kernel/link.ts';
+import { findLink } from '../../../../shared/kernel/link.ts';
+import { deleteLink } from '../../../../shared/kernel/link-change.ts';
 import { listRoutes, RTPROT_DRAYAGE } from '../../../../shared/kernel/route.ts';
 import { makeNamespace } from '../../shared/kernel/namespaces.ts';
 import { asEngine, context, endpointOf, makeWorld, network, ping } from './ptp-world.ts';

@@ -5,7 +5,7 @@ import { overlaps, parseCidr } from '../../../../shared/cidr.ts';
 import { newContext } from '../../../../shared/context.ts';
 import { addAddress } from '../../../../shared/kernel/address.ts';
 import { AF_INET, AF_INET6 } from '../../../../shared/kernel/inet.ts';
-import { createVeth, setLink } from '../../../../shared/kernel/link.ts';
+import { createVeth, setLink } from '../../../../shared/kernel/link-change.ts';
 import { LinkRemover } from '../../../../shared/kernel/link-remover.ts';
 import { addRoute, listRoutes, lookUpRoute, RTPROT_BOOT } from '../../../../shared/kernel/route.ts';
 import type { Logger } from '../../../../shared/log.ts';

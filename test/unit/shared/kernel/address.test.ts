@@ -1,6 +1,6 @@
 import t from 'tap';
 import { addAddress, deleteAddress, listAddresses, replaceAddress } from '../../../../shared/kernel/address.ts';
-import { createVeth } from '../../../../shared/kernel/link.ts';
+import { createVeth } from '../../../../shared/kernel/link-change.ts';
 import { makeNamespace } from './namespaces.ts';
 
 t.test('addresses of both families, with scope, label and flags, as ip shows them', async (t) => {

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { createVeth, findLink, listLinks } from '../../../../shared/kernel/link.ts';
+import { findLink, listLinks } from '../../../../shared/kernel/link.ts';
+import { createVeth } from '../../../../shared/kernel/link-change.ts';
 import { LinkRemover } from '../../../../shared/kernel/link-remover.ts';
 import { makeNamespace } from './namespaces.ts';
 

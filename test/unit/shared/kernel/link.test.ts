@@ -1,14 +1,7 @@
 import t from 'tap';
 import { MalformedMessage } from '../../../../shared/kernel/attribute.ts';
-import {
-  createBridge,
-  createVeth,
-  deleteLink,
-  findLink,
-  listLinks,
-  parseLink,
-  setLink,
-} from '../../../../shared/kernel/link.ts';
+import { findLink, listLinks, parseLink } from '../../../../shared/kernel/link.ts';
+import { createBridge, createVeth, deleteLink, setLink } from '../../../../shared/kernel/link-change.ts';
 import { IPV4_CONF, IPV6_CONF } from '../../../../shared/kernel/link-conf.ts';
 import { makeNamespace } from './namespaces.ts';
 

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { addAddress } from '../../../../shared/kernel/address.ts';
-import { createVeth, deleteLink, setLink } from '../../../../shared/kernel/link.ts';
+import { createVeth, deleteLink, setLink } from '../../../../shared/kernel/link-change.ts';
 import { type KernelEvent, Monitor, type Subject } from '../../../../shared/kernel/monitor.ts';
 import { addRoute, deleteRoute } from '../../../../shared/kernel/route.ts';
 import { makeNamespace } from './namespaces.ts';

@@ -1,6 +1,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { findLink, type Link, setLink } from '../../../../shared/kernel/link.ts';
+import { findLink, type Link } from '../../../../shared/kernel/link.ts';
+import { setLink } from '../../../../shared/kernel/link-change.ts';
 import { openNetns } from '../../../../shared/kernel/netns.ts';
 import { Rtnetlink } from '../../../../shared/kernel/rtnetlink.ts';
 import { Sysctl } from '../../../../shared/kernel/sysctl.ts';

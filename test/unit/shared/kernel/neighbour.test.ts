@@ -1,5 +1,5 @@
 import t from 'tap';
-import { createVeth } from '../../../../shared/kernel/link.ts';
+import { createVeth } from '../../../../shared/kernel/link-change.ts';
 import {
   addNeighbour,
   deleteNeighbour,

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { isKernelError, KernelError } from '../../../../shared/kernel/kernel-error.ts';
-import { createVeth, deleteLink, findLink, listLinks, setLink } from '../../../../shared/kernel/link.ts';
+import { findLink, listLinks } from '../../../../shared/kernel/link.ts';
+import { createVeth, deleteLink, setLink } from '../../../../shared/kernel/link-change.ts';
 import { NLM_F_CREATE, type Request } from '../../../../shared/kernel/netlink-request.ts';
 import { addRoute, listRoutes, RTPROT_DRAYAGE, replaceRoute } from '../../../../shared/kernel/route.ts';
 import { Rtnetlink } from '../../../../shared/kernel/rtnetlink.ts';

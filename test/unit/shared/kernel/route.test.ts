@@ -1,6 +1,6 @@
 import t from 'tap';
 import { addAddress } from '../../../../shared/kernel/address.ts';
-import { createVeth } from '../../../../shared/kernel/link.ts';
+import { createVeth } from '../../../../shared/kernel/link-change.ts';
 import {
   addRoute,
   appendRoute,
