@@ -19,6 +19,8 @@ export interface RouteRepair extends AddressOwners {
   /** The same from what is known, without a question to the provider. */
   settle(repair: boolean, c: Context): Promise<readonly Drift[]>;
   release(prefix: string, c: Context): Promise<void>;
+  /** Work on a claim of exactly this prefix goes on, and may be joined by a repeated call. */
+  isClaiming(prefix: string): boolean;
 }
 
 /** What reconcile needs of the port reservations. */
@@ -237,7 +239,7 @@ export class Reconciler {
     const strangers = adopted ? await path.strangers(new Set(store.all('endpoints').keys())) : [];
     for (const claim of [...store.all('claims').values()]) {
       const due = claim.adopted ? isVacant(claim, strangers) : old(Date.parse(claim.since));
-      if (claimed.has(claim.prefix) || !due) continue;
+      if (claimed.has(claim.prefix) || !due || routes.isClaiming(claim.prefix)) continue;
       if (repair) await routes.release(claim.prefix, c);
       drift.push({ what: `nothing uses the prefix ${claim.prefix}`, repaired: repair });
     }
@@ -259,13 +261,15 @@ export class Reconciler {
 
   /** Addresses whose release Docker could not tell, because the plugin was disabled. */
   async #addresses(repair: boolean, old: (since: number) => boolean, c: Context): Promise<Drift[]> {
-    const { store, ipam } = this.#deps;
+    const { store, ipam, routes } = this.#deps;
     const held = new Set([...store.all('endpoints').values()].flatMap(({ address, address6 }) => [address, address6]));
     const drift: Drift[] = [];
     for (const record of [...store.all('addresses').values()]) {
       const { pool, address, phase, purpose, at, roaming = false } = record;
       const network = store.get('pools', pool)?.network;
       if (phase === 'released' || purpose !== 'endpoint' || network === undefined || held.has(address)) continue;
+      // A call that is repeated joins the claim: given back, the address would be gone from under it.
+      if (roaming && routes.isClaiming(hostCidr(parseAddress(address)).text)) continue;
       // As long as a roaming one is held here, no other host can have it.
       if (!(roaming ? this.#now() - at > this.#windows.retryMs : old(at))) continue;
       if (repair) await ipam.releaseAddress(pool, address, c, record);

@@ -57,6 +57,11 @@ export class Unattended {
     }
   }
 
+  /** Does work go on under this key that nobody waits for? */
+  has(key: string): boolean {
+    return this.#left.has(key);
+  }
+
   /** Waits until all work has ended, but no longer than `ms`. */
   async settled(ms: number): Promise<void> {
     const late = Promise.withResolvers<void>();

@@ -130,6 +130,11 @@ export class AliyunProvider implements RouteProvider {
     return this.#home.local();
   }
 
+  async quota(c: Context): Promise<number | undefined> {
+    await this.#home.askQuota(this.#home.place.client, c);
+    return this.#home.quotaIsKnown ? this.#home.quota : undefined;
+  }
+
   findings(c: Context): Promise<readonly Finding[]> {
     const { settings } = this.#options;
     return aliyunFindings({ home: this.#home, pools: [settings.pool, settings.pool6], read: () => this.read(c) }, c);

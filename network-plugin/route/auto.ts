@@ -76,6 +76,10 @@ export class AutoProvider implements RouteProvider {
     return (await this.#chosen().prepareHost?.(repair, c)) ?? [];
   }
 
+  async quota(c: Context): Promise<number | undefined> {
+    return this.#chosen().quota?.(c);
+  }
+
   async findings(c: Context): Promise<readonly Finding[]> {
     if (this.#found !== undefined) return (await this.#found.findings?.(c)) ?? [];
     const looks = await Promise.all(this.#candidates.map((one) => this.#ask(one, c)));

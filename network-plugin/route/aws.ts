@@ -147,6 +147,12 @@ export class AwsProvider implements RouteProvider {
     return [{ what, repaired: repair }];
   }
 
+  async quota(c: Context): Promise<number | undefined> {
+    const { quota } = this.#started();
+    await quota.refresh(c, true);
+    return quota.isLive ? quota.limit : undefined;
+  }
+
   async findings(c: Context): Promise<readonly Finding[]> {
     const { pools } = this.#options;
     const looks = { metadata: this.#metadata, source: this.#credentials.source, pools };

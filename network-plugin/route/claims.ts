@@ -72,9 +72,14 @@ export class Claims {
     return this.record(prefix)?.phase === 'held' && !this.lost().some((one) => one.prefix === prefix);
   }
 
+  /** Is it being claimed or released at this moment? No I/O. */
+  isBusy(prefix: string): boolean {
+    return this.#locks.isHeld(prefix);
+  }
+
   /** Runs what changes a claim, one at a time; undefined when somebody is at it already. */
   async unlessBusy<T>(prefix: string, work: () => Promise<T>, c: Context): Promise<T | undefined> {
-    return this.#locks.isHeld(prefix) ? undefined : await this.#locks.run(prefix, work, c);
+    return this.isBusy(prefix) ? undefined : await this.#locks.run(prefix, work, c);
   }
 
   /**
@@ -188,15 +193,13 @@ export class Claims {
   /** Refusals are checked against a fresh view: nobody is sent away for what is not so any more. */
   async #refuseWithoutRoom(cidr: Cidr, c: Context): Promise<void> {
     const { obstacles, quotas, freshen } = this.#deps;
-    const refuse = (): void => {
+    try {
       obstacles.refuseGateway(cidr);
       quotas.refuse(cidr);
-    };
-    try {
-      refuse();
     } catch {
       await freshen(c);
-      refuse();
+      obstacles.refuseGateway(cidr);
+      await quotas.refuseNow(cidr, c);
     }
   }
 

@@ -82,7 +82,7 @@ export const assembleEngine = (deps: EngineDeps, { begin, freshen, pools, end }:
   const view = new RouteView();
   const fates = new Fates(provider, now);
   const ledger = new Ledger({ provider, view, fates, log, now });
-  const quotas = new Quotas(view, log);
+  const quotas = new Quotas(provider, view, log);
   const obstacles = new Obstacles({ provider, kernel, view, peers, reserved });
   const needs = new HostNeeds({ provider, log, dryRun, now });
   const start = async (c: Context): Promise<void> => {

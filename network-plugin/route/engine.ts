@@ -8,6 +8,7 @@ import { Knowledge, type KnownRoute, type Owner, type RouteStatus } from './engi
 import { assembleEngine, type EngineDeps, type EngineParts } from './engine-parts.ts';
 import type { FreePrefix } from './free-prefix.ts';
 import type { Finding, RouteEvent } from './provider.ts';
+import { isAddress } from './route-kind.ts';
 import type { RouteRow } from './route-rows.ts';
 
 export type { KnownRoute, Owner, RouteStatus } from './engine-knowledge.ts';
@@ -131,6 +132,14 @@ export class RouteEngine {
   /** Idempotent, like `release`; an address that another host has taken meanwhile stays that host's. Errors: DRY_RUN. */
   releaseAddress(address: string, c: Context): Promise<void> {
     return this.release(hostCidr(parseAddress(address)).text, c);
+  }
+
+  /** Goes work on a claim of exactly this prefix, also when nobody waits for it? It must not be given back meanwhile. No I/O. */
+  isClaiming(prefix: string): boolean {
+    const cidr = parseCidr(prefix);
+    const { claims, unattended } = this.#parts;
+    const address = isAddress(cidr) && unattended.has(`address ${cidr.text.split('/')[0]}`);
+    return address || claims.isBusy(cidr.text) || unattended.has(`claim ${cidr.text}`);
   }
 
   /** Whose prefix or roaming address it is; gateways own nothing. From the cached view: no I/O. */

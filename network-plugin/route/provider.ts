@@ -122,6 +122,11 @@ export interface RouteProvider {
    * puts it right. Answers what was not as it should be, by name; nothing when all is well, which costs no write.
    */
   prepareHost?(repair: boolean, c: Context): Promise<readonly Drift[]>;
+  /**
+   * The quota of routes of a table, asked for just now; undefined when it is not told, and then nobody is refused for it
+   * but by the router itself. Absent where `read` always knows it.
+   */
+  quota?(c: Context): Promise<number | undefined>;
   /** Starts telling of changes. Without it the engine lists at each reconcile. The answer stops it. */
   watch?(onEvent: (event: RouteEvent) => void): () => void;
   /** Looks at what the provider needs: permissions, quota, clock, the host's own settings at the cloud. Never rejects for what it finds. */

@@ -1,7 +1,10 @@
 import type { Cidr, Family } from '../../shared/cidr.ts';
 import { parseCidr } from '../../shared/cidr.ts';
+import { Coalescer } from '../../shared/coalesce.ts';
+import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import type { RouteProvider } from './provider.ts';
 import type { RouteView } from './route-view.ts';
 
 /** How full a table is. */
@@ -19,8 +22,11 @@ export class Quotas {
   readonly #view: RouteView;
   readonly #log: Logger;
   readonly #warned = new Set<string>();
+  readonly #provider: Pick<RouteProvider, 'quota'>;
+  readonly #asked = new Coalescer<number | undefined>();
 
-  constructor(view: RouteView, log: Logger) {
+  constructor(provider: Pick<RouteProvider, 'quota'>, view: RouteView, log: Logger) {
+    this.#provider = provider;
     this.#view = view;
     this.#log = log;
   }
@@ -55,7 +61,26 @@ export class Quotas {
 
   /** Throws QUOTA_EXCEEDED when a table has no room for one more prefix of this family, as far as is known. */
   refuse(prefix: Cidr): void {
-    for (const { table, used, limit } of this.fill) {
+    this.#refuse(prefix, this.fill);
+  }
+
+  /** The same, by the quota of this moment: it may have been raised, or never been told. Errors: also PROVIDER_*, DEADLINE. */
+  async refuseNow(prefix: Cidr, c: Context): Promise<void> {
+    const { quota } = this.#provider;
+    try {
+      this.refuse(prefix);
+    } catch (error) {
+      if (quota === undefined) throw error;
+      const limit = await this.#asked.run('quota', async () => this.#provider.quota?.(c));
+      // Where nobody tells, the router itself knows.
+      if (limit === undefined) return;
+      const fill = this.fill.map((table) => ({ ...table, limit }));
+      this.#refuse(prefix, fill);
+    }
+  }
+
+  #refuse(prefix: Cidr, fill: readonly TableFill[]): void {
+    for (const { table, used, limit } of fill) {
       if (used < limit || this.#view.get(prefix.text, table)?.ours === true) continue;
       // The count is that of the family with more routes, and families are counted apart.
       if (this.#count(table, prefix.family) < this.#count(table, prefix.family === 4 ? 6 : 4)) continue;

@@ -82,6 +82,11 @@ export class FakeRoutes implements Routes {
   }
 
   lostPrefixes: { prefix: string; owner: string }[] = [];
+  /** Prefixes that work goes on for. */
+  readonly claiming = new Set<string>();
+  isClaiming(prefix: string) {
+    return this.claiming.has(prefix);
+  }
   lost() {
     return this.lostPrefixes;
   }

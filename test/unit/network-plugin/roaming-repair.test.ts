@@ -39,6 +39,21 @@ t.test('a claim that takes longer than a call is joined by the next one, or give
   t.same([[...all.routes.addresses], addressesOf(all)], [[], []]);
 });
 
+t.test('an address whose claim goes on for minutes is not given back before it has come to its end', async (t) => {
+  const all = withReconciler();
+  const pool = await network(all);
+  all.routes.failing = new PluginError('STILL_WORKING', { what: 'claiming', seconds: 25 });
+  await t.rejects(ask(all, pool), { code: 'STILL_WORKING' });
+  all.routes.failing = undefined;
+  all.routes.claiming.add(`${ADDRESS}/32`);
+  all.clock.now += 600_000;
+  await all.reconciler.run(true, context());
+  t.equal(addressesOf(all).length, 1, 'whoever repeats the call joins the claim');
+  all.routes.claiming.clear();
+  await all.reconciler.run(true, context());
+  t.same(addressesOf(all), [], 'nobody did');
+});
+
 t.test(
   'an address that another host has taken is not led to its container any more, and led again when it is back',
   async (t) => {

@@ -216,6 +216,45 @@ t.test('the route quota is hit without a word', async (t) => {
     t.equal(cloud.of('rtb-2').length, 3, 'as soon as there is room there is');
   });
 
+  for (const [how, told, asked] of [
+    ['that was raised since the last reading lets claims through, and is asked for once', 10, 1],
+    ['that nobody tells refuses nobody: the router itself knows it', undefined, 1],
+  ] as const) {
+    t.test(`a quota ${how}`, async (t) => {
+      const { cloud, engine, provider } = await cloudWorld(t);
+      const read = provider.read.bind(provider);
+      let questions = 0;
+      Object.assign(provider, {
+        read: async () => (await read()).map((table) => ({ ...table, limit: 0, used: table.routes.length })),
+        quota: async () => {
+          questions += 1;
+          await sleep(20, context());
+          return told;
+        },
+      });
+      await engine.reconcile(true, context());
+      await Promise.all([3, 4].map((n) => engine.claim(`10.64.${n}.0/24`, POOL, context())));
+      t.equal(cloud.of('rtb-2').length, 2);
+      t.equal(questions, asked);
+    });
+  }
+
+  t.test('a quota that is as low as was thought refuses, by the number of now', async (t) => {
+    const { cloud, engine, provider } = await cloudWorld(t);
+    cloud.set('10.70.0.0/24', 'i-1').set('10.70.1.0/24', 'i-1');
+    const read = provider.read.bind(provider);
+    Object.assign(provider, {
+      read: async () => (await read()).map((table) => ({ ...table, limit: 1, used: table.routes.length })),
+      quota: async () => 2,
+    });
+    await engine.reconcile(true, context());
+    t.match(await errorOf(engine.claim(PREFIX, POOL, context())), {
+      code: 'QUOTA_EXCEEDED',
+      message: /is full: it has 2 of at most 2/,
+    });
+    t.same(cloud.effects, []);
+  });
+
   t.test('a table that is found full while writing is no reason to walk through the pool', async (t) => {
     const cloud = new FakeCloud();
     const { engine, provider, store } = await cloudWorld(t, { cloud });
