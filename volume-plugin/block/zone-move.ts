@@ -105,8 +105,9 @@ export class ZoneMove {
     }
     try {
       const retired = new Date().toISOString();
-      for (const { id } of older) await provider.tag(id, { retired }, c);
+      // By those that are not marked the next one knows that there is something left to do.
       if (older.length > 0) await removeMoveSnapshots(provider, volume, (one) => one.disk !== disk.id, c);
+      for (const { id } of older) await provider.tag(id, { retired }, c);
     } catch (error) {
       // They are never used again, marked or not; the next mount does it.
       c.log.warn('earlier generations of a volume could not be marked yet', { volume, error: asPluginError(error) });
