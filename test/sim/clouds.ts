@@ -5,6 +5,7 @@ import type { Call, CallFilter } from './core/call-log.ts';
 import type { CoreConfig } from './core/config.ts';
 import type { Credential } from './core/credentials.ts';
 import type { Faults } from './core/faults.ts';
+import { realTimes } from './core/media.ts';
 import type { SimInfo } from './core/process.ts';
 import type { EffectiveRoute } from './core/routes.ts';
 
@@ -46,7 +47,7 @@ export interface SimulatedCloud {
 export type CloudConfig = CoreConfig & Readonly<Record<string, unknown>>;
 
 const aws = async (config: CloudConfig): Promise<SimulatedCloud> => {
-  const sim = await startAwsSim(config);
+  const sim = await startAwsSim({ times: realTimes, ...config });
   return {
     name: 'aws',
     info: sim.info(),

@@ -70,6 +70,8 @@ const examples = (cloud: SimulatedCloud, site: Site): string[] => {
   return [
     `${aws} ec2 describe-route-tables`,
     `${aws} ec2 create-route --route-table-id ${site.table} --destination-cidr-block 10.64.3.0/24 --network-interface-id ${target}`,
+    `${aws} ec2 create-volume --availability-zone ${cloud.info.region}a --size 10 --volume-type gp3`,
+    `${aws} ec2 describe-volumes`,
     `${aws} service-quotas get-service-quota --service-code vpc --quota-code L-93826ACB`,
     `curl -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' ${metadataEndpoint}/latest/api/token`,
   ];
@@ -101,8 +103,11 @@ const describe = (cloud: SimulatedCloud, site: Site, key: Credential): string =>
       Object.entries(environmentOf(cloud, key)).map(([name, value]) => `export ${name}=${shellWord(value)}`),
     ),
     section('Then, for instance:', examples(cloud, site)),
-    section('As the cloud of the plugin (before it is enabled):', [
+    section('As the cloud of the plugins (before they are enabled):', [
       `docker plugin set drayage/network ${settings.join(' ')}`,
+      ...(cloud.name === 'aws'
+        ? [`docker plugin set cloudvol ${['PROVIDER=ebs', ...settings.slice(1)].join(' ')}`]
+        : []),
     ]),
     section('To disturb it, and to see what it was asked:', [
       `curl -d '{"action": "CreateRoute*", "fault": {"kind": "lose-reply"}}' ${control}/_sim/faults`,

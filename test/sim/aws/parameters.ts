@@ -35,14 +35,15 @@ const filtersOf = (parameters: Parameters): Filter[] => {
   return filters;
 };
 
-/** A test for one value of a filter; `*` and `?` stand for any text and any letter. */
+/** A test for one value of a filter; `*` and `?` stand for any text and any letter, unless a backslash is before them. */
 const matcher = (pattern: string): ((value: string) => boolean) => {
-  if (!/[*?]/.test(pattern)) return (value) => value === pattern;
-  const text = pattern
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.');
-  const expression = new RegExp(`^${text}$`);
+  if (!/[*?\\]/.test(pattern)) return (value) => value === pattern;
+  const text = pattern.replace(/\\?[\s\S]/g, (sign) => {
+    if (sign === '*') return '.*';
+    if (sign === '?') return '.';
+    return sign.slice(-1).replace(/[.*+?^${}()|[\]\\]/, '\\$&');
+  });
+  const expression = new RegExp(`^${text}$`, 's');
   return (value) => expression.test(value);
 };
 

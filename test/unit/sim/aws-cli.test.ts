@@ -58,6 +58,22 @@ t.test('a role’s credentials come from the metadata service; who it is and the
   t.match(aws.calls({ action: 'PUT api/token' }).length > 0, true, 'with sessions, as version 2 asks for');
 });
 
+t.test('the command makes, attaches and finds volumes', async (t) => {
+  const { aws, a } = await awsSite(t);
+  const env = aws.environment(aws.key());
+  const tags = 'ResourceType=volume,Tags=[{Key=team,Value=web}]';
+  const like = ['--availability-zone', `${aws.region}a`, '--size', '10', '--volume-type', 'gp3', '--encrypted'];
+  const made = await cli(env, 'ec2', 'create-volume', ...like, '--tag-specifications', tags, '--client-token', 'one');
+  t.match(made, { code: 0, answer: { State: 'creating', Size: 10, Encrypted: true, Iops: 3000 } });
+  const [volume] = aws.disks.volumes();
+  const id = volume?.id ?? '';
+  const there = ['--volume-id', id, '--instance-id', a.id, '--device', '/dev/sdf'];
+  t.match(await cli(env, 'ec2', 'attach-volume', ...there), { code: 0, answer: { State: 'attaching' } });
+  t.match((await cli(env, 'ec2', 'attach-volume', ...there)).stderr, /VolumeInUse/);
+  const found = await cli(env, 'ec2', 'describe-volumes', '--filters', 'Name=tag:team,Values=web');
+  t.match(found.answer, { Volumes: [{ VolumeId: id, State: 'in-use', Attachments: [{ InstanceId: a.id }] }] });
+});
+
 t.test('a wrong secret is refused to this client as well', async (t) => {
   const { aws } = await awsSite(t);
   const { code, stderr } = await cli(aws.environment({ ...aws.key(), secret: 'wrong' }), 'ec2', 'describe-vpcs');
