@@ -1,7 +1,7 @@
 import { overlaps, parseCidr } from '../../shared/cidr.ts';
-import type { Ec2 } from '../../shared/cloud/aws/client.ts';
 import type { Action, Calls } from '../../shared/cloud/aws/model.ts';
 import { PERMISSIONS } from '../../shared/cloud/aws/policy.ts';
+import type { Ec2 } from '../../shared/cloud/aws/routes.ts';
 import type { Metadata } from '../../shared/cloud/metadata.ts';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';

@@ -1,5 +1,5 @@
-import type { Ec2 } from '../../shared/cloud/aws/client.ts';
 import type { InstanceState, Target } from '../../shared/cloud/aws/model.ts';
+import type { Ec2 } from '../../shared/cloud/aws/routes.ts';
 import { type Context, now } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
 import type { Fate } from './provider.ts';

@@ -1,4 +1,4 @@
-import type { Ec2 } from '../../shared/cloud/aws/client.ts';
+import type { Ec2 } from '../../shared/cloud/aws/routes.ts';
 import { type Context, newContext, now } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
 

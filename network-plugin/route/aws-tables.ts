@@ -1,6 +1,6 @@
 import { parseCidr } from '../../shared/cidr.ts';
-import type { Ec2 } from '../../shared/cloud/aws/client.ts';
 import type { Table, TableRoute } from '../../shared/cloud/aws/model.ts';
+import type { Ec2 } from '../../shared/cloud/aws/routes.ts';
 import { type Context, newContext, now } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';

@@ -1,6 +1,6 @@
 import { overlaps, parseCidr } from '../../shared/cidr.ts';
-import { type Ec2, isRefusal } from '../../shared/cloud/aws/client.ts';
 import type { RouteInput, Table, TableRoute } from '../../shared/cloud/aws/model.ts';
+import { type Ec2, isRefusal } from '../../shared/cloud/aws/routes.ts';
 import { type Context, newContext, now, sleep, throwIfDone } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';

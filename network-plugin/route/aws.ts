@@ -1,6 +1,6 @@
-import { Ec2 } from '../../shared/cloud/aws/client.ts';
 import { Credentials } from '../../shared/cloud/aws/credentials.ts';
 import type { AccessKey, TableRoute } from '../../shared/cloud/aws/model.ts';
+import { Ec2 } from '../../shared/cloud/aws/routes.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
 import type { Rate } from '../../shared/cloud/token-bucket.ts';
 import type { Context } from '../../shared/context.ts';

@@ -12,10 +12,8 @@ import {
   type Ec2ErrorKind,
   toPluginError,
   VOLUME_ERROR_KINDS,
-  type VolumeErrorKind,
 } from './errors.ts';
-import type { AccessKey, ActionOf, Calls, CallTable, Wire } from './model.ts';
-import { PERMISSIONS } from './policy.ts';
+import type { AccessKey, ActionOf, CallTable, Wire } from './model.ts';
 import type { SdkOptions } from './sdk.ts';
 
 /** A group of calls, and what it takes to make them. */
@@ -30,7 +28,7 @@ export interface Dialect<C extends CallTable<C>> {
   open(options: SdkOptions): Promise<Wire<C>>;
 }
 
-export interface Ec2Options<C extends CallTable<C> = Calls> {
+export interface Ec2Options<C extends CallTable<C>> {
   readonly region: string;
   /** Instead of the region's public endpoint. */
   readonly endpoint?: string;
@@ -44,13 +42,8 @@ export interface Ec2Options<C extends CallTable<C> = Calls> {
   readonly open?: () => Promise<Wire<C>>;
 }
 
-/** What a call for routes may throw beside a PluginError: kinds that only the caller can put into words. */
-export type Ec2Refusal = Extract<
-  Ec2ErrorKind,
-  'route-exists' | 'route-missing' | 'table-missing' | 'target-missing' | 'table-full'
->;
-
-const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set<Ec2Refusal | VolumeErrorKind>([
+/** What only the caller can put into words. */
+const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set<Ec2ErrorKind>([
   ...VOLUME_ERROR_KINDS,
   'route-exists',
   'route-missing',
@@ -58,10 +51,6 @@ const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set<Ec2Refusal | VolumeErrorKind
   'target-missing',
   'table-full',
 ]);
-
-/** Is it this refusal of EC2's? */
-export const isRefusal = (error: unknown, ...kinds: readonly Ec2Refusal[]): error is Ec2Error =>
-  error instanceof Ec2Error && kinds.some((kind) => kind === error.kind);
 
 /**
  * An account's limits are shared by all its hosts (for each API 50 at once and 5 a second that change something, 100
@@ -261,17 +250,5 @@ export class Ec2Client<C extends CallTable<C>> {
       connectTimeoutMs: CONNECT_MS,
       onDate: (date, sentAt, receivedAt) => this.clock.observe(date, sentAt, receivedAt),
     });
-  }
-}
-
-const ROUTES: Dialect<Calls> = {
-  permissions: PERMISSIONS,
-  open: async (options) => (await import('./sdk-routes.ts')).openRoutes(options),
-};
-
-/** The calls for routes. */
-export class Ec2 extends Ec2Client<Calls> {
-  constructor(options: Ec2Options) {
-    super(ROUTES, options);
   }
 }
