@@ -87,7 +87,7 @@ export class DayTwoWork {
       const type = store.get('volumes', volume)?.type ?? '';
       const dayTwo = backends.all.get(type)?.dayTwo;
       // What lies beneath, when it is not mounted, is none of ours.
-      if (dayTwo === undefined || of !== boot || tables.at(target)?.device !== device) return;
+      if (dayTwo === undefined || of !== boot || device === undefined || tables.at(target)?.device !== device) return;
       try {
         if (await dayTwo.thaw(target, newContext(log, THAW_MS))) {
           log.warn('a crash had left a volume that nobody could write to', { volume });
@@ -120,7 +120,8 @@ export class DayTwoWork {
       }
     }
     const known = work.kind === 'import' ? undefined : await this.#catalogue.confirmed(volume, c);
-    const record = { volume, type: known?.type ?? usualType, work, since: new Date(now()).toISOString() };
+    const type = known?.type ?? this.#types()[0] ?? usualType;
+    const record = { volume, type, work, since: new Date(now()).toISOString() };
     this.#dayTwo(record.type, volume);
     await store.update((tx) => tx.put('works', volume, record));
     return await this.#do(record, c);

@@ -55,15 +55,19 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
   provider.check(request);
   const snapshot = await origin?.snapshot(c);
   const tokens = [...tokensOf(`drayage-${name}`, SHARED_TOKENS), ...tokensOf(`drayage-${name}-${making}`, OWN_TOKENS)];
-  const disk = await withTokens(
-    tokens,
-    (token) => provider.create({ ...request, ...(snapshot !== undefined && { snapshot: snapshot.id }) }, token, c),
-    async () => {
-      await sleep(LAG_MS * Math.random(), c);
-      return existing();
-    },
-  );
-  agreed(disk, spec);
+  const create = (token: string): Promise<Disk> =>
+    provider.create({ ...request, ...(snapshot !== undefined && { snapshot: snapshot.id }) }, token, c);
+  const burned = async (): Promise<Disk | undefined> => {
+    await sleep(LAG_MS * Math.random(), c);
+    return existing();
+  };
+  const make = async (): Promise<Disk> => agreed(await withTokens(tokens, create, burned), spec);
+  const disk = await make().catch(async (error: unknown) => {
+    // Nobody makes it any more: neither of what is there only for that.
+    const refused = error instanceof PluginError && error.retry !== 'backoff';
+    if (refused && origin !== undefined && snapshot !== undefined) await origin.done(snapshot, c);
+    throw error;
+  });
   if (origin !== undefined && snapshot !== undefined) {
     await untilMade(provider, disk, c);
     await origin.done(snapshot, c);

@@ -38,10 +38,13 @@ export class VolumeHost {
     return this.host.dockerMust(args);
   }
 
+  /** What the `drayage volume` command asks. */
+  ask(method: string, body: object): Promise<Readonly<Record<string, unknown>>> {
+    return ask(join(this.host.stateFolder, 'volume/admin.sock'), `/Drayage.${method}`, body, 60_000);
+  }
+
   async volume(name: string): Promise<VolumeAnswer['Volume']> {
-    const socket = join(this.host.stateFolder, 'volume/admin.sock');
-    const answer = (await ask(socket, '/Drayage.Volume', { Volume: name }, 10_000)) as unknown as VolumeAnswer;
-    return answer.Volume;
+    return ((await this.ask('Volume', { Volume: name })) as unknown as VolumeAnswer).Volume;
   }
 
   /** How often Docker holds it. */

@@ -13,6 +13,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { PluginError } from '../../../../shared/errors.ts';
 import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.ts';
 import { KeyedMutex } from '../../../../shared/keyed-mutex.ts';
 import type { Volume } from '../../../../volume-plugin/backends/backend.ts';
@@ -342,6 +343,14 @@ t.test('a clone that a crash cut off is finished with the snapshot that was take
   t.equal(readFileSync(a.inside('copy', 'row'), 'utf8'), 'first');
   t.same(await a.snapshots(), []);
   await a.leave(clone);
+  const refusing = await again(0, {
+    wrap: (provider) => ({
+      ...boundTo(provider),
+      create: () => Promise.reject(new PluginError('DISK_QUOTA', { volume: 'x', size: 1, limit: 0, what: 'left' })),
+    }),
+  });
+  t.equal(await codeOf(refusing.create('refused', { from: 'data' })), 'DISK_QUOTA');
+  t.same(await a.snapshots(), [], 'what is refused leaves no snapshot');
   // Another making does not get old data.
   await t.rejects(dying.create('third', { from: 'data' }, 'making-1'), { message: 'killed' });
   const third = await a.create('third', { from: 'data' }, 'making-2');
