@@ -1,13 +1,13 @@
-import { type Context, newContext } from '../shared/context.ts';
+import type { Context } from '../shared/context.ts';
 import { PluginError } from '../shared/errors.ts';
 import { KeyedMutex } from '../shared/keyed-mutex.ts';
-import { withRollback } from '../shared/rollback.ts';
 import { type Attachment, hostLink } from './datapath/datapath.ts';
 import type { FilterGate } from './filter-gate.ts';
 import { roamingAddresses } from './model.ts';
 import { pathEndpoint } from './network.ts';
-import { type DriverDeps, UNDO_MS } from './parts.ts';
+import type { DriverDeps } from './parts.ts';
 import type { PortRequest } from './ports/port-request.ts';
+import { Publishing } from './publishing.ts';
 import { isHeld, roamingOf, takerOf } from './roaming.ts';
 import type { EndpointRecord, NetworkRecord } from './state.ts';
 import { waysOf } from './ways.ts';
@@ -28,12 +28,14 @@ export interface EndpointRequest {
 export class Endpoints {
   readonly #deps: DriverDeps;
   readonly #gate: FilterGate;
+  readonly #publishing: Publishing;
   readonly #now: () => number;
   readonly #locks = new KeyedMutex();
 
   constructor(deps: DriverDeps, gate: FilterGate) {
     this.#deps = deps;
     this.#gate = gate;
+    this.#publishing = new Publishing(deps, gate);
     this.#now = deps.now ?? Date.now;
   }
 
@@ -168,27 +170,11 @@ export class Endpoints {
       async () => {
         const endpoint = this.#endpoint(network, id);
         if (requests.length === 0 && endpoint.ports.length === 0) return;
-        await this.#revoke(endpoint, c);
-        if (requests.length > 0) await this.#publish(endpoint, requests, c);
+        await this.#publishing.revoke(endpoint, c);
+        if (requests.length > 0) await this.#publishing.publish(endpoint, requests, c);
       },
       c,
     );
-  }
-
-  async #publish(endpoint: EndpointRecord, requests: readonly PortRequest[], c: Context): Promise<void> {
-    const { store, ports } = this.#deps;
-    const late = newContext(c.log, UNDO_MS);
-    await withRollback(c.log, async (undo) => {
-      undo.add('release the host ports', () => ports.release(endpoint.id));
-      const chosen = await ports.reserve({ endpoint: endpoint.id, network: endpoint.network }, requests, endpoint, c);
-      const record = { ...endpoint, ports: chosen };
-      undo.add('forget the ports', () =>
-        store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] }), 'kernel'),
-      );
-      await store.update((tx) => tx.put('endpoints', endpoint.id, record), 'kernel');
-      undo.add('take the ports out of the firewall', () => this.#gate.revoke(record, late));
-      await this.#gate.publish(record, c);
-    });
   }
 
   /** The engine may never send this (its own cache is lost with live-restore): Leave does the same. */
@@ -197,18 +183,10 @@ export class Endpoints {
       `endpoint ${id}`,
       async () => {
         const endpoint = this.#deps.store.get('endpoints', id);
-        if (endpoint?.network === network) await this.#revoke(endpoint, c);
+        if (endpoint?.network === network) await this.#publishing.revoke(endpoint, c);
       },
       c,
     );
-  }
-
-  async #revoke(endpoint: EndpointRecord, c: Context): Promise<void> {
-    const { store, ports } = this.#deps;
-    if (endpoint.ports.length === 0) return;
-    await this.#gate.revoke(endpoint, c);
-    await ports.release(endpoint.id);
-    await store.update((tx) => tx.put('endpoints', endpoint.id, { ...endpoint, ports: [] }), 'kernel');
   }
 
   info(network: string, id: string): Record<string, string> {
@@ -224,7 +202,7 @@ export class Endpoints {
         const { store } = this.#deps;
         const endpoint = store.get('endpoints', id);
         if (endpoint?.network !== network) return;
-        await this.#revoke(endpoint, c);
+        await this.#publishing.revoke(endpoint, c);
         const leaving: EndpointRecord = { ...endpoint, ports: [], phase: 'leaving', since: this.#now() };
         await store.update((tx) => tx.put('endpoints', id, leaving), 'kernel');
         await this.#detach(leaving, c);
@@ -277,7 +255,7 @@ export class Endpoints {
     const { store } = this.#deps;
     const endpoint = store.get('endpoints', id);
     if (endpoint === undefined) return;
-    await this.#revoke(endpoint, c);
+    await this.#publishing.revoke(endpoint, c);
     await this.#detach(endpoint, c);
     await store.update((tx) => tx.delete('endpoints', id), 'kernel');
   }
