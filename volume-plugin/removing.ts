@@ -29,7 +29,10 @@ export class Removing {
     const { store, backends } = this.#deps;
     const found = this.#catalogue.known(name) ?? (await this.#find(name, c));
     if (found === undefined) {
-      await store.update((tx) => tx.delete('unconfirmed', name));
+      await store.update((tx) => {
+        tx.delete('unconfirmed', name);
+        tx.delete('works', name);
+      });
       return;
     }
     if (holdsOn(store, name) > 0) throw new PluginError('VOLUME_IN_USE', { volume: name });
@@ -70,6 +73,7 @@ export class Removing {
     await store.update((tx) => {
       tx.delete('volumes', name);
       tx.delete('unconfirmed', name);
+      tx.delete('works', name);
     });
   }
 }

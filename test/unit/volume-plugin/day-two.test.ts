@@ -1,6 +1,6 @@
 import t from 'tap';
 import { PluginError } from '../../../shared/errors.ts';
-import { MemoryStore } from '../../../shared/state/store.ts';
+import { MemoryStore, type StateStore } from '../../../shared/state/store.ts';
 import { adminMethods } from '../../../volume-plugin/admin.ts';
 import type { DayTwo, ListedSnapshot, ListedVolume } from '../../../volume-plugin/backends/backend.ts';
 import type { VolumeState } from '../../../volume-plugin/state.ts';
@@ -224,4 +224,69 @@ t.test('at a start what a crash left frozen is thawed, and nothing that is not m
   await again.driver.dayTwo.thaw();
   t.same([...fake.state.frozen], [kernel.target('gone')]);
   await again.stop();
+});
+
+t.test('killed before or after any step, it goes on where it was or has never begun', async (t) => {
+  /** Dies at its nth update, and is written to no more. */
+  const life = { armed: false };
+  const mortal = (store: StateStore<VolumeState>, at: number, when: 'before' | 'after'): StateStore<VolumeState> => {
+    let count = 0;
+    const update: StateStore<VolumeState>['update'] = async (change) => {
+      if (life.armed) count += 1;
+      if (count > at || (count === at && when === 'before')) throw new Error('killed');
+      const result = await store.update(change);
+      if (life.armed && count === at) throw new Error('killed');
+      return result;
+    };
+    const methods = { get: store.get.bind(store), all: store.all.bind(store), update };
+    return Object.assign(Object.create(store) as StateStore<VolumeState>, methods);
+  };
+  for (const [method, body, effect] of [
+    ['VolumeResize', { Volume: 'data', Size: '2g' }, /^resize data 2g$/],
+    ['VolumeSnapshot', { Volume: 'data' }, /^snapshot data /],
+    ['VolumeImport', { Disk: 'vol-1', Volume: 'new' }, /^import vol-1 new data$/],
+  ] as const) {
+    for (const when of ['before', 'after'] as const) {
+      for (let at = 1; at <= 4; at += 1) {
+        const store = new MemoryStore<VolumeState>();
+        const first = await setUp({ store });
+        await first.driver.create('data', { size: '1g' }, context());
+        await first.stop();
+        const { cluster, kernel, fake } = first;
+        const dying = await setUp({ cluster, kernel, fake, store: mortal(store, at, when) });
+        life.armed = true;
+        const died = await dying.ask(method, body).then(
+          () => false,
+          () => true,
+        );
+        life.armed = false;
+        await dying.stop();
+        const begun = store.all('works').size > 0 || fake.calls.length > 0;
+        const second = await setUp({ cluster, kernel, fake, store });
+        await second.quiet();
+        const what = `${method} killed ${when} update ${at}`;
+        t.equal(store.all('works').size, 0, what);
+        t.equal(
+          fake.calls.some((call) => effect.test(call)),
+          begun || !died,
+          what,
+        );
+        t.ok(fake.taken.size <= 1, `${what}: one snapshot`);
+        await second.stop();
+      }
+    }
+  }
+});
+
+t.test('a volume that is removed takes with it what was begun with it', async (t) => {
+  const { driver, ask, state, store, quiet, calls, stop } = await setUp();
+  state.failing = unreachable();
+  t.equal(await codeOf(ask('VolumeImport', { Disk: 'vol-1', Volume: 'new' })), 'BACKEND_UNREACHABLE');
+  delete state.failing;
+  await driver.remove('new', context());
+  await quiet();
+  t.equal(store.all('works').size, 0);
+  t.equal(calls.length, 1);
+  t.equal(await codeOf(driver.get('new', context())), 'VOLUME_UNKNOWN');
+  await stop();
 });
