@@ -46,8 +46,11 @@ export interface SimulatedCloud {
 /** The configuration is the cloud's own: see AwsSimConfig and AliyunConfig. */
 export type CloudConfig = CoreConfig & Readonly<Record<string, unknown>>;
 
+/** As in the real clouds, but machines stop at once: rigs of networks wait for what becomes of their routes. */
+const TIMES = { ...realTimes, stopMs: 0 };
+
 const aws = async (config: CloudConfig): Promise<SimulatedCloud> => {
-  const sim = await startAwsSim({ times: realTimes, ...config });
+  const sim = await startAwsSim({ times: TIMES, ...config });
   return {
     name: 'aws',
     info: sim.info(),
@@ -71,7 +74,7 @@ const aws = async (config: CloudConfig): Promise<SimulatedCloud> => {
 };
 
 const aliyun = async (config: CloudConfig): Promise<SimulatedCloud> => {
-  const sim = await startAliyunSim(config);
+  const sim = await startAliyunSim({ times: TIMES, ...config });
   const { endpoint, metadataEndpoint, control, region } = sim;
   const environment = { PROVIDER: 'aliyun', REGION: region, CLOUD_ENDPOINT: endpoint };
   return {

@@ -4,6 +4,9 @@ import { parseArgs } from 'node:util';
 import { CLOUDS, type CloudConfig, type CloudName, type SimulatedCloud, type Site, startCloud } from './clouds.ts';
 import type { Credential } from './core/credentials.ts';
 
+/** The volume plugin's provider of each cloud's disks. */
+const DISKS: Readonly<Record<CloudName, string>> = { aws: 'ebs', aliyun: 'aliyun-disk' };
+
 const USAGE = `usage: npm run sim -- ${CLOUDS.join('|')} [options]
   --hosts N       running instances in the VPC (3)
   --lag MS        time until a write shows in reads (0)
@@ -63,6 +66,7 @@ const examples = (cloud: SimulatedCloud, site: Site): string[] => {
     return [
       `curl -X PUT -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 60' ${metadataEndpoint}/latest/api/token`,
       `any SDK of the vendor with the endpoint ${cloud.info.endpoint}: CreateRouteEntry, RouteTableId ${site.table}, NextHopId ${target}`,
+      `or CreateDisk, ZoneId ${cloud.info.region}-a, Size 20, DiskCategory cloud_essd; AttachDisk, InstanceId ${target}; DescribeDisks`,
     ];
   }
   // Older commands do not know AWS_ENDPOINT_URL.
@@ -105,9 +109,7 @@ const describe = (cloud: SimulatedCloud, site: Site, key: Credential): string =>
     section('Then, for instance:', examples(cloud, site)),
     section('As the cloud of the plugins (before they are enabled):', [
       `docker plugin set drayage/network ${settings.join(' ')}`,
-      ...(cloud.name === 'aws'
-        ? [`docker plugin set cloudvol ${['PROVIDER=ebs', ...settings.slice(1)].join(' ')}`]
-        : []),
+      `docker plugin set cloudvol ${[`PROVIDER=${DISKS[cloud.name]}`, ...settings.slice(1)].join(' ')}`,
     ]),
     section('To disturb it, and to see what it was asked:', [
       `curl -d '{"action": "CreateRoute*", "fault": {"kind": "lose-reply"}}' ${control}/_sim/faults`,
