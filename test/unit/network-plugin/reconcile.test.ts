@@ -1,28 +1,11 @@
 import t from 'tap';
 import type { Drift } from '../../../network-plugin/datapath/datapath.ts';
-import { Reconciler } from '../../../network-plugin/reconcile.ts';
 import { PluginError } from '../../../shared/errors.ts';
-import { silentLogger } from '../../../shared/log.ts';
-import { bench, context } from './fakes.ts';
+import { context } from './fakes.ts';
+import { withReconciler } from './reconciler-scene.ts';
 
 const NET = 'a'.repeat(64);
 const END = 'c'.repeat(64);
-
-const withReconciler = (dryRun = false) => {
-  const all = bench();
-  const reconciler = new Reconciler({
-    ...all,
-    routes: Object.assign(all.routes, {
-      reconcile: async (): Promise<Drift[]> => [],
-      settle: async (): Promise<Drift[]> => [],
-    }),
-    ports: { restore: async () => [] },
-    log: silentLogger,
-    dryRun,
-    now: () => all.clock.now,
-  });
-  return { ...all, reconciler };
-};
 
 type Bench = ReturnType<typeof withReconciler>;
 

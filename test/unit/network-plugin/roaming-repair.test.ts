@@ -6,19 +6,8 @@ import type { NetworkState } from '../../../network-plugin/state.ts';
 import { PluginError } from '../../../shared/errors.ts';
 import type { Transaction } from '../../../shared/state/store.ts';
 import { bench, context } from './fakes.ts';
-import {
-  ADDRESS,
-  addressesOf,
-  ask,
-  create,
-  END,
-  END2,
-  join,
-  NET,
-  network,
-  SETTINGS,
-  withReconciler,
-} from './roaming-scene.ts';
+import { withReconciler } from './reconciler-scene.ts';
+import { ADDRESS, addressesOf, ask, create, END, END2, join, NET, network, SETTINGS } from './roaming-scene.ts';
 
 /** Roaming addresses that were cut off, lost or forgotten. */
 

@@ -1,8 +1,5 @@
-import type { Drift } from '../../../network-plugin/datapath/datapath.ts';
-import { Reconciler } from '../../../network-plugin/reconcile.ts';
 import { parseCidr } from '../../../shared/cidr.ts';
-import { silentLogger } from '../../../shared/log.ts';
-import { bench, context } from './fakes.ts';
+import { type bench, context } from './fakes.ts';
 
 /** A driver with networks whose pool has addresses that roam. */
 
@@ -48,22 +45,6 @@ export const end = async ({ driver, ipam }: Bench, pool: string, id = END): Prom
   await driver.endpoints.leave(NET, id, context());
   await driver.endpoints.delete(NET, id, context());
   await ipam.releaseAddress(pool, ADDRESS, context());
-};
-
-export const withReconciler = () => {
-  const all = bench();
-  const reconciler = new Reconciler({
-    ...all,
-    routes: Object.assign(all.routes, {
-      reconcile: async (): Promise<Drift[]> => [],
-      settle: async (): Promise<Drift[]> => [],
-    }),
-    ports: { restore: async () => [] },
-    log: silentLogger,
-    dryRun: false,
-    now: () => all.clock.now,
-  });
-  return { ...all, reconciler };
 };
 
 export const addressesOf = ({ store }: Bench): string[] =>

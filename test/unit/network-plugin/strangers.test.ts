@@ -1,10 +1,9 @@
 import t from 'tap';
-import type { Drift, Stranger } from '../../../network-plugin/datapath/datapath.ts';
-import { Reconciler } from '../../../network-plugin/reconcile.ts';
+import type { Stranger } from '../../../network-plugin/datapath/datapath.ts';
 import { isVacant, Strangers } from '../../../network-plugin/strangers.ts';
 import { parseCidr } from '../../../shared/cidr.ts';
-import { silentLogger } from '../../../shared/log.ts';
-import { bench, context } from './fakes.ts';
+import { context } from './fakes.ts';
+import { withReconciler } from './reconciler-scene.ts';
 
 const stranger = (n: number): Stranger => ({
   endpoint: String(n).repeat(64),
@@ -14,24 +13,13 @@ const stranger = (n: number): Stranger => ({
 
 /** A host whose records are gone, and the calls of the engine. */
 const scene = () => {
-  const all = bench();
+  const { reconciler, ...all } = withReconciler();
   const detached: string[] = [];
   Object.assign(all.path, {
     detach: async (id: string) => {
       detached.push(id);
       all.path.strange = all.path.strange.filter(({ endpoint }) => endpoint !== id);
     },
-  });
-  const reconciler = new Reconciler({
-    ...all,
-    routes: Object.assign(all.routes, {
-      reconcile: async (): Promise<Drift[]> => [],
-      settle: async (): Promise<Drift[]> => [],
-    }),
-    ports: { restore: async () => [] },
-    log: silentLogger,
-    dryRun: false,
-    now: () => all.clock.now,
   });
   const strangers = new Strangers({
     store: all.store,

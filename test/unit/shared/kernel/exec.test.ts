@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
 import { newContext } from '../../../../shared/context.ts';
 import { exec } from '../../../../shared/kernel/exec.ts';
@@ -41,8 +44,15 @@ t.test('the deadline ends the program, also one that ignores SIGTERM and left ch
   const started = performance.now();
   await t.rejects(exec('sleep', ['20'], within(100)), { code: 'DEADLINE' });
   t.ok(performance.now() - started < 2000);
-  const stubborn = 'trap "" TERM; sleep 3 & wait; sleep 3';
-  await t.rejects(exec('sh', ['-c', stubborn], within(100)), { code: 'DEADLINE' });
+  const folder = mkdtempSync(join(tmpdir(), 'drt-exec-'));
+  const left = join(folder, 'pid');
+  // What outlives the program is the test's to end.
+  t.teardown(() => {
+    process.kill(Number(readFileSync(left, 'utf8')), 'SIGKILL');
+    rmSync(folder, { recursive: true });
+  });
+  const stubborn = 'trap "" TERM; sleep 3 & echo $! >"$0"; wait; sleep 3';
+  await t.rejects(exec('sh', ['-c', stubborn, left], within(100)), { code: 'DEADLINE' });
   t.ok(performance.now() - started < 4000);
   await t.rejects(exec('true', [], within(0)), { code: 'DEADLINE' }, 'no time left: not started');
 });
