@@ -36,12 +36,12 @@ export class Unattended {
 
   /**
    * Does the work, or takes over the same (by `key`) that was left alone. `what` says it in a sentence: "claiming
-   * 10.64.3.0/24". `onUnattended` is given what came of it when nobody waited any more. Errors: STILL_WORKING, those of
-   * the work, and the caller's own when it was cancelled.
+   * 10.64.3.0/24", or answers how far it is by then. `onUnattended` is given what came of it when nobody waited any more.
+   * Errors: STILL_WORKING, those of the work, and the caller's own when it was cancelled.
    */
   async run<T>(
     key: string,
-    what: string,
+    what: string | (() => string),
     work: (c: Context) => Promise<T>,
     c: Context,
     onUnattended: (result: T) => void = () => undefined,
@@ -74,14 +74,15 @@ export class Unattended {
   async #follow<T>(
     flight: Flight,
     key: string,
-    what: string,
+    what: string | (() => string),
     c: Context,
     onUnattended: (result: T) => void,
   ): Promise<T> {
+    const words = (): string => (typeof what === 'string' ? what : what());
     const late = Promise.withResolvers<never>();
     const over = (): void => {
       const seconds = Math.round((now() - flight.begun) / 100) / 10;
-      late.reject(new PluginError('STILL_WORKING', { what, seconds }));
+      late.reject(new PluginError('STILL_WORKING', { what: words(), seconds }));
     };
     const cancelled = (): void => late.reject(c.signal.reason);
     const timer = setTimeout(over, patienceOf(c));
@@ -97,7 +98,7 @@ export class Unattended {
       clearTimeout(timer);
       c.signal.removeEventListener('abort', cancelled);
       // Only work of this kind is kept under this key.
-      if (!ended) this.#leave(key, what, flight, (result) => onUnattended(result as T));
+      if (!ended) this.#leave(key, words(), flight, (result) => onUnattended(result as T));
     }
   }
 

@@ -64,6 +64,21 @@ export function adminMethods({ store, driver, ...deps }: AdminDeps): Record<stri
       const [name, host] = [text(request, 'Volume'), text(request, 'Host')];
       return { Volume: row(await driver.fence(name, host, c)), Host: host };
     },
+    '/Drayage.VolumeRetire': async (body, c) => {
+      const request = record(body, 'the request');
+      const { Generation: last } = request;
+      if (last !== undefined && !(typeof last === 'string' && /^[1-9]\d{0,8}$/.test(last))) {
+        throw new PluginError('OPTION_INVALID', {
+          ...{ where: 'The command', option: 'Generation', value: String(last) },
+          ...{ reason: 'it is no number', allowed: 'the number of a retired generation' },
+        });
+      }
+      const found = await driver.retire(text(request, 'Volume'), last === undefined ? undefined : Number(last), c);
+      const Retired = found.map(({ disk, generation, zone, size, retired }) => ({
+        ...{ Generation: generation, Disk: disk, Zone: zone, Size: size, Retired: retired },
+      }));
+      return { Retired, Removed: last !== undefined };
+    },
     '/Drayage.VolumeResize': async (body, c) => {
       const request = record(body, 'the request');
       const name = text(request, 'Volume');

@@ -1,5 +1,6 @@
 import { type Context, newContext } from '../shared/context.ts';
 import { asPluginError, PluginError } from '../shared/errors.ts';
+import type { RetiredDisk } from './backends/backend.ts';
 import { Catalogue } from './catalogue.ts';
 import { DayTwoWork } from './day-two.ts';
 import { Making } from './making.ts';
@@ -111,6 +112,21 @@ export class Driver {
     return this.#describe(await this.catalogue.confirmed(name, c));
   }
 
+  /**
+   * Retired generations of a volume, or with the number of one: those up to it, which are removed. Errors: VOLUME_UNKNOWN,
+   * and those of the back-end's `retire`; BACKEND_REFUSED when volumes of its type have no generations.
+   */
+  async retire(name: string, last: number | undefined, c: Context): Promise<readonly RetiredDisk[]> {
+    const work = async (): Promise<readonly RetiredDisk[]> => {
+      const record = await this.catalogue.confirmed(name, c);
+      const backend = this.#deps.backends.working(record.type, name);
+      if (backend.retire !== undefined) return await backend.retire(record, last, c);
+      const reason = 'such volumes have no generations';
+      throw new PluginError('BACKEND_REFUSED', { provider: record.type, what: 'to retire', reason });
+    };
+    return await this.#deps.locks.run(name, work, c);
+  }
+
   /** Finishes what was begun with a volume: its making or its removal. Errors: those of the back-end. */
   async finish(name: string, c: Context): Promise<void> {
     await this.#deps.locks.run(
@@ -135,6 +151,7 @@ export class Driver {
     const work = store.get('works', name)?.work.kind;
     const options = Object.entries(record.options).map(([option, value]) => `${option}=${value}`);
     const mount = store.get('mounts', name);
+    const lost = mount?.lost === undefined ? undefined : `lost: ${mount.lost}`;
     const trouble = backends.trouble(type);
     return {
       name,
@@ -145,7 +162,7 @@ export class Driver {
           ? (backends.all.get(type)?.status(record, mount?.phase === 'mounted' ? mount.target : undefined) ?? {})
           : {}),
         type,
-        state: phase === 'ready' ? (mount?.phase ?? whereabouts ?? 'available') : phase,
+        state: phase === 'ready' ? (lost ?? mount?.phase ?? whereabouts ?? 'available') : phase,
         holds: holdsOn(store, name),
         ...(work === undefined ? {} : { underWay: work }),
         ...(options.length === 0 ? {} : { options: options.join(' ') }),

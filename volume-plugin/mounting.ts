@@ -43,7 +43,7 @@ export class Mounting {
     try {
       for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
         const bring = (inner: Context) => this.#deps.locks.run(name, () => this.#bring(name, inner), inner);
-        await this.#deps.unattended.run(`mount ${name}`, `mounting ${name}`, bring, c);
+        await this.#deps.unattended.run(`mount ${name}`, () => this.#at(name), bring, c);
         const path = await this.#deps.locks.run(name, () => this.#hold(name, id), c);
         if (path !== undefined) return path;
       }
@@ -74,7 +74,10 @@ export class Mounting {
   async #bring(name: string, c: Context): Promise<void> {
     const { store, backends, folders, boot, now } = this.#deps;
     const before = store.get('mounts', name);
-    if (before !== undefined && this.#isMounted(before)) return;
+    if (before !== undefined && this.#isMounted(before)) {
+      if (before.lost === undefined) return;
+      throw new PluginError('VOLUME_LOST', { volume: name, reason: before.lost });
+    }
     const record = await this.#catalogue.confirmed(name, c);
     if (record.phase === 'removing') {
       throw new PluginError('VOLUME_REMOVING', { volume: name, reason: record.lastError?.text });
@@ -83,7 +86,7 @@ export class Mounting {
     const backend = backends.working(volume.type, name);
     const target = folders.target(name);
     // Whoever still has it from before is told by what was mounted then.
-    const rest = before?.boot === boot ? before : {};
+    const { lost: _, ...rest }: Partial<MountRecord> = before?.boot === boot ? before : {};
     const intent: MountRecord = { ...rest, volume: name, phase: 'mounting', boot, target, since: now() };
     await store.update((tx) => tx.put('mounts', name, intent));
     try {
@@ -102,6 +105,13 @@ export class Mounting {
       this.#failed(name, asPluginError(thrown), c);
       throw thrown;
     }
+  }
+
+  /** What a Mount is at, for whoever cannot wait any longer. */
+  #at(name: string): string {
+    const { store, backends } = this.#deps;
+    const type = store.get('volumes', name)?.type ?? '';
+    return backends.all.get(type)?.progress?.(name) ?? `mounting ${name}`;
   }
 
   /** Never hand out what is not mounted: the kernel must show what the back-end says. */

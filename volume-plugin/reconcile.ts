@@ -1,6 +1,7 @@
 import { type Context, newContext, sleep } from '../shared/context.ts';
 import { asPluginError } from '../shared/errors.ts';
 import type { Driver } from './driver.ts';
+import { Losing } from './losing.ts';
 import type { DriverDeps } from './parts.ts';
 import { dropReferences, holdsOn, referencesOf } from './references.ts';
 import type { MountRecord } from './state.ts';
@@ -25,10 +26,12 @@ export class Reconciler {
   /** How many passes have found nobody who has the volume. */
   readonly #unused = new Map<string, number>();
   readonly #loops: Promise<void>[] = [];
+  readonly #losing: Losing;
 
   constructor(deps: DriverDeps, driver: Driver) {
     this.#deps = deps;
     this.#driver = driver;
+    this.#losing = new Losing(deps);
   }
 
   /** At the start, before the first call: what the records of an earlier life say that is not so any more. */
@@ -59,7 +62,10 @@ export class Reconciler {
     const { windows } = this.#deps;
     this.#loop(TICK_MS, async () => this.tick());
     this.#loop(windows.staleMs / 4, async (c) => void (await this.pass(c)));
-    this.#loop(refreshMs, async (c) => void (await this.#driver.catalogue.refresh(c)));
+    this.#loop(refreshMs, async (c) => {
+      await this.#driver.catalogue.refresh(c);
+      await this.#losing.check(c);
+    });
   }
 
   /** Waits until the loops have ended, with the plugin's life. */

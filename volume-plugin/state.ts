@@ -38,6 +38,8 @@ export interface MountRecord {
   readonly device?: string;
   /** The cluster's fencing epoch that this host mounted under. */
   readonly epoch?: number;
+  /** Why it does not belong to this host any more: it is handed out no more, and goes with its last user. */
+  readonly lost?: string;
   /** Epoch milliseconds of the last change of phase. */
   readonly since: number;
 }

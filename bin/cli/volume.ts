@@ -102,6 +102,18 @@ const commands: Readonly<Record<string, VolumeCommand>> = {
     timeout: 120_000,
     show: ({ Volume, Host }) => `Volume ${nameOf(Volume)} was taken from ${String(Host)}.`,
   },
+  retire: {
+    method: '/Drayage.VolumeRetire',
+    help: 'disks that a volume left behind when it moved; with the number of a generation it removes those up to it',
+    operands: { Volume: VOLUME, Generation: 'the number of the last generation to remove, as a confirmation' },
+    optional: 1,
+    timeout: 120_000,
+    show: ({ Retired, Removed }) => {
+      const rows = Array.isArray(Retired) ? Retired.map(sized) : [];
+      const shown = table(rows, ['Generation', 'Disk', 'Zone', 'Size', 'Retired'], 'No generation is retired.');
+      return Removed === true ? `Removed:\n${shown}` : shown;
+    },
+  },
   refresh: {
     method: '/Drayage.Refresh',
     help: "reads the cluster's list now, and prints it",

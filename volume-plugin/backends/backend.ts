@@ -65,6 +65,17 @@ export interface ImportRequest {
   readonly inside?: string;
 }
 
+/** A disk that is not its volume any more. */
+export interface RetiredDisk {
+  readonly disk: string;
+  readonly generation: number;
+  readonly zone: string;
+  /** Bytes. */
+  readonly size: number;
+  /** ISO time of its retirement. */
+  readonly retired: string;
+}
+
 /**
  * What is done with volumes while they are used. Calls for one volume never overlap each other or the back-end's other
  * calls, and may be repeated after a crash.
@@ -125,6 +136,20 @@ export interface Backend {
    * known to run; VOLUME_IN_USE when it is this host. Absent where volumes are on several hosts at a time.
    */
   fence?(volume: Volume, host: string, c: Context): Promise<void>;
+  /**
+   * The earlier generations of a volume that moved between zones. With the number of one: removes it and those before it,
+   * and answers them. Errors: OPTION_INVALID when no such one is retired. Absent where volumes do not move.
+   */
+  retire?(volume: Volume, last: number | undefined, c: Context): Promise<readonly RetiredDisk[]>;
+  /** What a Mount that goes on is at, in words; undefined: nothing that takes long. */
+  progress?(volume: string): string | undefined;
+  /**
+   * Why what is mounted here does not belong to this host any more, as far as the last `list` or `find` tells; undefined:
+   * it does, or nothing is known. `since`: epoch milliseconds of the mounting; what was read before that tells nothing.
+   */
+  lost?(volume: string, mounted: { readonly epoch?: number; readonly since: number }): string | undefined;
+  /** Keeps whoever uses what is mounted at `target` from writing to it, at once and for good. */
+  cutOff?(target: string, c: Context): Promise<void>;
   /** Absent where volumes are neither resized nor copied. */
   readonly dayTwo?: DayTwo;
   /** What `docker volume rm` does, by the volume's `on-remove`. Succeeds when there is none. Errors: VOLUME_BUSY. */

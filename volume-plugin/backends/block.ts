@@ -3,6 +3,7 @@ import { type Context, newContext, throwIfDone } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { isUnused } from '../../shared/kernel/block-device.ts';
 import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
+import { shutDown } from '../../shared/kernel/shut-down.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
 import { attachDisk, detachDisk } from '../block/attach.ts';
@@ -16,11 +17,22 @@ import {
   unmountFilesystem,
 } from '../block/filesystem.ts';
 import { ensureFilesystem } from '../block/format.ts';
-import { currentDisk, currentDisks, unusable } from '../block/generations.ts';
-import { epochOf, refuseWhenLost, verifyCopy } from '../block/holding.ts';
+import { currentDisk, currentDisks, generationOf, unusable } from '../block/generations.ts';
+import { epochOf, refuseWhenLost, verifyCopy, whyLost } from '../block/holding.ts';
+import { leaversOf } from '../block/leaving.ts';
 import type { Disk, DiskHost, DiskProvider, DiskTraits } from '../block/provider.ts';
+import { removeRetired, retiredDisks } from '../block/retiring.ts';
 import { type Brought, ZoneMove } from '../block/zone-move.ts';
-import type { Backend, DayTwo, ListedSnapshot, ListedVolume, Mounted, NewVolume, Volume } from './backend.ts';
+import type {
+  Backend,
+  DayTwo,
+  ListedSnapshot,
+  ListedVolume,
+  Mounted,
+  NewVolume,
+  RetiredDisk,
+  Volume,
+} from './backend.ts';
 import { growMounted, growUnmounted, resizeDisk } from './block-growing.ts';
 import { importDisk } from './block-importing.ts';
 import { insideOf, prepareInside } from './block-inside.ts';
@@ -58,6 +70,8 @@ export class BlockBackend implements Backend {
   #log: Logger | undefined;
   /** What is known of disks, for `status`. */
   readonly #known = new Map<string, Disk>();
+  /** All disks of each volume as they were last listed, and when that was begun. */
+  #seen = new Map<string, { readonly at: number; readonly disks: readonly Disk[] }>();
 
   constructor(provider: DiskProvider, options: BlockBackendOptions = {}) {
     const { locks = new KeyedMutex(), onRemove = 'delete', settleMs = SETTLE_MS } = options;
@@ -84,7 +98,11 @@ export class BlockBackend implements Backend {
   }
 
   async list(c: Context): Promise<readonly ListedVolume[]> {
+    const at = Date.now();
     const disks = await this.#provider.list(c);
+    this.#seen = new Map(
+      [...Map.groupBy(disks, ({ volume }) => volume)].map(([name, of]) => [name, { at, disks: of }]),
+    );
     // Nobody has to wait for it; the next list does it again.
     void this.#zones
       ?.tidy(disks, newContext(c.log, TIDY_MS))
@@ -94,7 +112,10 @@ export class BlockBackend implements Backend {
   }
 
   async find(name: string, c: Context): Promise<ListedVolume | undefined> {
-    const disk = currentDisk(await this.#provider.list(c, name));
+    const at = Date.now();
+    const disks = await this.#provider.list(c, name);
+    this.#seen.set(name, { at, disks });
+    const disk = currentDisk(disks);
     return disk && this.#listed(disk);
   }
 
@@ -151,7 +172,11 @@ export class BlockBackend implements Backend {
 
   async fence(volume: Volume, host: string, c: Context): Promise<void> {
     const { id, holder, tags } = await this.#disk(volume, c);
-    if (holder === undefined) return;
+    if (holder === undefined) {
+      // One that was moving it when it died keeps it from being attached.
+      await this.#moves().endMoveOf(volume.name, host, c);
+      return;
+    }
     if (holder.id === this.#here().id) throw new PluginError('VOLUME_IN_USE', { volume: volume.name });
     const alive = (await this.#provider.fate(holder.id, c)) === 'alive';
     if (alive || holder.name !== host) {
@@ -164,6 +189,32 @@ export class BlockBackend implements Backend {
     c.log.warn('a volume was taken from a host on the word of an operator', { volume: volume.name, host });
   }
 
+  async retire(volume: Volume, last: number | undefined, c: Context): Promise<readonly RetiredDisk[]> {
+    const disks = await siblings(this.#parts, volume, c);
+    const found =
+      last === undefined ? retiredDisks(disks) : await removeRetired(this.#provider, volume.name, disks, last, c);
+    return found.map((disk) => ({
+      ...{ disk: disk.id, generation: generationOf(disk), zone: disk.zone ?? '', size: disk.size },
+      retired: disk.tags.retired ?? '',
+    }));
+  }
+
+  progress(volume: string): string | undefined {
+    const text = this.#zones?.progress(volume);
+    return text && `moving volume ${volume} ${text}`;
+  }
+
+  lost(volume: string, { since, ...mounted }: { readonly epoch?: number; readonly since: number }): string | undefined {
+    const [seen, self] = [this.#seen.get(volume), this.#self];
+    if (seen === undefined || self === undefined || seen.at <= since) return undefined;
+    const mine = seen.disks.find(({ holder }) => holder?.id === self.id) ?? currentDisk(seen.disks);
+    return mine && whyLost(self, mounted, mine, seen.disks);
+  }
+
+  cutOff(target: string, _c: Context): Promise<void> {
+    return shutDown(target);
+  }
+
   async remove(volume: Volume, c: Context): Promise<void> {
     await removeDisks(this.#parts, volume, c);
     this.#known.delete(volume.name);
@@ -174,6 +225,7 @@ export class BlockBackend implements Backend {
     const usage = target === undefined || this.#log === undefined ? undefined : this.#usages.at(target, this.#log);
     const { from } = volume.options;
     const tags = disk?.tags ?? {};
+    const moving = this.#zones?.progress(volume.name);
     return {
       provider: this.#provider.name,
       disk: volume.handle.disk ?? '',
@@ -185,6 +237,8 @@ export class BlockBackend implements Backend {
       ...(from !== undefined && { from }),
       ...(disk?.fromSnapshot !== undefined && { fromSnapshot: disk.fromSnapshot }),
       ...(tags.imported !== undefined && { imported: tags.imported }),
+      ...(tags.generation !== undefined && { generation: tags.generation }),
+      ...(moving !== undefined && { moving }),
       onRemove: tags['on-remove'] ?? 'delete',
     };
   }
@@ -283,12 +337,14 @@ export class BlockBackend implements Backend {
   #listed(disk: Disk): ListedVolume {
     this.#known.set(disk.volume, disk);
     const { holder, state } = disk;
+    const [leaver] = leaversOf(disk.tags);
+    const free = leaver === undefined ? state : `moving to zone ${leaver.zone} by ${leaver.name}`;
     return {
       name: disk.volume,
       options: optionsOf(disk),
       handle: { disk: disk.id },
       created: disk.created,
-      whereabouts: holder === undefined ? state : `${state === 'attached' ? 'in use' : state} on ${holder.name}`,
+      whereabouts: holder === undefined ? free : `${state === 'attached' ? 'in use' : state} on ${holder.name}`,
     };
   }
 

@@ -132,6 +132,27 @@ export class ZoneMove {
     }
   }
 
+  /**
+   * Ends the move that a host has begun, on an operator's word that this host is dead; nothing happens when no host of
+   * that name moves the volume. Errors: VOLUME_MOVING when it is known to run.
+   */
+  async endMoveOf(volume: string, name: string, c: Context): Promise<void> {
+    const { provider, settleMs } = this.#deps;
+    const end = async (): Promise<void> => {
+      const head = latestDisk(await provider.list(c, volume));
+      const leavers = leaversOf(head?.tags ?? {}).filter((one) => one.name === name);
+      if (head === undefined || leavers.length === 0) return;
+      for (const leaver of leavers) {
+        if ((await provider.fate(leaver.host, c)) === 'alive') throw movedBy(volume, leaver, 'and that host runs');
+      }
+      await sleep(settleMs, c);
+      if (latestDisk(await provider.list(c, volume))?.id !== head.id) return;
+      c.log.warn('a move was ended on the word of an operator', { volume, disk: head.id, host: name });
+      await forget(this.#deps, head, leavers, c);
+    };
+    await this.#locks.run(volume, end, c);
+  }
+
   /** Nobody asks for a move any more: what it came to is left for any host to go on from. */
   async #giveUp(id: string, volume: string, c: Context): Promise<void> {
     const { provider, self } = this.#deps;

@@ -101,6 +101,21 @@ t.test('volume fence wants the name of the host typed out', async (t) => {
   t.match(asked, [{ path: '/Drayage.VolumeFence', body: '{"Volume":"data","Host":"host-2"}' }]);
 });
 
+t.test(
+  'volume retire shows what a volume left behind, and wants the last generation that goes typed out',
+  async (t) => {
+    const row = { Generation: 1, Disk: 'vol-1', Zone: 'a', Size: 2 ** 30, Retired: '2026-11-22T09:00:00.000Z' };
+    const answers = { '/Drayage.VolumeRetire': { body: { Retired: [row], Removed: false } } };
+    const { state, asked } = await fakePlugin(t, answers, 'volume');
+    t.match(await drayage(state, 'volume', 'retire', 'data'), { code: 0, out: /1 +vol-1 +a +1GiB +2026-11-22/ });
+    await drayage(state, 'volume', 'retire', 'data', '1');
+    t.same(
+      asked.map(({ body }) => body),
+      ['{"Volume":"data"}', '{"Volume":"data","Generation":"1"}'],
+    );
+  },
+);
+
 t.test('day-2 commands ask the volume plugin, and print tables for people', async (t) => {
   const row = { Id: 'snap-1', Volume: 'data', Size: 2 ** 31, Created: '2026', Reason: 'user', State: 'pending (43 %)' };
   const named = { Volume: { Name: 'data', Options: { size: '40g' } } };

@@ -219,5 +219,5 @@ export async function bench(parts: BenchParts = {}) {
     await new Promise((resolve) => setTimeout(resolve, 2));
     await driver.releasing.settled();
   };
-  return { driver, reconciler, backend, backends, cluster, kernel, store, clock, stop, quiet, life };
+  return { driver, deps, reconciler, backend, backends, cluster, kernel, store, clock, stop, quiet, life };
 }

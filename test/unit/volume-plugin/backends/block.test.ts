@@ -355,3 +355,31 @@ t.test('a volume of a dead host is taken on an operator’s word that names the 
   await b.unmount(volume);
   await b.leave(volume);
 });
+
+t.test(
+  'a host that was frozen and wakes up after its volume was taken notices, and can be kept from writing',
+  async (t) => {
+    const { a, b, disks } = await cluster(t);
+    const volume = await a.create('data');
+    const { epoch } = await a.mount(volume);
+    const mounted = { epoch: epoch ?? 0, since: Date.now() - 1 };
+    writeFileSync(a.inside('data', 'row'), 'kept', { flush: true });
+    await a.backend.list(context());
+    t.equal(a.backend.lost('data', mounted), undefined);
+    // Frozen: it does nothing while an operator fences it, and another host has the volume.
+    await b.backend
+      .fence(volume, 'host-0', context())
+      .catch((error: unknown) => t.match(error, { code: 'VOLUME_IN_USE' }));
+    rmSync(join(disks, `${volume.handle['disk']}.holder`), { force: true });
+    await a.backend.list(context());
+    t.match(a.backend.lost('data', mounted), /an operator has taken it from this host|attached to no host/);
+    t.equal(
+      a.backend.lost('data', { ...mounted, since: Date.now() + 60_000 }),
+      undefined,
+      'an older list tells nothing',
+    );
+    await a.backend.cutOff(a.target('data'), context());
+    t.throws(() => writeFileSync(a.inside('data', 'row'), 'late'), { code: 'EIO' });
+    await a.unmount(volume);
+  },
+);
