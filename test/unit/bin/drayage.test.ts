@@ -107,7 +107,7 @@ t.test(
     const row = { Generation: 1, Disk: 'vol-1', Zone: 'a', Size: 2 ** 30, Retired: '2026-11-22T09:00:00.000Z' };
     const answers = { '/Drayage.VolumeRetire': { body: { Retired: [row], Removed: false } } };
     const { state, asked } = await fakePlugin(t, answers, 'volume');
-    t.match(await drayage(state, 'volume', 'retire', 'data'), { code: 0, out: /1 +vol-1 +a +1GiB +2026-11-22/ });
+    t.match(await drayage(state, 'volume', 'retire', 'data'), { code: 0, out: /1 +vol-1 +a +1g +2026-11-22/ });
     await drayage(state, 'volume', 'retire', 'data', '1');
     t.same(
       asked.map(({ body }) => body),
