@@ -17,6 +17,8 @@ export interface Superblock {
   readonly clean: boolean;
   /** Bytes of its disk that it makes use of. */
   readonly size: number;
+  /** There is a log that mounting it works off. Only told of btrfs. */
+  readonly log?: true;
 }
 
 /** Everything below lies in these bytes. */
@@ -98,7 +100,8 @@ export const parseSuperblock = (head: Buffer, seconds = Date.now() / 1000): Supe
   }
   if (head.toString('latin1', 0x10040, 0x10048) === '_BHRfS_M') {
     const size = Number(head.readBigUInt64LE(0x10070));
-    found.push({ type: 'btrfs', uuid: uuidAt(head, 0x10020), clean: false, size });
+    const log = head.readBigUInt64LE(0x10060) !== 0n;
+    found.push({ type: 'btrfs', uuid: uuidAt(head, 0x10020), clean: false, size, ...(log && { log }) });
   }
   return found.length === 1 ? found[0] : undefined;
 };

@@ -210,9 +210,12 @@ export const renameFilesystem = async (
   target: string,
   c: Context,
 ): Promise<void> => {
-  if ((await superblockOf(device, c))?.uuid === uuid) return;
+  const before = await superblockOf(device, c);
+  if (before?.uuid === uuid) return;
   await fullCheck(kind, device, c);
-  if (kinds[kind].twin.length > 0) {
+  // The log of a btrfs would be lost with its name. Beside the original a kernel before 6.7 does not mount it: then it is
+  // refused, and can be mounted on another host.
+  if (kinds[kind].twin.length > 0 || before?.log === true) {
     await mountFilesystem(kind, device, target, kinds[kind].twin, c);
     while (!(await unmountFilesystem(target, c))) await sleep(100, c);
   }

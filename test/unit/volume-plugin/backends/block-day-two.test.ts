@@ -311,6 +311,32 @@ t.test('a clone is mounted beside its original, each with a UUID of its own, and
   );
 });
 
+t.test('a clone of what was not written out in order has what its users had synced', async (t) => {
+  const { a } = await cluster(t);
+  for (const [fs, size] of [
+    ['ext4', '32m'],
+    ['xfs', '320m'],
+    ['btrfs', '256m'],
+  ] as const) {
+    const volume = await a.create(fs, { size, fs });
+    await a.mount(volume);
+    run('sync', '--file-system', a.target(fs));
+    const file = openSync(a.inside(fs, 'row'), 'w');
+    writeFileSync(file, fs);
+    fsyncSync(file);
+    // As a cloud takes it of a disk that another host has: in the middle of everything.
+    const disk = volume.handle.disk ?? '';
+    const taken = await a.provider.snapshot(disk, { formatted: fs }, `torn-${fs}`, context());
+    closeSync(file);
+    await a.leave(volume);
+    const clone = await a.create(`${fs}-clone`, { from: taken.id });
+    const mounted = await a.mount(clone);
+    t.equal(readFileSync(a.inside(clone.name, 'row'), 'utf8'), fs);
+    t.equal(uuidOf(mounted.source), (await a.provider.describe(clone.handle.disk ?? '', context()))?.tags.uuid);
+    await a.leave(clone);
+  }
+});
+
 t.test('a clone is as large as its original unless it says otherwise, and never smaller', async (t) => {
   const { a } = await cluster(t);
   const volume = await a.create('data', { size: '32m' });
