@@ -6,7 +6,7 @@ import { firewallModel, publishedPorts } from './model.ts';
 import type { DriverDeps } from './parts.ts';
 import type { EndpointRecord } from './state.ts';
 
-type GateDeps = Pick<DriverDeps, 'store' | 'routes' | 'filter' | 'path'>;
+type GateDeps = Pick<DriverDeps, 'store' | 'routes' | 'filter' | 'path' | 'metadata'>;
 
 /** One writer of the firewall at a time: rules made before a port was published must not land after it. */
 export class FilterGate {
@@ -23,9 +23,9 @@ export class FilterGate {
    * records were lost and containers run on, their rules are all that says what may reach them.
    */
   async apply(c: Context, without?: string): Promise<void> {
-    const { store, routes, filter } = this.#deps;
+    const { store, routes, filter, metadata } = this.#deps;
     await this.#alone(async () => {
-      const model = firewallModel(store, routes, without);
+      const model = firewallModel(store, routes, without, metadata);
       if (model.networks.length > 0) await filter.apply(model, c);
       else if (!(await this.#isNeeded())) await filter.remove(c);
     }, c);
@@ -33,9 +33,9 @@ export class FilterGate {
 
   /** Compares the firewall with the records, and repairs it. */
   check(repair: boolean, c: Context): Promise<Drift[]> {
-    const { store, routes, filter } = this.#deps;
+    const { store, routes, filter, metadata } = this.#deps;
     return this.#alone(async () => {
-      const model = firewallModel(store, routes);
+      const model = firewallModel(store, routes, undefined, metadata);
       if (model.networks.length > 0) return filter.check(model, repair, c);
       if (repair && !(await this.#isNeeded())) await filter.remove(c);
       return [];

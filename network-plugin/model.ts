@@ -24,6 +24,7 @@ export function firewallModel(
   store: StateStore<NetworkState>,
   routes: AddressOwners & { local(): readonly string[]; pools(): readonly string[] },
   without?: string,
+  metadata?: FirewallModel['metadata'],
 ): FirewallModel {
   const networks = [...store.all('networks').values()]
     .filter((network) => network.id !== without && network.phase !== 'deleting')
@@ -44,6 +45,7 @@ export function firewallModel(
     local: [...routes.local()].sort(),
     otherPools: [...new Set([...routes.pools(), ...networks.flatMap((network) => network.pools)])].sort(),
     ports: endpoints.flatMap(publishedPorts),
+    ...(metadata !== undefined && { metadata }),
     roaming: endpoints.flatMap((endpoint) => {
       const network = known.get(endpoint.network);
       return network === undefined ? [] : roamingAddresses(endpoint, network, gone);

@@ -115,6 +115,10 @@ export const SETTINGS = {
     example: '10.96.0.0/12 via vgw-0a1b2c3d',
     help: 'Parts of the pool that live elsewhere (another cloud, private hosts) and the gateway, peering or VPN that leads there: `CIDR via TARGET`, separated by commas. They are kept in the route tables, or in the kernel where TARGET is an address.',
   }),
+  metadataAccess: option.enum(['deny', 'allow'], {
+    default: 'deny',
+    help: "May containers ask the cloud's metadata service? It hands the keys of the host's role to whoever asks.",
+  }),
   ...CLOUD_SETTINGS,
 } as const;
 

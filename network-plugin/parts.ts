@@ -56,6 +56,8 @@ export interface DriverDeps {
   /** This host's own pools. */
   readonly home: Pick<Settings, 'pool' | 'pool6'>;
   readonly dryRun: boolean;
+  /** May containers ask the cloud's metadata service? */
+  readonly metadata?: FirewallModel['metadata'];
   readonly now?: () => number;
 }
 

@@ -98,7 +98,17 @@ async function assemble(
   const ports = new PortPublisher({ log, range: await ephemeralRange() });
   const ipam = new Ipam(store, routes, settings);
   const filter = openFirewall();
-  const driver = new Driver({ store, ipam, routes, path, filter, ports, home: settings, dryRun });
+  const driver = new Driver({
+    store,
+    ipam,
+    routes,
+    path,
+    filter,
+    ports,
+    home: settings,
+    dryRun,
+    metadata: settings.metadataAccess,
+  });
   const tellDrops = dropTeller(log);
   const reconciler = new Reconciler({
     store,

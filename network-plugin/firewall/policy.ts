@@ -34,6 +34,8 @@ export interface FirewallModel {
   /** Every pool that the cluster is known to use; pools of `networks` may be left out. */
   readonly otherPools: readonly string[];
   readonly ports: readonly PublishedPort[];
+  /** May containers ask the cloud's metadata service? `deny` when absent. */
+  readonly metadata?: 'deny' | 'allow' | undefined;
   /** None when absent. */
   readonly roaming?: readonly RoamingAddress[];
 }
@@ -76,6 +78,7 @@ export interface Policy {
   readonly pools: PrefixSet;
   readonly local: PrefixSet;
   readonly internal: PrefixSet;
+  readonly metadata: 'deny' | 'allow';
 }
 
 const TAG_LENGTH = 12;
@@ -92,6 +95,7 @@ export const compilePolicy = (model: FirewallModel): Policy => {
     pools: prefixSet([...model.otherPools, ...model.networks.flatMap((network) => network.pools)]),
     local: prefixSet(model.local),
     internal: prefixSet(model.networks.flatMap((network) => (network.internal ? network.prefixes : []))),
+    metadata: model.metadata ?? 'deny',
   };
 };
 

@@ -112,7 +112,16 @@ const publishing = [
   ]),
 ];
 
-const forwarding = [
+/**
+ * Where the clouds' metadata services answer (EC2's of both families, Aliyun's): they hand the keys of the host's role to
+ * whoever asks. The host itself is not forwarded, nor is what it leads to a proxy of its own.
+ */
+const METADATA = [
+  'iifname "dry*" ip daddr { 100.100.100.200, 169.254.169.254 } drop',
+  'iifname "dry*" ip6 daddr fd00:ec2::254 drop',
+];
+
+const forwarding = ({ metadata }: Policy): Lines => [
   block('chain receive', [
     'ct status dnat accept',
     ...both((field, family) => [`${field} daddr vmap @receive${family}`]),
@@ -122,6 +131,7 @@ const forwarding = [
   block('chain forward', [
     'type filter hook forward priority filter; policy accept;',
     'ct state established,related accept',
+    ...(metadata === 'deny' ? METADATA : []),
     ...both((field, family) => [`iifname "dry*" ${field} saddr vmap @send${family}`]),
     ...both((field, family) => [`iifname "dry*" ${field} saddr vmap @roam_from${family}`]),
     'oifname "dry*" goto receive',
@@ -209,7 +219,7 @@ const tableOf = (policy: Policy, elements: Iterable<Element>): string => {
     ...networks.flatMap(networkChains),
     guard,
     ...publishing,
-    ...forwarding,
+    ...forwarding(policy),
     ...leaving,
   ];
   const comment = '\tcomment "Made by the Drayage network plugin, which undoes changes made here"\n';

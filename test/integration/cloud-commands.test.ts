@@ -49,7 +49,10 @@ t.test('the drayage command in a cloud', async (t) => {
   const gateway = await gatewayOf(cloud);
   for (const { plugin } of cluster.members) {
     await plugin.disable();
-    await plugin.set({ PEERS: `${ELSEWHERE} via ${gateway}` });
+    await plugin.set({
+      PEERS: `${ELSEWHERE} via ${gateway}`,
+      METADATA_ACCESS: plugin === two.plugin ? 'allow' : 'deny',
+    });
     await plugin.enable();
   }
   await cluster.createNetwork('web', '--ipam-driver', 'vpc');
@@ -63,19 +66,25 @@ t.test('the drayage command in a cloud', async (t) => {
     t.equal(await one.whoami('first', await two.address('third')), await one.address('first'));
   });
 
+  const asked = async (on: Member, container: string): Promise<string> =>
+    (await on.inside(container, 'wget', '-T', '1', '-qO-', `http://${METADATA_ADDRESS.aws}/`)).stderr;
+
+  await t.test('containers do not get at the metadata service unless METADATA_ACCESS lets them', async (t) => {
+    t.match(await asked(one, 'first'), /timed out/);
+    t.match(await asked(two, 'third'), /401/);
+    t.match(await findings(one, 'metadata'), [{ State: 'good' }], 'and the plugin does');
+  });
+
   await t.test(
     'the rules that SECURITY.md names keep containers from the metadata service, and not the plugin',
     async (t) => {
-      const asked = async (): Promise<string> =>
-        (await one.inside('first', 'wget', '-T', '1', '-qO-', `http://${METADATA_ADDRESS.aws}/`)).stderr;
-      t.match(await asked(), /401/, 'without them a container gets there');
       const [, rules = ''] = /^ *```\n( *table inet metadata [^`]+)```/m.exec(readFileSync(SECURITY, 'utf8')) ?? [];
-      const file = join(one.host.machine.folder, 'metadata.nft');
+      const file = join(two.host.machine.folder, 'metadata.nft');
       writeFileSync(file, rules);
-      t.equal((await one.host.exec(['nft', '-f', file])).code, 0);
-      t.match(await asked(), /timed out/);
-      t.match(await findings(one, 'metadata'), [{ State: 'good' }]);
-      t.match(await findings(one, 'firewall'), [{ State: 'good' }]);
+      t.equal((await two.host.exec(['nft', '-f', file])).code, 0);
+      t.match(await asked(two, 'third'), /timed out/);
+      t.match(await findings(two, 'metadata'), [{ State: 'good' }]);
+      t.match(await findings(two, 'firewall'), [{ State: 'good' }]);
     },
   );
 

@@ -39,6 +39,7 @@ const BAD: Record<keyof typeof SETTINGS, string | undefined> = {
   etcdLease: '1s',
   routeTables: 'rtb 1',
   peers: '10.96.0.0/12 through vgw-1',
+  metadataAccess: 'sometimes',
   region: 'Frankfurt',
   cloudEndpoint: 'ec2.example',
   metadataEndpoint: '169.254.169.254',

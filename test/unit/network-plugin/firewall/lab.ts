@@ -121,6 +121,10 @@ export const OUTSIDE = {
   vpc: { 4: '10.0.0.2', 6: 'fd00:a::2' },
   /** On the Internet. */
   world: { 4: '198.51.100.7', 6: '2001:db8::7' },
+  /** The cloud's metadata service. */
+  metadata: { 4: '169.254.169.254', 6: 'fd00:ec2::254' },
+  /** The same at Alibaba Cloud, and what else there is near it. */
+  vendor: { 4: '100.100.100.200', 6: 'fd00:ec2::253' },
   /** A container of the first pool on another host. */
   peer: { 4: '10.64.9.9', 6: 'fd64:6472:7961:9::9' },
   /** A container of the second pool on another host. */
@@ -179,7 +183,7 @@ export const openLab = async (specs: readonly ContainerSpec[]): Promise<Lab> => 
     address(ns, 'eth0', `${own[6]}/64`);
     up(ns, 'eth0');
   }
-  for (const where of [OUTSIDE.world, OUTSIDE.peer, OUTSIDE.stranger]) {
+  for (const where of [OUTSIDE.world, OUTSIDE.metadata, OUTSIDE.vendor, OUTSIDE.peer, OUTSIDE.stranger]) {
     address(outside, 'lo', `${where[4]}/32`);
     address(outside, 'lo', `${where[6]}/128`);
   }

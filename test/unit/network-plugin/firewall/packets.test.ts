@@ -117,6 +117,26 @@ t.test('allow= opens a network to another pool, in one direction', async (t) => 
   for (const f of FAMILIES) t.match(await lab.outside.ask('tcp', TO_A[f], 80, OUTSIDE.world[f]), /^a /);
 });
 
+t.test('containers do not get at the cloud’s metadata service unless they may, and their host does', async (t) => {
+  const { metadata, vendor, world } = OUTSIDE;
+  for (const internal of [false, true]) {
+    await firewall.apply(model([{ ...WEB, internal, allow: ['0.0.0.0/0', '::/0'] }, OTHER]), c);
+    for (const address of [metadata[4], metadata[6], vendor[4]]) {
+      t.equal(await a.ask('tcp', address, 80), BLOCKED, address);
+      t.equal(
+        await lab.host.ask('tcp', address, 80, HOST[address === metadata[6] ? 6 : 4]),
+        `outside ${HOST[address === metadata[6] ? 6 : 4]}`,
+      );
+    }
+    for (const address of [vendor[6], world[4], world[6]])
+      t.match(await a.ask('tcp', address, 80), /^outside /, address);
+  }
+  await firewall.apply({ ...model([WEB]), metadata: 'allow' }, c);
+  for (const address of [metadata[4], metadata[6], vendor[4]]) t.match(await a.ask('tcp', address, 80), /^outside /);
+  t.match(await firewall.check(model([WEB]), true, c), [{ repaired: true }]);
+  t.equal(await a.ask('tcp', metadata[4], 80), BLOCKED);
+});
+
 t.test('an internal network reaches its pool and nothing else, not even its host, and is told so', async (t) => {
   await firewall.apply(model([{ ...WEB, internal: true, ingress: 'any' }, OTHER]), c);
   const refused = { 4: 'EHOSTUNREACH', 6: 'EACCES' } as const;
