@@ -20,13 +20,15 @@ export class EbsMaking {
   readonly #place: EbsPlace;
   readonly #reading: EbsReading;
   readonly #cluster: string;
+  readonly #othersMs: number;
   /** Tokens whose disks were removed from here: EC2 remembers them for a day. */
   readonly #burned = new Set<string>();
 
-  constructor(place: EbsPlace, reading: EbsReading, cluster: string) {
+  constructor(place: EbsPlace, reading: EbsReading, options: { readonly cluster: string; readonly othersMs?: number }) {
     this.#place = place;
     this.#reading = reading;
-    this.#cluster = cluster;
+    this.#cluster = options.cluster;
+    this.#othersMs = options.othersMs ?? OTHERS_MS;
   }
 
   /**
@@ -61,7 +63,7 @@ export class EbsMaking {
     }
     // An answer to a token may be about a disk that is not there any more, or is somebody else's by now.
     const isOld =
-      Date.now() - Date.parse(made.created) > OTHERS_MS && (await this.#reading.volume(made.id, c)) === undefined;
+      Date.now() - Date.parse(made.created) > this.#othersMs && (await this.#reading.volume(made.id, c)) === undefined;
     if (isOld) throw burned(what, `it made ${made.id}, which is gone`);
     this.#reading.made(made);
     return await this.#ready(made, volume, c);
@@ -100,7 +102,7 @@ export class EbsMaking {
             found = await find();
             return found !== undefined;
           },
-          OTHERS_MS,
+          this.#othersMs,
         );
         if (found !== undefined) return found;
       }
@@ -146,7 +148,7 @@ export class EbsMaking {
         found = await this.#made(mark, c);
         return found !== undefined;
       },
-      OTHERS_MS,
+      this.#othersMs,
     );
     return found;
   }

@@ -28,8 +28,8 @@ export class EbsReading {
   readonly #snapshots: Batch<VolumeSnapshot>;
   /** Made here a moment ago, and not shown yet. */
   readonly #young = new Map<string, { readonly volume: Volume; readonly until: number }>();
-  /** Names that disks were attached by, as they were last seen. */
-  readonly #attachedAs = new Map<string, string>();
+  /** As they were last seen: what does not change, or is only a hint, need not be asked for again. */
+  readonly #seen = new Map<string, Volume>();
 
   constructor(place: EbsPlace, cluster: string) {
     this.#place = place;
@@ -49,7 +49,8 @@ export class EbsReading {
   async volume(id: string, c: Context): Promise<Volume | undefined> {
     if (!isVolumeId(id)) return undefined;
     const found = await this.#volumes.get(id, c);
-    if (found !== undefined) this.#see(found);
+    if (found === undefined) this.#seen.delete(id);
+    else this.#see(found);
     return this.#present(found ?? this.#unseen(id));
   }
 
@@ -117,9 +118,9 @@ export class EbsReading {
     return this.#unseen(id) !== undefined;
   }
 
-  /** The name that it was attached by, where it was seen. */
-  attachedAs(id: string): string | undefined {
-    return this.#attachedAs.get(id);
+  /** As it was when it was last seen, which may be long ago. */
+  lastSeen(id: string): Volume | undefined {
+    return this.#seen.get(id);
   }
 
   async asDisk(volume: Volume, c: Context): Promise<Disk> {
@@ -145,8 +146,7 @@ export class EbsReading {
 
   #see(volume: Volume): void {
     this.#young.delete(volume.id);
-    if (volume.attachment === undefined) this.#attachedAs.delete(volume.id);
-    else this.#attachedAs.set(volume.id, volume.attachment.device);
+    this.#seen.set(volume.id, volume);
   }
 
   #unseen(id: string): Volume | undefined {

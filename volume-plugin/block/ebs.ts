@@ -16,6 +16,8 @@ import type { AnyDisk, Disk, DiskHost, DiskProvider, DiskRequest, DiskTags, Host
 export interface EbsOptions extends PlaceOptions {
   /** The setting CLUSTER. */
   readonly cluster: string;
+  /** How long is waited for what another host has made with the same token to show, in milliseconds. */
+  readonly othersMs?: number;
   /** Where devices are looked for, for tests. */
   readonly devices?: DeviceFolders;
 }
@@ -39,7 +41,7 @@ export class EbsProvider implements DiskProvider {
     this.#options = options;
     this.#place = new EbsPlace(options);
     this.#reading = new EbsReading(this.#place, options.cluster);
-    this.#making = new EbsMaking(this.#place, this.#reading, options.cluster);
+    this.#making = new EbsMaking(this.#place, this.#reading, options);
   }
 
   start(c: Context): Promise<DiskHost> {
@@ -74,7 +76,7 @@ export class EbsProvider implements DiskProvider {
 
   async device({ id, serial, holder }: Disk, _c: Context): Promise<string | undefined> {
     if (holder?.id !== this.#place.self.id) return undefined;
-    return await deviceOf(serial, this.#reading.attachedAs(id), this.#options.devices);
+    return await deviceOf(serial, this.#reading.lastSeen(id)?.attachment?.device, this.#options.devices);
   }
 
   fate(host: string, c: Context): Promise<HostFate> {
@@ -128,14 +130,10 @@ export class EbsProvider implements DiskProvider {
   }
 
   async #attach(id: string, c: Context): Promise<void> {
-    const { volume, attachment } = await this.#about(id, c);
-    if (
-      attachment?.instance === this.#place.self.id &&
-      attachment.state !== 'detaching' &&
-      attachment.state !== 'busy'
-    ) {
-      return;
-    }
+    // Whoever attaches has looked a moment ago.
+    const seen = this.#reading.lastSeen(id);
+    const { tags } = seen !== undefined && this.#reading.isOurs(seen) ? seen : await this.#must(id, c);
+    const volume = tags[VOLUME] ?? '';
     const end = now() + STATE_MS;
     for (let names = 0; ; ) {
       const name = await this.#takeName(id, volume, c);
@@ -157,6 +155,7 @@ export class EbsProvider implements DiskProvider {
         // In the middle of something that is not shown yet, or so new that it is not known everywhere.
         const isPassing =
           isVolumeRefusal(error, 'disk-state') || (isVolumeRefusal(error, 'disk-missing') && this.#reading.isYoung(id));
+        if (await this.#isGone(error, id, c)) throw missing(id, volume);
         if (!isPassing || now() > end) throw await this.#whyNotAttached(error, id, volume, c);
         await sleep(STATE_PAUSE_MS, c);
       }
@@ -332,11 +331,6 @@ export class EbsProvider implements DiskProvider {
     const found = await this.#reading.volume(id, c);
     if (found === undefined || !this.#reading.isOurs(found)) throw missing(id, 'unknown');
     return found;
-  }
-
-  async #about(id: string, c: Context) {
-    const { tags, attachment } = await this.#must(id, c);
-    return { attachment, volume: tags[VOLUME] ?? '' };
   }
 
   async #volumeOf(id: string, c: Context): Promise<string> {

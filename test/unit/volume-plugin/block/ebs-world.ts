@@ -49,7 +49,7 @@ export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<Eb
       ...more,
     };
     return new EbsProvider({
-      ...{ settings, cluster: 'test', unknownMs: 300 },
+      ...{ settings, cluster: 'test', unknownMs: 300, othersMs: 1_500 },
       ...(pace === undefined && { rateOf: () => FAST }),
     });
   };
