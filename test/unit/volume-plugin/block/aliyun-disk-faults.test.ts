@@ -1,59 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { VOLUME_PERMISSIONS, volumePolicyDocument } from '../../../../shared/cloud/aliyun/volume-policy.ts';
-import { newContext } from '../../../../shared/context.ts';
-import { PluginError } from '../../../../shared/errors.ts';
-import { silentLogger } from '../../../../shared/log.ts';
-import { attachDisk, detachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
-import type { Disk, DiskHost, DiskProvider, DiskRequest } from '../../../../volume-plugin/block/provider.ts';
-import type { AliyunConfig } from '../../../sim/aliyun/sim.ts';
-import { diskSite, GIB, type HostOptions, ROLE } from './aliyun-disk-world.ts';
+import { detachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
+import type { DiskHost, DiskProvider } from '../../../../volume-plugin/block/provider.ts';
+import { ask, context, diskSite, GIB, ROLE, settled, site, thrown } from './aliyun-disk-world.ts';
 
 t.setTimeout(90_000);
-
-const context = (ms = 20_000) => newContext(silentLogger, ms);
-
-const thrown = (work: Promise<unknown>): Promise<PluginError> =>
-  work.then(
-    () => Promise.reject(new Error('nothing was thrown')),
-    (error: unknown) => {
-      if (error instanceof PluginError) return error;
-      throw error;
-    },
-  );
-
-const ask = (provider: DiskProvider, more: Partial<DiskRequest> = {}, token = 'token') =>
-  provider.create({ volume: 'data', size: 20 * GIB, tags: { options: '{}' }, ...more }, token, context());
-
-const settled = async (provider: DiskProvider, id: string, state: Disk['state']): Promise<Disk> => {
-  for (const c = context(); ; await pause(10, undefined, { signal: c.signal })) {
-    const found = await provider.describe(id, c);
-    if (found?.state === state) return found;
-  }
-};
-
-/** A site with its hosts at work. */
-const site = async (t: Test, zones = 'aa', config: AliyunConfig = {}, options: HostOptions = {}) => {
-  const made = await diskSite(t, zones, config);
-  const hosts: { readonly provider: DiskProvider; readonly self: DiskHost }[] = [];
-  for (const [n] of [...zones].entries()) {
-    const provider = made.host(n, options);
-    t.teardown(() => provider.close());
-    hosts.push({ provider, self: await provider.start(context()) });
-  }
-  const [first, second = first] = hosts;
-  if (first === undefined || second === undefined) throw new Error('no hosts');
-  return { ...made, a: first.provider, b: second.provider, selfA: first.self, selfB: second.self };
-};
-
-t.test('who this host is comes from the metadata service, its name from ECS', async (t) => {
-  const { selfA, instance, sim, host } = await site(t);
-  t.same(selfA, { id: instance(0).id, zone: `${sim.region}-a`, name: instance(0).hostName });
-  const elsewhere = host(0, { settings: { region: 'cn-beijing' } });
-  t.match((await thrown(elsewhere.start(context()))).message, /SETTING_INVALID: REGION=cn-beijing .*cn-hangzhou/);
-  const half = host(0, { settings: { accessKeyId: 'LTAI12345678' } });
-  t.match((await thrown(half.start(context()))).message, /SETTING_INVALID: ACCESS_KEY_SECRET/);
-});
 
 t.test('lost answers make no second disk, no second snapshot and no error', async (t) => {
   const { sim, a, selfA } = await site(t);
@@ -276,12 +228,6 @@ t.test('while a snapshot is taken the disk is neither removed nor grown, and bot
   await a.remove(disk.id, context());
 });
 
-t.test('Aliyun copies no disk that was never attached, and that is said', async (t) => {
-  const { a } = await site(t);
-  const { id } = await ask(a);
-  t.match((await thrown(a.snapshot(id, {}, 'x', context()))).message, /BACKEND_REFUSED: .*never attached/);
-});
-
 t.test('a running holder is refused by name; a stopped or released one is not in the way', async (t) => {
   const { sim, a, b, selfA, selfB, instance } = await site(t, 'aa', { times: { stopMs: 100, detachMs: 100 } });
   for (const fate of ['stopped', 'gone'] as const) {
@@ -295,114 +241,4 @@ t.test('a running holder is refused by name; a stopped or released one is not in
     t.equal((await holdDisk(b, selfB, disk, context())).holder?.id, selfB.id);
     if (fate === 'stopped') sim.resume(instance(0).id);
   }
-});
-
-t.test('what cannot be known of a host is not guessed', async (t) => {
-  const { sim, b, instance } = await site(t);
-  t.equal(await b.fate('host-7', context()), 'unknown');
-  t.equal(await b.fate(instance(0).id, context()), 'alive');
-  // A policy for some instances hides the others, and this host's own with them.
-  sim.release(instance(1).id);
-  t.equal(await b.fate('i-gone', context()), 'unknown');
-});
-
-t.test('hosts of another cluster see none of its disks, and cannot take one over', async (t) => {
-  const { a, host } = await site(t);
-  const { id } = await ask(a);
-  const other = host(1, { cluster: 'other' });
-  await other.start(context());
-  t.same(await other.list(context()), []);
-  t.equal(await other.describe(id, context()), undefined);
-  await other.remove(id, context());
-  t.match(await other.search(id, context()), [{ id, volume: 'data of cluster default' }]);
-  t.match((await thrown(other.adopt(id, 'data', {}, context()))).message, /VOLUME_EXISTS: .*in cluster default/);
-  t.ok(await a.describe(id, context()));
-});
-
-t.test('tags of any kind and length come back as they were; labels stand beside them', async (t) => {
-  const { sim, a } = await site(t);
-  const options = JSON.stringify({ url: 'https://a.example/%3A', arn: 'acs:ecs:*', text: 'ü"\\'.repeat(60) });
-  const { id, tags } = await ask(a, { tags: { options, moving: '' }, labels: { team: 'web' } });
-  t.same(tags, { options, moving: '' });
-  const kept = sim.disks()[0]?.tags ?? {};
-  t.equal(kept.team, 'web');
-  t.ok(Object.values(kept).every((value) => value.length <= 128 && !/https?:\/\/|^acs:/i.test(value)));
-  await a.tag(id, { options: '{}' }, context());
-  t.same((await a.describe(id, context()))?.tags, { options: '{}', moving: '' });
-  t.notOk(
-    Object.keys(sim.disks()[0]?.tags ?? {}).some((name) => /options\.\d/.test(name)),
-    'no piece is left over',
-  );
-});
-
-t.test('what Aliyun has not is refused before anything is made', async (t) => {
-  const { sim, a } = await site(t);
-  const refused: readonly (readonly [Partial<DiskRequest>, RegExp])[] = [
-    [{ kind: 'gp3' }, /kind=gp3 .*cloud_essd/],
-    [{ kind: 'cloud_essd_pl2' }, /size=20g .*461g to 65536g/],
-    [{ size: 100_000 * GIB }, /size=100000g/],
-    [{ throughput: 125 }, /throughput=125/],
-    [{ iops: 3_000 }, /iops=3000 .*cloud_auto/],
-    [{ kind: 'cloud_auto', iops: 60_000 }, /iops=60000 .*17200/],
-    [{ encrypted: false, key: 'key-1' }, /kms-key=key-1/],
-    [{ labels: { 'acs:x': '1' } }, /tags=acs:x/],
-    [{ labels: { a: 'http://x' } }, /tags=a=http:\/\/x/],
-    [{ labels: Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`label-${n}`, 'x'])) }, /tags=12 tags/],
-  ];
-  for (const [request, text] of refused) {
-    const error = await thrown(ask(a, request));
-    t.equal(error.code, 'OPTION_INVALID');
-    t.match(error.message + error.fix, text);
-  }
-  t.equal(sim.count({ action: 'CreateDisk' }), 0);
-  const key = sim.kmsKey();
-  const asked: readonly (readonly [Partial<DiskRequest>, object])[] = [
-    [{ size: 5 * GIB }, { category: 'cloud_essd', level: 'PL0', size: 5 }],
-    [{ size: 20 * GIB + 1 }, { category: 'cloud_essd', level: 'PL1', size: 21 }],
-    [{ kind: 'cloud_essd_pl2', size: 461 * GIB }, { level: 'PL2' }],
-    [
-      { kind: 'cloud_auto', iops: 5_000 },
-      { category: 'cloud_auto', iops: 5_000 },
-    ],
-    [{ key }, { encrypted: true, key }],
-    [{ volume: '9lives' }, { name: 'v-9lives' }],
-  ];
-  for (const [n, [request, made]] of asked.entries()) {
-    const { id } = await ask(a, request, `token-${n}`);
-    t.match(
-      sim.disks().find((one) => one.id === id),
-      made,
-    );
-  }
-});
-
-t.test('many that look at their disks at the same time are one request', async (t) => {
-  const { sim, a } = await site(t);
-  const ids: string[] = [];
-  for (let n = 0; n < 30; n += 1) ids.push((await ask(a, { volume: `data-${n}` }, `token-${n}`)).id);
-  sim.clearCalls();
-  const found = await Promise.all(ids.map((id) => a.describe(id, context())));
-  t.same(
-    found.map((one) => one?.id),
-    ids,
-  );
-  t.equal(sim.count({ action: 'DescribeDisks' }), 1);
-  for (let n = 30; n < 105; n += 1) sim.disk({ tags: { 'drayage:volume': `data-${n}`, 'drayage:cluster': 'default' } });
-  t.equal((await a.list(context())).length, 105, 'and pages are read to the end');
-});
-
-t.test('a disk is attached for longer than its instance lives', async (t) => {
-  const { sim, a, selfA, instance } = await site(t);
-  const disk = await ask(a);
-  await holdDisk(a, selfA, disk, context());
-  sim.release(instance(0).id);
-  t.match(sim.disks(), [{ id: disk.id, status: 'Available' }]);
-});
-
-t.test('of disks that Aliyun knows no serial number of none is guessed', async (t) => {
-  const { a, selfA } = await site(t, 'aa', {}, { folders: { sys: '/nonexistent', dev: '/nonexistent' } });
-  const disk = await holdDisk(a, selfA, await ask(a), context());
-  t.equal(await a.device(disk, context()), undefined);
-  t.match((await thrown(a.device({ ...disk, serial: '' }, context()))).message, /DISK_FAILED: .*no serial number/);
-  t.match(await thrown(attachDisk(a, selfA, disk, context(300))), { code: 'STILL_WORKING' });
 });

@@ -1,5 +1,9 @@
-import type { Logger } from '../../../../shared/log.ts';
+import { setTimeout as pause } from 'node:timers/promises';
+import { newContext } from '../../../../shared/context.ts';
+import { PluginError } from '../../../../shared/errors.ts';
+import { silentLogger } from '../../../../shared/log.ts';
 import { AliyunDiskProvider } from '../../../../volume-plugin/block/aliyun-disk.ts';
+import type { Disk, DiskHost, DiskProvider, DiskRequest } from '../../../../volume-plugin/block/provider.ts';
 import type { Settings } from '../../../../volume-plugin/options.ts';
 import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
 import type { Instance } from '../../../sim/aliyun/world.ts';
@@ -16,7 +20,6 @@ export interface HostOptions {
   readonly cluster?: string;
   readonly appearMs?: number;
   readonly folders?: ConstructorParameters<typeof AliyunDiskProvider>[0]['folders'];
-  readonly log?: Logger;
 }
 
 export interface DiskSite {
@@ -62,4 +65,39 @@ export const diskSite = async (t: Teardown, zones = 'aa', config: AliyunConfig =
     });
   };
   return { sim, instance, host };
+};
+
+export const context = (ms = 20_000) => newContext(silentLogger, ms);
+
+export const thrown = (work: Promise<unknown>): Promise<PluginError> =>
+  work.then(
+    () => Promise.reject(new Error('nothing was thrown')),
+    (error: unknown) => {
+      if (error instanceof PluginError) return error;
+      throw error;
+    },
+  );
+
+export const ask = (provider: DiskProvider, more: Partial<DiskRequest> = {}, token = 'token') =>
+  provider.create({ volume: 'data', size: 20 * GIB, tags: { options: '{}' }, ...more }, token, context());
+
+export const settled = async (provider: DiskProvider, id: string, state: Disk['state']): Promise<Disk> => {
+  for (const c = context(); ; await pause(10, undefined, { signal: c.signal })) {
+    const found = await provider.describe(id, c);
+    if (found?.state === state) return found;
+  }
+};
+
+/** A site with its hosts at work. */
+export const site = async (t: Teardown, zones = 'aa', config: AliyunConfig = {}, options: HostOptions = {}) => {
+  const made = await diskSite(t, zones, config);
+  const hosts: { readonly provider: DiskProvider; readonly self: DiskHost }[] = [];
+  for (const [n] of [...zones].entries()) {
+    const provider = made.host(n, options);
+    t.teardown(() => provider.close());
+    hosts.push({ provider, self: await provider.start(context()) });
+  }
+  const [first, second = first] = hosts;
+  if (first === undefined || second === undefined) throw new Error('no hosts');
+  return { ...made, a: first.provider, b: second.provider, selfA: first.self, selfB: second.self };
 };
