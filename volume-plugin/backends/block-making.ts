@@ -36,7 +36,9 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
   const options = readBlockOptions(spec);
   const existing = async () => currentDisk(await provider.list(c, name));
   const known = await existing();
-  if (known !== undefined) return agreed(known, spec);
+  if (known !== undefined) agreed(known, spec);
+  // One that is not made yet may have been cut off: asking for it again goes on with it.
+  if (known !== undefined && known.state !== 'creating') return known;
   const origin = options.from === undefined ? undefined : await originOf(parts, options.from, name, making, c);
   const { zone } = self();
   const request = {

@@ -63,6 +63,8 @@ export class LoopSnapshots {
     this.#copying.add(id);
     try {
       await this.#files.makeImage(id, copyOf(image, size, c));
+      // Removed meanwhile, it must not stay for ever.
+      if ((await this.#read(id)) === undefined) await this.#files.folder.remove(`${id}.img`);
     } finally {
       this.#copying.delete(id);
     }

@@ -3,6 +3,7 @@ import { PluginError } from '../../shared/errors.ts';
 import { isUnused } from '../../shared/kernel/block-device.ts';
 import { attachLoop, detachLoop, findLoop, growLoop } from '../../shared/kernel/loop-device.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
+import { Copies } from './copies.ts';
 import { LoopAdoption } from './loop-adoption.ts';
 import { copyOf, type LoopDescription, LoopFiles, type LoopHolder, missing } from './loop-files.ts';
 import { LoopRoom } from './loop-room.ts';
@@ -32,6 +33,7 @@ export class LoopProvider implements DiskProvider {
   readonly #adoption: LoopAdoption;
   readonly #options: LoopOptions;
   readonly #locks = new KeyedMutex();
+  readonly #copies = new Copies();
 
   constructor(options: LoopOptions) {
     this.#options = options;
@@ -79,9 +81,12 @@ export class LoopProvider implements DiskProvider {
         const before = await this.#disk(known);
         if (before.state !== 'creating') return before;
         const { fromSnapshot, id, size } = known;
-        const from = fromSnapshot === undefined ? undefined : await this.#ready(fromSnapshot);
-        const fill = from === undefined ? undefined : copyOf(this.#snapshots.image(from.id), size, c);
-        await this.#files.makeImage(id, fill ?? ((file) => file.truncate(size)));
+        if (fromSnapshot !== undefined) {
+          const from = this.#snapshots.image((await this.#ready(fromSnapshot)).id);
+          this.#copies.begin(id, c.log, (inner) => this.#files.makeImage(id, copyOf(from, size, inner)));
+          return before;
+        }
+        await this.#files.makeImage(id, (file) => file.truncate(size));
         const made = await this.describe(id, c);
         if (made !== undefined) return made;
         await this.#files.folder.remove(`${id}.img`);
@@ -115,7 +120,7 @@ export class LoopProvider implements DiskProvider {
   }
 
   attach(id: string, c: Context): Promise<void> {
-    return this.#locks.run(
+    return this.#exclusive(
       id,
       async () => {
         const { self } = this.#options;
@@ -136,7 +141,7 @@ export class LoopProvider implements DiskProvider {
   }
 
   detach(id: string, host: string, c: Context): Promise<void> {
-    return this.#locks.run(
+    return this.#exclusive(
       id,
       async () => {
         const found = await this.#files.read(id);
@@ -163,7 +168,7 @@ export class LoopProvider implements DiskProvider {
   }
 
   device({ id, volume, holder }: Disk, c: Context): Promise<string | undefined> {
-    return this.#locks.run(
+    return this.#exclusive(
       id,
       async () => {
         const { self } = this.#options;
@@ -195,7 +200,7 @@ export class LoopProvider implements DiskProvider {
   }
 
   remove(id: string, c: Context): Promise<void> {
-    return this.#locks.run(
+    return this.#exclusive(
       id,
       async () => {
         const { self } = this.#options;
@@ -211,11 +216,13 @@ export class LoopProvider implements DiskProvider {
     );
   }
 
-  resize(id: string, bytes: number, c: Context): Promise<void> {
-    return this.#locks.run(
+  async resize(id: string, bytes: number, c: Context): Promise<void> {
+    // Not while everybody else waits for room.
+    await this.#copies.ended(id, c);
+    await this.#locks.run(
       'room',
       () =>
-        this.#locks.run(
+        this.#exclusive(
           id,
           async () => {
             const found = await this.#must(id);
@@ -237,11 +244,12 @@ export class LoopProvider implements DiskProvider {
   }
 
   /**
-   * Copies the image, and answers when that is done: what is written later must not be in it. Nobody attaches the disk
-   * meanwhile; whoever has it attached sees to it that it does not change.
+   * Copies the image. Of one that this host has attached, that is done when this answers: what is written later must not
+   * be in it, and nothing that is written meanwhile, which whoever has it attached sees to. Another one nobody attaches
+   * while it is copied.
    */
   snapshot(id: string, tags: DiskTags, token: string, c: Context): Promise<Snapshot> {
-    return this.#locks.run(
+    return this.#exclusive(
       id,
       async () => {
         const { self } = this.#options;
@@ -251,27 +259,35 @@ export class LoopProvider implements DiskProvider {
         if (holder.id !== self.id) {
           throw new PluginError('VOLUME_BUSY', { volume: found.volume, holder: holder.name });
         }
-        try {
-          const described = await this.#snapshots.add(found, tags, token);
-          const known = await this.#snapshots.find(described.id);
-          if (known?.state === 'ready') return known;
-          const taken = (await this.#files.folder.size(`${id}.img`))?.taken ?? 0;
-          await this.#room.refuse(found.volume, found.size, taken).catch(async (error: unknown) => {
-            await this.#snapshots.remove(described.id);
-            throw error;
-          });
-          await this.#snapshots.copy(described, this.#files.image(id), c);
-          const made = await this.#snapshots.find(described.id);
-          if (made !== undefined) return made;
-          await this.#files.folder.remove(`${described.id}.img`);
-          const reason = 'it was removed while it was taken';
-          throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: 'a snapshot', reason });
-        } finally {
-          if (holder.meanwhile !== undefined) await this.#files.letGo(id, self.id);
-        }
+        const letGo = (): Promise<void> => this.#files.letGo(id, self.id);
+        const copy = await this.#beginSnapshot(found, tags, token).catch(async (error: unknown) => {
+          if (holder.meanwhile !== undefined) await letGo();
+          throw error;
+        });
+        if (holder.meanwhile === undefined) await copy.work(c);
+        else this.#copies.begin(id, c.log, (inner) => copy.work(inner).finally(letGo));
+        const taken = await this.#snapshots.find(copy.id);
+        if (taken !== undefined) return taken;
+        const reason = 'it was removed while it was taken';
+        throw new PluginError('BACKEND_REFUSED', { provider: 'loop', what: 'a snapshot', reason });
       },
       c,
     );
+  }
+
+  /** Describes it, and answers what is to be done. */
+  async #beginSnapshot(found: LoopDescription, tags: DiskTags, token: string) {
+    const described = await this.#snapshots.add(found, tags, token);
+    const known = await this.#snapshots.find(described.id);
+    if (known?.state !== 'ready') {
+      const taken = (await this.#files.folder.size(`${found.id}.img`))?.taken ?? 0;
+      await this.#room.refuse(found.volume, found.size, taken).catch(async (error: unknown) => {
+        await this.#snapshots.remove(described.id);
+        throw error;
+      });
+    }
+    const work = (c: Context): Promise<void> => this.#snapshots.copy(described, this.#files.image(found.id), c);
+    return { id: described.id, work };
   }
 
   async snapshots(_c: Context, volume?: string): Promise<readonly Snapshot[]> {
@@ -296,7 +312,7 @@ export class LoopProvider implements DiskProvider {
   }
 
   release(id: string, c: Context): Promise<void> {
-    return this.#locks.run(
+    return this.#exclusive(
       id,
       async () => {
         const found = await this.#files.read(id);
@@ -315,20 +331,30 @@ export class LoopProvider implements DiskProvider {
     return holder.id === this.#options.self.id ? undefined : holder;
   }
 
-  async close(): Promise<void> {
-    return undefined;
+  close(): Promise<void> {
+    return this.#copies.close();
+  }
+
+  /** Alone with a disk that is not being copied. */
+  #exclusive<T>(id: string, work: () => Promise<T>, c: Context): Promise<T> {
+    const alone = async (): Promise<T> => {
+      await this.#copies.ended(id, c);
+      return await work();
+    };
+    return this.#locks.run(id, alone, c);
   }
 
   /** The note says who has it: a device alone may be left over from a crash, and goes with the next detach. */
   async #disk(found: LoopDescription): Promise<Disk> {
     const { id, volume, size, tags, fromSnapshot, created } = found;
-    const [holder, image] = await Promise.all([this.#files.holder(id), this.#files.imageSize(id)]);
+    const [note, image] = await Promise.all([this.#files.holder(id), this.#files.imageSize(id)]);
+    const holder = note?.meanwhile === undefined ? note : undefined;
     const isNew = holder === undefined && tags.formatting === undefined && tags.formatted === undefined;
     const there = holder === undefined ? 'available' : 'attached';
     return {
       ...{ id, volume, size, tags, created, serial: id },
       state: image !== undefined ? there : isNew ? 'creating' : 'failed',
-      ...(holder !== undefined && { holder }),
+      ...(holder !== undefined && { holder: { id: holder.id, name: holder.name } }),
       ...(fromSnapshot !== undefined && { fromSnapshot }),
     };
   }

@@ -7,6 +7,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statfsSync,
   writeFileSync,
 } from 'node:fs';
@@ -383,6 +384,17 @@ t.test('a clone that a crash cut off is finished with the snapshot that was take
   await a.mount(third);
   t.equal(readFileSync(a.inside('third', 'row'), 'utf8'), 'second');
   for (const one of [third, volume]) await a.leave(one);
+});
+
+t.test('a volume whose making was cut off half way is made by the same call', async (t) => {
+  const { a, b, disks } = await cluster(t);
+  const volume = await a.create('data');
+  rmSync(imageNamed(disks, volume));
+  t.match(await a.find('data'), { whereabouts: 'creating' });
+  t.equal(await codeOf(b.create('data', { size: '32m' })), 'VOLUME_EXISTS');
+  t.same((await b.create('data')).handle, volume.handle);
+  await b.mount(volume);
+  await b.leave(volume);
 });
 
 t.test('removing keeps what on-remove says, by the option, the setting, or as ever', async (t) => {

@@ -11,6 +11,7 @@ import {
   truncateSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -134,6 +135,53 @@ t.test('a creation that a crash cut off is finished by the same call, or refused
   t.equal(await codeOf(ask(await started(folder, 0, 16 * MIB), 'data', 32 * MIB)), 'DISK_QUOTA');
   t.equal(await describe(host, id), undefined);
 });
+
+t.test('a disk that is being copied is attached when that is done; its snapshot shows at once', async (t) => {
+  const folder = scratch(t);
+  const [host, other] = [await started(folder), await started(folder, 1)];
+  const { id } = await ask(host, 'data', 32 * MIB);
+  const image = openSync(join(folder, `${id}.img`), 'r+');
+  writeSync(image, Buffer.alloc(24 * MIB, 1));
+  closeSync(image);
+  const taken = await host.snapshot(id, {}, 'token', context());
+  t.equal(taken.state, 'pending');
+  t.equal(await codeOf(other.attach(id, context())), 'VOLUME_BUSY');
+  t.match(await describe(other, id), { state: 'available', holder: undefined }, 'it is nobody’s');
+  await host.attach(id, context());
+  t.equal((await host.describeSnapshot(taken.id, context()))?.state, 'ready');
+  t.equal((await describe(host, id))?.holder?.id, self(0).id);
+  await host.detach(id, self(0).id, context());
+  await other.attach(id, context());
+  t.equal(await codeOf(host.snapshot(id, {}, 'second', context())), 'VOLUME_BUSY', 'it changes under its hands');
+  await other.detach(id, self(1).id, context());
+});
+
+t.test('copies that a crash or an end cut off show as such, and are made by the same call', async (t) => {
+  const folder = scratch(t);
+  const host = await started(folder);
+  const { id } = await ask(host, 'data', 32 * MIB);
+  const first = await host.snapshot(id, {}, 'token', context());
+  await host.close();
+  rmSync(join(folder, `${first.id}.img`), { force: true });
+  writeFileSync(join(folder, `${id}.holder`), JSON.stringify({ ...self(0), meanwhile: 'snapshot' }));
+  const again = await started(folder);
+  t.equal((await again.describeSnapshot(first.id, context()))?.state, 'failed');
+  t.equal(await codeOf(again.create(copyOf(first.id), 'copy', context())), 'BACKEND_REFUSED');
+  t.equal((await again.snapshot(id, {}, 'token', context())).id, first.id);
+  await again.attach(id, context());
+  await again.detach(id, self(0).id, context());
+  const made = await again.create(copyOf(first.id), 'copy', context());
+  await again.close();
+  rmSync(join(folder, `${made.id}.img`), { force: true });
+  const third = await started(folder);
+  t.equal((await describe(third, made.id))?.state, 'creating');
+  t.equal((await third.create(copyOf(first.id), 'copy', context())).id, made.id);
+  await third.attach(made.id, context());
+  t.match(await describe(third, made.id), { state: 'attached', fromSnapshot: first.id });
+  await third.detach(made.id, self(0).id, context());
+});
+
+const copyOf = (snapshot: string) => ({ volume: 'copy', size: 32 * MIB, snapshot, tags: {} });
 
 t.test('a disk whose image was lost has failed, and no empty one takes its place', async (t) => {
   const folder = scratch(t);
