@@ -144,8 +144,14 @@ t.test('a clock that is off is named as what it is', async (t) => {
 t.test('the quota is the usual one where Quota Center may not be asked', async (t) => {
   const world = await newWorld(t, 1, { quotas: { vpc_quota_route_entrys_num: 321 } });
   t.match(await (await started(t, world)).read(context()), [{ limit: 321 }]);
+  const provider = await started(t, world);
+  world.sim.quotas.set('vpc_quota_route_entrys_num', 400);
+  t.equal(await provider.quota(context()), 400, 'asked for, it is that of the moment');
   world.sim.role({ name: ROLE, actions: ['vpc:*', 'ecs:*'] });
-  t.match(await (await started(t, world)).read(context()), [{ limit: 200 }]);
+  t.equal(await provider.quota(context()), 400, 'and the last one that was told');
+  const blind = await started(t, world);
+  t.match(await blind.read(context()), [{ limit: 200 }]);
+  t.equal(await blind.quota(context()), undefined, 'nobody is refused by a number that is only usual');
 });
 
 t.test('the doctor goes by the quota of the moment, and says why it cannot be read', async (t) => {

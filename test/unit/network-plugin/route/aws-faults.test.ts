@@ -110,6 +110,9 @@ t.test('without the permission to name hosts, and to read the quota, the rest wo
   await poor.create(world.main, claim(2), context());
   const [table] = await poor.read(context());
   t.match(table, { limit: 500, routes: [{ nextHop: { host: world.hosts[0]?.eni } }, { ours: true }] });
+  t.equal(await poor.quota(context()), undefined, 'nobody is refused by a number that is only usual');
+  world.sim.quotas.set('routes-per-table', 750);
+  t.equal(await one.quota(context()), 750, 'asked for, it is that of the moment');
 });
 
 t.test('the role’s keys are renewed before they end, and at once when they are refused', async (t) => {
