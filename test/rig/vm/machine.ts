@@ -46,6 +46,11 @@ export class VirtualMachine {
     return path.join(this.#rig.folder, 'router', this.name);
   }
 
+  /** Path of busybox on the real machine, for clients in the guests' network. */
+  get busybox(): string {
+    return this.#template.tools.busybox;
+  }
+
   get running(): boolean {
     return this.#qmp?.alive ?? false;
   }
@@ -76,13 +81,35 @@ export class VirtualMachine {
     return ['nsenter', '-t', String(this.#rig.router.machine.pid), '-n', '--', ...argv];
   }
 
-  /** `docker plugin set` and `enable` of the plugin that the template has. */
+  /**
+   * `docker plugin set` and `enable` of the plugin that the template has; resolves when it knows the cluster's volumes.
+   * The engine waits 9 s for a plugin's socket however slow the machine is: so Node runs once before, and QEMU has
+   * translated much of it then.
+   */
   async enablePlugin(settings: Readonly<Record<string, string>>): Promise<void> {
+    await this.must(['sh', '-c', 'chroot /var/lib/docker/plugins/*/rootfs /usr/bin/node -e 0']);
     const pairs = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
     if (pairs.length > 0) await this.dockerMust(['plugin', 'set', GUEST_PLUGIN, ...pairs]);
     const outcome = await this.docker(['plugin', 'enable', GUEST_PLUGIN]);
-    if (outcome.code !== 0)
-      throw new Error(`${this.name}: ${outcome.stderr.trim()}\n${(await this.pluginLog()).slice(-3000)}`);
+    if (outcome.code !== 0) throw new Error(`${this.name}: ${outcome.stderr.trim()}\n${await this.pluginLog()}`);
+    await this.untilReady();
+  }
+
+  /** Resolves when the plugin can ask its cloud. */
+  async untilReady(timeoutMs = 90_000): Promise<void> {
+    let last: unknown;
+    try {
+      await until(
+        `the plugin of ${this.name}`,
+        async () => {
+          last = await this.admin('Drayage.Refresh', {}).catch((error: Error) => ({ Err: error.message }));
+          return (last as { Err?: string }).Err === undefined;
+        },
+        { timeoutMs, everyMs: 200 },
+      );
+    } catch (error) {
+      throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}\n${await this.pluginLog()}`);
+    }
   }
 
   /** SIGKILL to the plugin's process; the engine starts it again by itself. */

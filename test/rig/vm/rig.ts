@@ -76,6 +76,12 @@ export class Vms {
     return machine;
   }
 
+  /** The plugin's settings: disks of this cloud, identity and keys from its metadata service. */
+  get settings(): Readonly<Record<string, string>> {
+    const provider = this.cloud.name === 'aws' ? 'ebs' : 'aliyun-disk';
+    return { ...this.cloud.settings, PROVIDER: provider };
+  }
+
   async down(): Promise<void> {
     await this.rig.down();
   }
