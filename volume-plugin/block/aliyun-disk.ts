@@ -23,6 +23,8 @@ export interface AliyunDiskOptions {
   /** Instead of the usual, for tests. */
   readonly calls?: Pick<CallerOptions, 'rateOf' | 'retry'>;
   readonly folders?: DeviceFolders;
+  /** How long an instance must not be shown to be gone, in milliseconds. */
+  readonly goneMs?: number;
   /** How long what was made may take to show, in milliseconds. */
   readonly appearMs?: number;
 }

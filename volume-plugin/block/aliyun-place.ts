@@ -3,7 +3,7 @@ import { AliyunClient } from '../../shared/cloud/aliyun/client.ts';
 import { Credentials } from '../../shared/cloud/aliyun/credentials.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
 import { type CloudSettings, keyOf } from '../../shared/cloud/settings.ts';
-import type { Context } from '../../shared/context.ts';
+import { type Context, now } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { DiskHost, HostFate } from './provider.ts';
 
@@ -11,7 +11,11 @@ export interface PlaceOptions {
   readonly settings: CloudSettings;
   /** Instead of the usual, for tests. */
   readonly calls?: Pick<CallerOptions, 'rateOf' | 'retry'>;
+  /** An instance is gone once it was not shown for so long, in milliseconds: a new one may show late. */
+  readonly goneMs?: number;
 }
+
+const GONE_MS = 60_000;
 
 /** This host's instance, and the others that have disks. */
 export class AliyunPlace {
@@ -19,6 +23,8 @@ export class AliyunPlace {
   readonly #metadata: Metadata;
   readonly #credentials: Credentials;
   readonly #names = new Map<string, string>();
+  /** Since when instances are not shown. */
+  readonly #absent = new Map<string, number>();
   #caller: AliyunCaller | undefined;
   #self: (DiskHost & { readonly zone: string }) | undefined;
 
@@ -88,8 +94,14 @@ export class AliyunPlace {
     // A policy that is limited to some instances hides the others without a word: then not even we are there.
     const found = await new AliyunClient(this.#caller).instances([...new Set([this.self.id, id])], c);
     const other = found.find((one) => one.id === id);
-    if (other !== undefined) return other.status === 'Stopped' ? 'stopped' : 'alive';
-    return found.some((one) => one.id === this.self.id) ? 'gone' : 'unknown';
+    if (other !== undefined) {
+      this.#absent.delete(id);
+      return other.status === 'Stopped' ? 'stopped' : 'alive';
+    }
+    if (!found.some((one) => one.id === this.self.id)) return 'unknown';
+    const since = this.#absent.get(id) ?? now();
+    this.#absent.set(id, since);
+    return now() - since >= (this.#options.goneMs ?? GONE_MS) ? 'gone' : 'unknown';
   }
 
   async #meet(caller: AliyunCaller, ids: readonly string[], c: Context): Promise<void> {

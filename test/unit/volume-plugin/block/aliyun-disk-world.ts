@@ -19,6 +19,7 @@ export interface HostOptions {
   readonly settings?: Partial<Settings>;
   readonly cluster?: string;
   readonly appearMs?: number;
+  readonly goneMs?: number;
   readonly folders?: ConstructorParameters<typeof AliyunDiskProvider>[0]['folders'];
 }
 
@@ -50,7 +51,7 @@ export const diskSite = async (t: Teardown, zones = 'aa', config: AliyunConfig =
     return found;
   };
   const host = (n: number, options: HostOptions = {}): AliyunDiskProvider => {
-    const { settings = {}, cluster = 'default', appearMs, folders } = options;
+    const { settings = {}, cluster = 'default', appearMs, folders, goneMs = 100 } = options;
     return new AliyunDiskProvider({
       settings: {
         ...{ region: undefined, cloudEndpoint: sim.endpoint, metadataEndpoint: ways[n] },
@@ -60,6 +61,7 @@ export const diskSite = async (t: Teardown, zones = 'aa', config: AliyunConfig =
       },
       cluster,
       calls: { rateOf: () => ({ burst: 10_000, perSecond: 10_000 }), retry: { firstMs: 10, longestMs: 100 } },
+      goneMs,
       ...(appearMs !== undefined && { appearMs }),
       ...(folders !== undefined && { folders }),
     });

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { attachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
 import type { DiskRequest } from '../../../../volume-plugin/block/provider.ts';
@@ -22,9 +23,12 @@ t.test('what cannot be known of a host is not guessed', async (t) => {
   const { sim, b, instance } = await site(t);
   t.equal(await b.fate('host-7', context()), 'unknown');
   t.equal(await b.fate(instance(0).id, context()), 'alive');
+  t.equal(await b.fate('i-new', context()), 'unknown', 'one that was just made may not show yet');
+  await pause(150);
+  t.equal(await b.fate('i-new', context()), 'gone');
   // A policy for some instances hides the others, and this host's own with them.
   sim.release(instance(1).id);
-  t.equal(await b.fate('i-gone', context()), 'unknown');
+  t.equal(await b.fate('i-new', context()), 'unknown');
 });
 
 t.test('hosts of another cluster see none of its disks, and cannot take one over', async (t) => {
