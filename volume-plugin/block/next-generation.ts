@@ -103,7 +103,9 @@ export class NextGeneration {
         tags: { ...(snapshot === undefined ? blank : inherited(tags)), generation: String(number), moving: id },
       };
       const made = await this.#ask(id, request, token('generation', id, String(number)), c);
-      const seen = made && (await this.#appeared(made, c));
+      // A provider may answer with what another host has made with this token, in its own zone.
+      const isOwn = made?.zone === self.zone;
+      const seen = made && isOwn ? await this.#appeared(made, c) : undefined;
       if (seen !== undefined) return seen;
       // Another host was faster, in whatever zone; or what was made with this number has failed and is gone.
       await sleep(settleMs, c);

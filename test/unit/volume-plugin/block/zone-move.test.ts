@@ -350,7 +350,7 @@ t.test(
           ['a', 'b', 'b'],
           ['a', 'b', 'c', 'b'],
         ][seed % 4] ?? [];
-      const weather = { lagMs: 4_000, fails: 0.03, spoils: 0.1 };
+      const weather = { lagMs: 4_000, fails: 0.03, spoils: 0.1, answersOthers: seed % 2 === 0 };
       const end = await play(seed, { zones, weather, settleMs: SETTLE_MS, ms: 3 * 3_600_000, accidents: 0.03 });
       t.same(end.broken, [], `seed ${seed}`);
       t.same(end.reached, zones, `seed ${seed}`);

@@ -25,6 +25,8 @@ export interface Weather {
   readonly fails: number;
   /** How likely a disk or a snapshot fails after it was granted. */
   readonly spoils: number;
+  /** To a token that was used for a disk with other words it answers that disk, and does not refuse. */
+  readonly answersOthers?: boolean;
 }
 
 /** A disk, and what was last written to it. */
@@ -217,7 +219,8 @@ export class ZoneWorld {
   /** What a token has made; the token of something that failed is burned. */
   #made(token: string, request: string, what: string): string | undefined {
     const known = this.#tokens.get(token);
-    if (known !== undefined && known.request !== request) {
+    const there = this.#truth.disks.has(known?.made ?? '');
+    if (known !== undefined && known.request !== request && !(this.weather.answersOthers && there)) {
       throw new PluginError('TOKEN_BURNED', { provider: 'zones', what });
     }
     return known?.made;
