@@ -6,20 +6,27 @@
  *
  * Disks are files (`loop`), in a folder that two hosts share.
  */
+import { truncateSync, writeFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { ask } from '../../bin/cli/client.ts';
+import { describeRequest, descriptionOfToken } from '../../volume-plugin/block/loop-files.ts';
 import { NAME, VolumeHost } from '../integration/support/volume-host.ts';
 import { run } from '../rig/command.ts';
+import { diskFolder, shareDisks } from '../rig/disks.ts';
 import { ENGINES, type EngineVersion } from '../rig/packages.ts';
 import { Rig } from '../rig/rig.ts';
 import { count, machine, say, table, writeJson } from './report.ts';
 import { median, percentile, rounded } from './statistics.ts';
 
 const IMAGE = 'drayage/box:1';
-/** Calls of Get and of List. */
+/** Calls of Get, of List and of Path. */
 const CALLS = 1_000;
-const FIO_ROUNDS = 5;
-const FIO_SECONDS = 4;
-const FOLDER = '/var/lib/drayage/loop';
+/** Many short ones, turn by turn: what else the machine does then meets both alike. */
+const FIO_ROUNDS = 30;
+const FIO_SECONDS = 1;
+const MIB = 2 ** 20;
 
 interface Extent {
   readonly engine: EngineVersion;
@@ -50,26 +57,58 @@ async function dockerRun(host: VolumeHost, rounds: number) {
   return { local_ms: rounded(median(times['bench-local'])), cloudvol_ms: rounded(median(times['bench-cloud'])) };
 }
 
+/**
+ * Disks as another host of the cluster would have made them: each creation looks at all disks for room and waits for its
+ * files to be durable, and a thousand of them are not what is measured here.
+ */
+async function makeDisks(host: VolumeHost, names: readonly string[]): Promise<void> {
+  const folder = diskFolder(host.host);
+  for (const volume of names) {
+    const description = describeRequest({ volume, size: 16 * MIB, tags: { options: '{"size":"16m"}' } }, volume);
+    writeFileSync(join(folder, descriptionOfToken('loop', volume, volume)), JSON.stringify(description));
+    writeFileSync(join(folder, `${description.id}.img`), '');
+    truncateSync(join(folder, `${description.id}.img`), description.size);
+  }
+  await ask(join(host.host.stateFolder, 'volume/admin.sock'), '/Drayage.Refresh', {}, 60_000);
+}
+
+/** Milliseconds of one call over a connection that is kept, as the engine keeps its own. */
+function timed(socketPath: string, agent: Agent, method: string, body: unknown): Promise<number> {
+  const started = performance.now();
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const call = request({ socketPath, agent, path: `/VolumeDriver.${method}`, method: 'POST' }, (response) => {
+    response.resume();
+    response.once('error', reject);
+    response.once('end', () => {
+      if (response.statusCode === 200) resolve(performance.now() - started);
+      else reject(new Error(`${method} was answered ${response.statusCode}`));
+    });
+  });
+  call.once('error', reject);
+  call.end(JSON.stringify(body));
+  return promise;
+}
+
 /** Over the plugin's socket, as the engine calls. */
 async function catalogue(host: VolumeHost, volumes: number) {
   const names = Array.from({ length: volumes }, (_, index) => `many${index}`);
-  for (const name of names) {
-    const { status, body } = await host.plugin.call('VolumeDriver.Create', { Name: name, Opts: { size: '16MiB' } });
-    if (status !== 200) throw new Error(`Create: ${JSON.stringify(body)}`);
-  }
-  const times = { Get: [] as number[], List: [] as number[] };
+  await makeDisks(host, names);
+  const times = { Get: [] as number[], List: [] as number[], Path: [] as number[] };
+  const agent = new Agent({ keepAlive: true });
+  const socket = host.plugin.socket();
   for (let call = 0; call < CALLS; call += 1) {
-    for (const method of ['Get', 'List'] as const) {
-      const answer = await host.plugin.call(`VolumeDriver.${method}`, { Name: names[call % names.length] });
-      if (answer.status !== 200) throw new Error(`${method}: ${JSON.stringify(answer.body)}`);
-      times[method].push(answer.ms);
+    for (const method of ['Get', 'List', 'Path'] as const) {
+      times[method].push(await timed(socket, agent, method, { Name: names[call % names.length] }));
     }
   }
+  agent.destroy();
   return {
     get_p99_ms: rounded(percentile(times.Get, 0.99)),
     get_p50_ms: rounded(median(times.Get)),
     list_p99_ms: rounded(percentile(times.List, 0.99)),
     list_p50_ms: rounded(median(times.List)),
+    path_p99_ms: rounded(percentile(times.Path, 0.99)),
+    path_p50_ms: rounded(median(times.Path)),
   };
 }
 
@@ -99,13 +138,17 @@ async function fioRatio(host: VolumeHost) {
     await host.host.must(['mount', '-t', 'ext4', '-o', 'nodev,noatime', device, folder]);
     const byHand = `/proc/${host.host.machine.pid}/root${folder}`;
     const ratios: number[] = [];
-    for (let round = 0; round < FIO_ROUNDS; round += 1) {
-      const hand = await fio(byHand);
-      const ours = await fio(volume);
-      ratios.push(ours / hand);
+    for (let round = 0; round <= FIO_ROUNDS; round += 1) {
+      // By turns the one or the other comes first.
+      const first = await fio(round % 2 === 0 ? byHand : volume);
+      const second = await fio(round % 2 === 0 ? volume : byHand);
+      const [hand, ours] = round % 2 === 0 ? [first, second] : [second, first];
+      // The first ones lay the file out.
+      if (round > 0) ratios.push(ours / hand);
       say(`fio: ${Math.round(ours)} beside ${Math.round(hand)} operations a second`);
     }
-    return { fio_ratio: rounded(median(ratios)), fio_ratios: ratios.map((ratio) => rounded(ratio)) };
+    const spread = [0.25, 0.75].map((part) => rounded(percentile(ratios, part)));
+    return { fio_ratio: rounded(median(ratios)), fio_quartiles: spread };
   } finally {
     await host.host.exec(['umount', folder]);
     await run(['losetup', '--detach', device]);
@@ -113,27 +156,49 @@ async function fioRatio(host: VolumeHost) {
   }
 }
 
-/** From `docker stop` on one host to the process that reads its data on the other. */
+/** `docker stop` on one host, then `docker run` on the other until its process has read what was written. */
+async function stopAndRead(from: VolumeHost, to: VolumeHost, volume: string, text: string): Promise<number> {
+  const started = performance.now();
+  await from.must('stop', '-t', '0', 'mover');
+  for (;;) {
+    const read = await to.host.docker([
+      'run',
+      '--rm',
+      '--network',
+      'none',
+      '-v',
+      `${volume}:/d`,
+      IMAGE,
+      'cat',
+      '/d/round',
+    ]);
+    if (read.stdout.trim() === text) return performance.now() - started;
+    if (read.code === 0) throw new Error(`the other host read "${read.stdout.trim()}" instead of "${text}"`);
+    if (performance.now() - started > 60_000) throw new Error(`the move did not end: ${read.stderr.trim()}`);
+  }
+}
+
+/**
+ * A move, beside the same two commands with volumes of Docker's own on either host, which take the time that is Docker's.
+ * What the move takes longer is the cloud's time and ours; with files there is no cloud.
+ */
 async function move(from: VolumeHost, to: VolumeHost, rounds: number) {
   await from.must('volume', 'create', '-d', NAME, '-o', 'size=64MiB', 'bench-move');
-  const total: number[] = [];
+  const times = { 'bench-own': [] as number[], 'bench-move': [] as number[] };
   for (let round = 0; round <= rounds; round += 1) {
-    await from.must('run', '-d', '--name', 'mover', '-v', 'bench-move:/d', IMAGE, 'sleep', 'infinity');
-    await from.must('exec', 'mover', 'sh', '-c', `echo round${round} > /d/round`);
-    const started = performance.now();
-    await from.must('stop', '-t', '0', 'mover');
-    for (;;) {
-      const read = await to.host.docker(['run', '--rm', '-v', 'bench-move:/d', IMAGE, 'cat', '/d/round']);
-      if (read.stdout.trim() === `round${round}`) break;
-      if (read.code === 0) throw new Error(`the other host read "${read.stdout.trim()}" in round ${round}`);
-      if (performance.now() - started > 60_000) throw new Error(`the move did not end: ${read.stderr.trim()}`);
+    for (const volume of ['bench-own', 'bench-move'] as const) {
+      const write = ['sh', '-c', `echo round${round} > /d/round`];
+      if (volume === 'bench-own') await to.must('run', '--rm', '-v', `${volume}:/d`, IMAGE, ...write);
+      await from.must('run', '-d', '--name', 'mover', '--network', 'none', '-v', `${volume}:/d`, IMAGE, 'sleep', '900');
+      await from.must('exec', 'mover', ...write);
+      const ms = await stopAndRead(from, to, volume, `round${round}`);
+      if (round > 0) times[volume].push(ms);
+      await from.must('rm', 'mover');
+      if (volume === 'bench-move') await to.untilGone(volume);
     }
-    if (round > 0) total.push(performance.now() - started);
-    await from.must('rm', 'mover');
-    await to.untilGone('bench-move');
   }
-  // With files there is no cloud: all of it is ours.
-  return { total_ms: rounded(median(total)), ours_ms: rounded(median(total)) };
+  const [total, own] = [median(times['bench-move']), median(times['bench-own'])];
+  return { total_ms: rounded(total), docker_ms: rounded(own), cloud_ms: 0, ours_ms: rounded(total - own) };
 }
 
 async function measure({ engine, rounds, volumes }: Extent) {
@@ -141,8 +206,7 @@ async function measure({ engine, rounds, volumes }: Extent) {
   const rig = await Rig.up({ hosts: 2, engine });
   try {
     const [first, second] = [rig.host(1), rig.host(2)];
-    await second.must(['mkdir', '-p', `${first.stateFolder}/loop`, FOLDER]);
-    await second.must(['mount', '--bind', `${first.stateFolder}/loop`, FOLDER]);
+    await shareDisks(first, second);
     const one = await VolumeHost.install(first, { NODE_NAME: 'host1' });
     const two = await VolumeHost.install(second, { NODE_NAME: 'host2' });
     say('docker run');
@@ -179,12 +243,17 @@ async function main(): Promise<void> {
       ['docker run -v, local', ms(docker.local_ms)],
       ['docker run -v, cloudvol', ms(docker.cloudvol_ms)],
       [`Get with ${extent.volumes} volumes, p99`, ms(found.get_p99_ms)],
+      [`Path with ${extent.volumes} volumes, p99`, ms(found.path_p99_ms)],
       [`List with ${extent.volumes} volumes, p99`, ms(found.list_p99_ms)],
       ['move to another host', ms(found.move.total_ms)],
+      ['  of that the same with volumes of Docker', ms(found.move.docker_ms)],
+      ['  of that ours', ms(found.move.ours_ms)],
     ]),
   );
-  console.log(`fio, volume to hand mount: ${found.fio_ratio}`);
-  writeJson(values.json, { ...found, ...extent, machine: before });
+  const [low, high] = found.fio_quartiles;
+  console.log(`fio, volume to hand mount: ${found.fio_ratio} (half of the rounds between ${low} and ${high})`);
+  console.log(`load at the beginning ${before.load}, at the end ${machine().load}`);
+  writeJson(values.json, { ...found, ...extent, machine: before, load_at_end: machine().load });
 }
 
 await main().catch((error: unknown) => {

@@ -207,7 +207,7 @@ export class LoopFiles {
   }
 }
 
-const describeRequest = (request: DiskRequest, token: string): LoopDescription => ({
+export const describeRequest = (request: DiskRequest, token: string): LoopDescription => ({
   id: newId('loop', token, request.volume),
   volume: request.volume,
   size: request.size,
