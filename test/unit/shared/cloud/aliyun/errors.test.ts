@@ -37,7 +37,7 @@ t.test('codes mean what the documents say, whatever their case', async (t) => {
     throttled: ['Throttling', 'Throttling.User', 'Throttling.Api', 'THROTTLING'],
     unavailable: ['ServiceUnavailable', 'InternalError', 'SerivceUnavailableTemporary'],
     absent: ['InvalidRouteEntry.NotFound', 'VPC_ROUTER_ENTRY_NOT_EXIST', 'InvalidRouteEntryId.NotFound'],
-    quota: ['QuotaExceeded', 'QuotaExceeded.RouteEntry'],
+    quota: ['QuotaExceeded', 'QuotaExceeded.RouteEntry', 'QuotaExceed.Snapshot', 'QuotaExceed.PostPaidDisk'],
     reserved: ['InvalidCidrBlock', 'InvalidCidrBlock.Overlapped', 'invalidcidrblock.malformed'],
     'no-table': ['InvalidRouteTableId.NotFound', 'InvalidRouteTable.NotFound'],
     expired: ['InvalidSecurityToken.Expired'],
@@ -45,7 +45,15 @@ t.test('codes mean what the documents say, whatever their case', async (t) => {
     clock: ['InvalidTimeStamp.Expired', 'IllegalTimestamp'],
     permission: ['Forbidden.RAM', 'NoPermission', 'NoPermission.Api'],
     'dry-run': ['DryRunOperation'],
-    refused: ['InvalidNextHopId.NotFound', 'SomethingNew'],
+    'no-disk': ['InvalidDiskId.NotFound', 'InvalidResourceId.NotFound'],
+    'no-snapshot': ['InvalidSnapshotId.NotFound'],
+    'no-instance': ['InvalidInstanceId.NotFound'],
+    'disk-state': ['IncorrectDiskStatus'],
+    copying: ['DiskCreatingSnapshot', 'IncorrectDiskStatus.CreatingSnapshot'],
+    full: ['InstanceDiskLimitExceeded'],
+    locked: ['DiskInArrears', 'InstanceLockedForSecurity'],
+    mismatch: ['IdempotentParameterMismatch'],
+    refused: ['InvalidNextHopId.NotFound', 'NotSupportDiskCategory', 'DiskNotPortable', 'SomethingNew'],
   } as const;
   for (const [kind, codes] of Object.entries(meanings)) {
     for (const code of codes) {
