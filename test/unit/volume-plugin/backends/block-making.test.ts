@@ -1,0 +1,82 @@
+import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import t from 'tap';
+import { codeOf, context, inOwnMounts, MIB, messageOf } from '../block/scratch.ts';
+import { cluster, imageNamed, imageOf } from './block-cluster.ts';
+
+inOwnMounts(import.meta.filename);
+t.setTimeout(120_000);
+
+t.test('a volume whose making was cut off half way is made by the same call', async (t) => {
+  const { a, b, disks } = await cluster(t);
+  const volume = await a.create('data');
+  rmSync(imageNamed(disks, volume));
+  t.match(await a.find('data'), { whereabouts: 'creating' });
+  t.equal(await codeOf(b.create('data', { size: '32m' })), 'VOLUME_EXISTS');
+  t.same((await b.create('data')).handle, volume.handle);
+  await b.mount(volume);
+  await b.leave(volume);
+});
+
+t.test('options that files have not are refused before there is a disk; tags of one’s own are kept', async (t) => {
+  const { a, disks } = await cluster(t);
+  for (const options of [
+    { kind: 'gp3' },
+    { iops: '3000' },
+    { throughput: '125' },
+    { encrypted: 'true' },
+    { 'kms-key': 'k' },
+  ]) {
+    t.match(await messageOf(a.create('data', options)), /^OPTION_INVALID: .* disks in files \(PROVIDER=loop\) have no/);
+  }
+  for (const tags of ['x', 'a=1,a=2', 'Name=x', 'aws:x=1', 'drayage:volume=x', '=1', 'a=1,']) {
+    t.equal(await codeOf(a.create('data', { tags })), 'OPTION_INVALID', tags);
+  }
+  t.same(readdirSync(disks), []);
+  await a.create('data', { size: '16m', tags: 'team=web,stage=a=b', encrypted: 'false' });
+  const [description] = readdirSync(disks).filter((name) => name.endsWith('.json'));
+  t.match(JSON.parse(readFileSync(join(disks, description ?? ''), 'utf8')), { labels: { team: 'web', stage: 'a=b' } });
+});
+
+t.test('hosts that make a volume at once make one, also when the first tokens are burned', async (t) => {
+  const { a, b } = await cluster(t);
+  const first = await a.create('data');
+  await a.provider.release(first.handle.disk ?? '', context());
+  const made = await Promise.all([a.create('data', { size: '16m' }, 'one'), b.create('data', { size: '16m' }, 'two')]);
+  t.equal(new Set(made.map(({ handle }) => handle.disk)).size, 1);
+  t.equal((await a.provider.list(context())).length, 1);
+});
+t.test('a disk that a later generation has replaced is never mounted again', async (t) => {
+  const { a, b } = await cluster(t);
+  const volume = await a.create('data');
+  await a.mount(volume);
+  await a.leave(volume);
+  const tags = { options: '{"size":"16m"}', generation: '2' };
+  const next = await a.provider.create({ volume: 'data', size: 16 * MIB, tags }, 'second', context());
+  t.equal((await b.find('data'))?.handle.disk, next.id);
+  t.equal((await b.backend.list(context())).length, 1, 'it is one volume');
+  // By a handle from before, too.
+  const mounted = await a.mount(volume);
+  t.match(imageOf(a.target('data')), new RegExp(`${next.id}`));
+  t.equal(mounted.inside, 'data');
+  await a.leave(volume);
+  await a.remove(volume);
+  t.equal(await b.find('data'), undefined, 'with the volume go all of them');
+  t.same(await a.provider.list(context()), []);
+});
+
+t.test('how full a volume is shows a moment after it is mounted, and looking waits for nothing', async (t) => {
+  const { a } = await cluster(t);
+  const volume = await a.create('data', { size: '32m' });
+  await a.mount(volume);
+  const file = openSync(a.inside('data', 'file'), 'w');
+  writeFileSync(file, Buffer.alloc(4 * MIB));
+  fsyncSync(file);
+  closeSync(file);
+  for (let n = 0; n < 100 && a.backend.status(volume, a.target('data')).used === undefined; n += 1) await pause(10);
+  const { used, free } = a.backend.status(volume, a.target('data'));
+  t.ok(Number(used) > 0 && Number(free) > 10 * MIB, `${used} used, ${free} free`);
+  t.equal(a.backend.status(volume).used, undefined, 'mounted nowhere, nothing is known');
+  await a.leave(volume);
+});

@@ -1,0 +1,65 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import t from 'tap';
+import type { Volume } from '../../../../volume-plugin/backends/backend.ts';
+import { context, inOwnMounts } from '../block/scratch.ts';
+import { boundTo, cluster } from './block-cluster.ts';
+
+inOwnMounts(import.meta.filename);
+t.setTimeout(120_000);
+
+t.test('removing keeps what on-remove says, by the option, the setting, or as ever', async (t) => {
+  const { a, b, disks, again } = await cluster(t);
+  const write = async (volume: Volume): Promise<void> => {
+    await a.mount(volume);
+    writeFileSync(a.inside(volume.name, 'row'), volume.name);
+    await a.backend.unmount(volume, a.target(volume.name), context());
+  };
+  const deleted = await a.create('deleted');
+  await write(deleted);
+  await a.remove(deleted);
+  t.same(readdirSync(disks), []);
+
+  const kept = await a.create('kept', { size: '16m', 'on-remove': 'snapshot' });
+  await write(kept);
+  await a.remove(kept);
+  await a.remove(kept);
+  t.equal(await b.find('kept'), undefined);
+  const [snapshot] = await b.snapshots('kept');
+  t.match(snapshot, { reason: 'on-remove', state: 'ready' });
+  const back = await b.create('back', { from: snapshot?.id ?? '' });
+  await b.mount(back);
+  t.equal(readFileSync(b.inside('back', 'row'), 'utf8'), 'kept');
+  await b.leave(back);
+
+  const strict = await again(0, { onRemove: 'retain' });
+  const retained = await strict.create('retained');
+  await write(retained);
+  await strict.remove(retained);
+  t.equal(await b.find('retained'), undefined);
+  t.match(await b.import('retained', 'again'), { name: 'again', options: { size: '16m' } });
+  const found = await b.find('again');
+  if (found === undefined) return;
+  await b.mount(found);
+  t.equal(readFileSync(b.inside('again', 'row'), 'utf8'), 'retained');
+  await b.leave(found);
+  // The name is free again, and its first disk's token burned.
+  const second = await strict.create('retained');
+  t.not(second.handle.disk, retained.handle.disk);
+  const unused = await strict.create('unused', { size: '16m', 'on-remove': 'snapshot' });
+  await strict.remove(unused);
+  t.same(await b.snapshots('unused'), [], 'what was never written to is not worth a snapshot');
+});
+
+t.test('a removal that a crash cut off after its snapshot takes no second one', async (t) => {
+  const { a, again } = await cluster(t);
+  const volume = await a.create('data', { size: '16m', 'on-remove': 'snapshot' });
+  await a.mount(volume);
+  await a.leave(volume);
+  const dying = await again(0, {
+    wrap: (provider) => ({ ...boundTo(provider), remove: () => Promise.reject(new Error('killed')) }),
+  });
+  await t.rejects(dying.remove(volume), { message: 'killed' });
+  t.ok(await a.find('data'));
+  await a.remove(volume);
+  t.equal((await a.snapshots('data')).length, 1);
+});
