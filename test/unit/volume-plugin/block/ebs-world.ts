@@ -1,5 +1,6 @@
 import type { Test } from 'tap';
 import { CLOUD_SETTINGS, type CloudSettings } from '../../../../shared/cloud/settings.ts';
+import type { DeviceFolders } from '../../../../shared/kernel/disk-serial.ts';
 import { parseOptions } from '../../../../shared/options.ts';
 import { EbsProvider } from '../../../../volume-plugin/block/ebs.ts';
 import { type AwsSim, type AwsSimConfig, startAwsSim } from '../../../sim/aws/sim.ts';
@@ -11,7 +12,7 @@ export interface EbsWorld {
   /** Instance ids. */
   readonly hosts: readonly string[];
   /** A provider on host `n`, not started. */
-  host(n: number, more?: Partial<CloudSettings>): EbsProvider;
+  host(n: number, more?: Partial<CloudSettings>, devices?: DeviceFolders): EbsProvider;
 }
 
 export interface EbsWorldConfig extends AwsSimConfig {
@@ -42,7 +43,7 @@ export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<Eb
   const role = { role: { ...(actions && { actions }), ...(policy && { policy }) } };
   const hosts = zones.map((zone, n) => aws.instance({ name: `host-${n}`, subnet: subnets[zone].id, type, ...role }).id);
   const metadata = await Promise.all(hosts.map((id) => aws.metadataOf(id)));
-  const host = (n: number, more: Partial<CloudSettings> = {}): EbsProvider => {
+  const host = (n: number, more: Partial<CloudSettings> = {}, devices?: DeviceFolders): EbsProvider => {
     const settings = {
       ...parseOptions(CLOUD_SETTINGS, {}, 'setting'),
       ...{ cloudEndpoint: aws.endpoint, metadataEndpoint: metadata[n] },
@@ -51,6 +52,7 @@ export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<Eb
     return new EbsProvider({
       ...{ settings, cluster: 'test', unknownMs: 300, othersMs: 1_500 },
       ...(pace === undefined && { rateOf: () => FAST }),
+      ...(devices !== undefined && { devices }),
     });
   };
   return { aws, hosts, host };
