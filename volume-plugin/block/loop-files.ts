@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
+import { blocking } from '../../shared/kernel/blocking.ts';
 import { exec } from '../../shared/kernel/exec.ts';
 import { DurableFolder, type Fill } from './durable-folder.ts';
 import type { DiskRequest, DiskTags } from './provider.ts';
@@ -200,7 +201,8 @@ export class LoopFiles {
   async foreign(): Promise<readonly ForeignImage[]> {
     const names = (await this.folder.names()).filter((name) => FOREIGN.test(name));
     const found = names.map(async (name) => {
-      const found = await lstat(this.folder.path(name));
+      const path = this.folder.path(name);
+      const found = await blocking(this.folder.folder, `looking at ${path}`, () => lstat(path));
       return found.isFile() ? [{ name, size: found.size - (found.size % 512), inode: found.ino }] : [];
     });
     return (await Promise.all(found)).flat();

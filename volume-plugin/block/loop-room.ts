@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { PluginError } from '../../shared/errors.ts';
+import { blocking } from '../../shared/kernel/blocking.ts';
 import type { LoopFiles } from './loop-files.ts';
 import type { LoopSnapshots } from './loop-snapshots.ts';
 
@@ -21,7 +22,7 @@ export class LoopRoom {
    */
   async refuse(volume: string, size: number, more: number): Promise<void> {
     const { folder } = this.#files.folder;
-    const { bavail, bsize } = await statfs(folder);
+    const { bavail, bsize } = await blocking(folder, `looking for room in ${folder}`, () => statfs(folder));
     const all = await this.#files.all();
     const images = await Promise.all(all.map(({ id }) => this.#files.folder.size(`${id}.img`)));
     const promised = all.reduce((sum, one, n) => sum + Math.max(0, one.size - (images[n]?.taken ?? 0)), 0);
