@@ -29,7 +29,7 @@ export class DayTwoWork {
     this.#making = making;
   }
 
-  /** Errors: VOLUME_UNKNOWN, OPTION_INVALID, VOLUME_BUSY, DISK_QUOTA, STILL_WORKING, BACKEND_*. */
+  /** Errors: VOLUME_UNKNOWN, OPTION_INVALID, VOLUME_ELSEWHERE, DISK_QUOTA, STILL_WORKING, BACKEND_*. */
   async resize(name: string, size: string, c: Context): Promise<void> {
     await this.#run(name, { kind: 'resize', size }, `resizing ${name} to ${size}`, c);
   }

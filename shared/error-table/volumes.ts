@@ -77,6 +77,11 @@ export const VOLUME_ERRORS = {
     fix: 'Stop its containers on {holder} and repeat the command.',
     retry: 'after',
   },
+  VOLUME_ELSEWHERE: {
+    text: 'Volume {volume} is in use on host {holder}, where this has to be done.',
+    fix: 'Repeat the command on {holder}, or stop the containers of {volume} there.',
+    retry: 'after',
+  },
   VOLUME_EXISTS: {
     text: 'Volume {volume} exists already with other options: {differences}.',
     fix: 'Leave the options out or give the same ones, choose another name, or remove the volume first.',

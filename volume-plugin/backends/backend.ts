@@ -83,10 +83,10 @@ export interface RetiredDisk {
 export interface DayTwo {
   /**
    * Makes the volume and its file system larger, mounted here or nowhere; the volume's `size` option is the new one then.
-   * Errors: OPTION_INVALID (smaller), VOLUME_BUSY (names the host that has it), DISK_QUOTA, STILL_WORKING.
+   * Errors: OPTION_INVALID (smaller), VOLUME_ELSEWHERE (names the host that has it), DISK_QUOTA, STILL_WORKING.
    */
   resize(volume: Volume, size: string, c: Context): Promise<Volume>;
-  /** Begins a snapshot of what is in the volume now; once for each token. Errors: DISK_QUOTA, BACKEND_REFUSED. */
+  /** Begins a snapshot of what is in the volume now; once for each token. Errors: DISK_QUOTA, BACKEND_REFUSED, VOLUME_ELSEWHERE. */
   snapshot(volume: Volume, token: string, c: Context): Promise<ListedSnapshot>;
   /** The cluster's snapshots, or those of one volume. */
   snapshots(volume: string | undefined, c: Context): Promise<readonly ListedSnapshot[]>;

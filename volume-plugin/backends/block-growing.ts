@@ -19,7 +19,7 @@ const REST = 2 ** 20;
 
 /**
  * Makes a disk larger, and the file system on it where it is mounted here; otherwise that is done at the next mount. Each
- * step succeeds when it was done. Answers the disk with its new options. Errors: OPTION_INVALID, VOLUME_BUSY,
+ * step succeeds when it was done. Answers the disk with its new options. Errors: OPTION_INVALID, VOLUME_ELSEWHERE,
  * STILL_WORKING, FILESYSTEM_DAMAGED, and those of the provider.
  */
 export const resizeDisk = async (parts: BlockParts, disk: Disk, size: string, c: Context): Promise<Disk> => {
@@ -37,7 +37,7 @@ export const resizeDisk = async (parts: BlockParts, disk: Disk, size: string, c:
     throw refuse(`${formatted} does not grow to that`, leastGrownSize(formatted));
   }
   if (holder !== undefined && holder.id !== self().id) {
-    throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name, reason: 'where it can be resized' });
+    throw new PluginError('VOLUME_ELSEWHERE', { volume, holder: holder.name });
   }
   await provider.resize(id, bytes, c);
   const grown = await until<Disk>(`making disk ${id} of volume ${volume} larger`, c, async (says) => {

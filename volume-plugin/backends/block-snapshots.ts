@@ -52,7 +52,13 @@ export const takeSnapshot = async (
       throw new PluginError('TOKEN_BURNED', { provider: provider.name, what, reason: `${taken.id} has failed` });
     });
   const target = (await mountOf(parts, disk, c))?.target;
-  return target === undefined ? take(c) : whileFrozen(target, take, c);
+  try {
+    return await (target === undefined ? take(c) : whileFrozen(target, take, c));
+  } catch (error) {
+    if (!(error instanceof PluginError) || error.code !== 'VOLUME_BUSY') throw error;
+    const { volume, holder } = error.context;
+    throw new PluginError('VOLUME_ELSEWHERE', { volume, holder }, { cause: error });
+  }
 };
 
 const whileFrozen = async <T>(target: string, work: (c: Context) => Promise<T>, c: Context): Promise<T> => {

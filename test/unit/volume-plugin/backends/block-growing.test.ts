@@ -63,7 +63,7 @@ t.test('a volume never becomes smaller, and one on another host is resized there
   t.equal(await codeOf(a.resize(volume, 'much')), 'OPTION_INVALID');
   t.same((await a.resize(volume, '32m')).options, { size: '32m' });
   await a.mount(volume);
-  t.match(await messageOf(b.resize(volume, '64m')), /^VOLUME_BUSY: Volume data is in use on host host-0, where it can/);
+  t.match(await messageOf(b.resize(volume, '64m')), /^VOLUME_ELSEWHERE: Volume data is in use on host host-0, where/);
   t.match((await b.find('data'))?.options, { size: '32m' });
   t.equal(await codeOf(a.resize(volume, '100t')), 'OPTION_INVALID');
   t.equal(await codeOf(a.resize(volume, '64t')), 'DISK_QUOTA');

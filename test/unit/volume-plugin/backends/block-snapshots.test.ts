@@ -33,6 +33,7 @@ t.test('a snapshot has what was written before it, and nothing that came later',
     size: 24 * MIB,
     fs: 'ext4',
   });
+  t.match(await messageOf(b.snapshot(volume, 'second')), /^VOLUME_ELSEWHERE: .* on host host-0/);
   await a.leave(volume);
   await b.leave(copy);
   t.equal((await b.dayTwo.removeSnapshot(taken.id, context())).id, taken.id);
