@@ -3,6 +3,7 @@ import { PluginError } from '../../shared/errors.ts';
 import { detachDisk } from '../block/attach.ts';
 import { currentDisk, isBlank, isMoving } from '../block/generations.ts';
 import type { Disk } from '../block/provider.ts';
+import { refuseWhileMoving, removeMoveSnapshots } from '../block/stillness.ts';
 import type { Volume } from './backend.ts';
 import { isOnRemove } from './block-options.ts';
 import { type BlockParts, untilReady } from './block-parts.ts';
@@ -18,6 +19,7 @@ export const removeDisks = async (parts: BlockParts, volume: Volume, c: Context)
   const disks = await siblings(parts, volume, c);
   const current = currentDisk(disks);
   if (current === undefined) return;
+  await refuseWhileMoving(provider, parts.self(), disks, c);
   for (const disk of disks) await free(parts, disk, c);
   const { 'on-remove': asked } = current.tags;
   const what = isOnRemove(asked) ? asked : 'delete';
@@ -27,6 +29,8 @@ export const removeDisks = async (parts: BlockParts, volume: Volume, c: Context)
     await untilReady(provider, taken, c);
   }
   const others = disks.filter(({ id }) => id !== current.id);
+  // Of moves that were not finished.
+  await removeMoveSnapshots(provider, volume.name, () => true, c);
   for (const disk of [...others, current]) {
     if (what === 'retain' && !isMoving(disk)) await provider.release(disk.id, c);
     else await provider.remove(disk.id, c);

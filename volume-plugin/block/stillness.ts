@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Context, sleep } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
 import { freeDisk } from './attach.ts';
 import { latestDisk } from './generations.ts';
 import { type Leaver, leaversOf, leavingTag, notLeaving } from './leaving.ts';
@@ -19,7 +20,7 @@ export interface MoveParts {
 export interface Still {
   /** As it was seen then. */
   readonly disk: Disk;
-  /** The name of the stillness: nothing was written to the disk since that was given. */
+  /** The name of the stillness: nothing was written to the disk since a snapshot first bore it. */
   readonly stillness: string;
 }
 
@@ -48,6 +49,30 @@ export const keepStill = async (
   if (joined === undefined) return { disk, stillness: mine.stillness };
   await provider.tag(id, leavingTag(self, joined.stillness), c);
   return { disk, stillness: joined.stillness };
+};
+
+/** The refusal of what cannot be done with a disk that another host is leaving. */
+export const movedBy = (volume: string, { zone, name }: Leaver, reason?: string): PluginError =>
+  new PluginError('VOLUME_MOVING', { volume, zone, holder: name, reason });
+
+/** Errors: VOLUME_MOVING unless the host is stopped or gone. */
+export const mustBeDead = async (provider: DiskProvider, volume: string, leaver: Leaver, c: Context): Promise<void> => {
+  const fate = await provider.fate(leaver.host, c);
+  if (fate === 'stopped' || fate === 'gone') return;
+  throw movedBy(volume, leaver, fate === 'alive' ? undefined : 'and whether that host still runs is not known');
+};
+
+/** Of disks that are to be removed: a move that goes on would bring their volume back. Errors: VOLUME_MOVING. */
+export const refuseWhileMoving = async (
+  provider: DiskProvider,
+  self: DiskHost,
+  disks: readonly Disk[],
+  c: Context,
+): Promise<void> => {
+  const head = latestDisk(disks);
+  for (const leaver of leaversOf(head?.tags ?? {})) {
+    if (head !== undefined && leaver.host !== self.id) await mustBeDead(provider, head.volume, leaver, c);
+  }
 };
 
 /** Removes what these hosts said of the disk, and the snapshots that are of no use to others. */

@@ -3,10 +3,10 @@ import { type Context, now, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { isBlank, latestDisk } from './generations.ts';
-import { type Leaver, leaversOf, leavingTag } from './leaving.ts';
+import { leaversOf, leavingTag } from './leaving.ts';
 import { NextGeneration, OPEN_SETTLES } from './next-generation.ts';
 import type { Disk } from './provider.ts';
-import { forget, keepStill, type MoveParts, removeMoveSnapshots } from './stillness.ts';
+import { forget, keepStill, type MoveParts, movedBy, mustBeDead, removeMoveSnapshots } from './stillness.ts';
 
 /** A volume's disk in this host's zone. */
 export interface Brought {
@@ -204,20 +204,13 @@ export class ZoneMove {
     const { provider, self, settleMs } = this.#deps;
     const leavers = leaversOf(head.tags);
     if (leavers.length === 0) return true;
-    for (const leaver of leavers) if (leaver.host !== self.id) await this.#mustBeDead(head.volume, leaver, c);
+    for (const leaver of leavers) if (leaver.host !== self.id) await mustBeDead(provider, head.volume, leaver, c);
     // What they have asked for at last may show only now.
     await sleep(settleMs, c);
     if (latestDisk(await provider.list(c, head.volume))?.id !== head.id) return false;
     c.log.warn('a move was given up: its host is gone', { volume: head.volume, disk: head.id });
     await forget(this.#deps, head, leavers, c);
     return false;
-  }
-
-  /** Errors: VOLUME_MOVING unless the host is stopped or gone. */
-  async #mustBeDead(volume: string, leaver: Leaver, c: Context): Promise<void> {
-    const fate = await this.#deps.provider.fate(leaver.host, c);
-    if (fate === 'stopped' || fate === 'gone') return;
-    throw movedBy(volume, leaver, fate === 'alive' ? undefined : 'and whether that host still runs is not known');
   }
 
   /** The disk is in another zone. Answers its next generation when this host has made it. */
@@ -252,7 +245,7 @@ export class ZoneMove {
     // A generation that is being made is waited for by who has it made, as long as that host lives.
     const from = older.find(({ id }) => id === tags.moving);
     for (const leaver of leaversOf(from?.tags ?? {})) {
-      if (leaver.zone === zone && leaver.host !== self.id) await this.#mustBeDead(volume, leaver, c);
+      if (leaver.zone === zone && leaver.host !== self.id) await mustBeDead(provider, volume, leaver, c);
     }
     if (holder === undefined || state === 'detaching') return;
     const fate = await provider.fate(holder.id, c);
@@ -283,6 +276,3 @@ export class ZoneMove {
     this.#progress.set(volume, { from: zone, to: this.#deps.self.zone ?? '', percent: Math.floor(percent) });
   }
 }
-
-const movedBy = (volume: string, { zone, name }: Leaver, reason?: string): PluginError =>
-  new PluginError('VOLUME_MOVING', { volume, zone, holder: name, reason });

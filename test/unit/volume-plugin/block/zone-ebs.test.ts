@@ -133,3 +133,28 @@ t.test('without the right to make snapshots the volume stays usable where it is'
   await a.mount(volume);
   await a.leave(volume);
 });
+
+t.test(
+  'a volume that a living host is moving is not removed; otherwise every generation goes, and what a move left',
+  async (t) => {
+    const { a, b } = await cluster(t);
+    const volume = await a.backend.create({ name: 'data', options: { size: '1g' } }, context());
+    await a.mount(volume);
+    await a.leave(volume);
+    // It has got no further than that.
+    const [disk] = await disksOf(a);
+    const tag = { [`leaving-${b.id}`]: 'once eu-central-1b host-1' };
+    await b.provider.tag(disk?.id ?? '', tag, context());
+    t.match(
+      await messageOf(a.backend.remove(volume, context())),
+      /^VOLUME_MOVING: .* to zone eu-central-1b by host host-1/,
+    );
+    await b.provider.snapshot(disk?.id ?? '', { reason: 'move', move: 'once' }, 'token', context());
+    await b.mount(volume);
+    await b.leave(volume);
+    await b.provider.snapshot(disk?.id ?? '', { reason: 'move', move: 'twice' }, 'other', context());
+    await a.backend.remove(volume, context());
+    t.same(await disksOf(a), []);
+    t.same(await a.provider.snapshots(context(), 'data'), []);
+  },
+);
