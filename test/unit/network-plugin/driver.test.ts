@@ -1,13 +1,17 @@
 import t from 'tap';
 import type { NetworkRequest } from '../../../network-plugin/network.ts';
 import type { PortRequest } from '../../../network-plugin/ports/port-request.ts';
+import type { NetworkState } from '../../../network-plugin/state.ts';
 import { PluginError } from '../../../shared/errors.ts';
+import type { StateStore } from '../../../shared/state/store.ts';
 import { bench, context } from './fakes.ts';
 
 const NET = 'a'.repeat(64);
 const OTHER = 'b'.repeat(64);
 const END = 'c'.repeat(64);
 const SECOND = 'd'.repeat(64);
+
+const COLLECTIONS = ['hosts', 'claims', 'gateways', 'pools', 'addresses', 'networks', 'endpoints'] as const;
 
 const network = (change: Partial<NetworkRequest> = {}): NetworkRequest => ({
   id: NET,
@@ -257,3 +261,33 @@ t.test('deleting a network collects endpoints that Docker never told of', async 
   t.same([store.all('endpoints').size, path.attached.size, routes.held.size], [0, 0, 0]);
   t.equal(filter.model, undefined, 'the last network takes our rules with it');
 });
+
+t.test(
+  'no step of a container waits for the disk: what is recorded of links and ports goes with the kernel',
+  async (t) => {
+    const { driver, store } = bench();
+    const written: string[] = [];
+    const update = store.update.bind(store);
+    const watched: StateStore<NetworkState>['update'] = (change, lasting = 'disk') =>
+      update((tx) => {
+        const before = new Map([...COLLECTIONS].map((name) => [name, new Map(tx.all(name))]));
+        const result = change(tx);
+        for (const [name, records] of before) {
+          const now = tx.all(name);
+          const same = now.size === records.size && [...now].every(([id, record]) => records.get(id) === record);
+          if (!same) written.push(`${name} ${lasting}`);
+        }
+        return result;
+      }, lasting);
+    Object.assign(store, { update: watched });
+    await driver.createNetwork(network(), context());
+    await driver.endpoints.create(endpoint(), context());
+    await driver.endpoints.join(NET, END, undefined, context());
+    await driver.endpoints.publish(NET, END, [web], context());
+    await driver.endpoints.leave(NET, END, context());
+    await driver.endpoints.delete(NET, END, context());
+    await driver.deleteNetwork(NET, context());
+    t.same([...new Set(written)].sort(), ['endpoints kernel', 'networks disk']);
+    t.ok(written.filter((one) => one === 'endpoints kernel').length >= 6, written.join(', '));
+  },
+);
