@@ -12,7 +12,7 @@ import { takeSnapshot } from './block-snapshots.ts';
  * Tokens by the volume's name, with which of several hosts at once one makes the disk. A provider that remembers those of
  * disks that are gone has burned some; then come those of this making.
  */
-const SHARED_TOKENS = 8;
+const SHARED_TOKENS = 4;
 const OWN_TOKENS = 4;
 /** What another host has made may not show at once. */
 const LAG_MS = 1_000;
