@@ -14,8 +14,8 @@ import { takeSnapshot } from './block-snapshots.ts';
  */
 const SHARED_TOKENS = 4;
 const OWN_TOKENS = 4;
-/** What another host has made may not show at once. */
-const LAG_MS = 1_000;
+/** What another host has made may not show at once: mostly it does within this part of the settling time. */
+const LAG = 0.1;
 
 /** What a volume begins as a copy of. */
 interface Origin {
@@ -31,7 +31,7 @@ interface Origin {
 
 /** Makes the disk of a volume, or finds the one that was made. Errors: VOLUME_EXISTS, OPTION_INVALID, SNAPSHOT_UNKNOWN, … */
 export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): Promise<Disk> => {
-  const { provider, self, onRemove } = parts;
+  const { provider, self, onRemove, settleMs } = parts;
   const { name, making = randomUUID() } = spec;
   const options = readBlockOptions(spec);
   const existing = async () => currentDisk(await provider.list(c, name));
@@ -60,7 +60,7 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
   const create = (token: string): Promise<Disk> =>
     provider.create({ ...request, ...(snapshot !== undefined && { snapshot: snapshot.id }) }, token, c);
   const burned = async (): Promise<Disk | undefined> => {
-    await sleep(LAG_MS * Math.random(), c);
+    await sleep(settleMs * LAG * Math.random(), c);
     return existing();
   };
   const make = async (): Promise<Disk> => agreed(await withTokens(tokens, create, burned), spec);

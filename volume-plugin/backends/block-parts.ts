@@ -16,6 +16,8 @@ export interface BlockParts {
   readonly locks: KeyedMutex;
   /** What `docker volume rm` does where a volume does not say. */
   readonly onRemove: OnRemove;
+  /** Twice the time, in milliseconds, after which every host sees what one has written to the provider. */
+  readonly settleMs: number;
 }
 
 /** Is that the file system on this device? btrfs shows numbers of its own, as it may be on several devices. */

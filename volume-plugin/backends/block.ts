@@ -77,7 +77,7 @@ export class BlockBackend implements Backend {
     const { locks = new KeyedMutex(), onRemove = 'delete', settleMs = SETTLE_MS } = options;
     this.#settleMs = settleMs;
     this.#provider = provider;
-    this.#parts = { provider, locks, onRemove, self: () => this.#here() };
+    this.#parts = { provider, locks, onRemove, settleMs, self: () => this.#here() };
     this.dayTwo = {
       resize: (volume, size, c) => this.#resize(volume, size, c),
       snapshot: (volume, token, c) => this.#snapshot(volume, token, c),
