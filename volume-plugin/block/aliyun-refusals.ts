@@ -53,7 +53,7 @@ export const refusal = (error: unknown, told: unknown, subject: Subject): unknow
     default: {
       if (worded.code !== 'BACKEND_REFUSED') return worded;
       const never = NEVER_ATTACHED.test(String(reason))
-        ? 'Aliyun takes none of a disk that was never attached: start a container with the volume once'
+        ? 'Aliyun takes none of a disk that was never attached: start a container with it once, on a host in its zone'
         : reason;
       return new PluginError('BACKEND_REFUSED', { provider: NAME, what, reason: never }, options);
     }

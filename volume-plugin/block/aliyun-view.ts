@@ -47,10 +47,10 @@ export class AliyunView {
 
   /** A disk of a volume of this cluster; undefined for others. */
   known(info: DiskInfo): DiskInfo | undefined {
-    const { id, status } = info;
+    const { id, status, instance } = info;
     const tags = this.tagsOf(info);
     if (this.isRemoved(id) || !this.isOurs(tags)) return undefined;
-    const attached = this.#writes.isAttached(id, status === 'In_use' || status === 'Detaching');
+    const attached = this.#writes.isAttached(id, instance === this.#place.self.id);
     if (!attached || (status !== 'Available' && status !== 'Attaching')) return { ...info, tags };
     return { ...info, tags, status: 'Attaching', instance: this.#place.self.id };
   }

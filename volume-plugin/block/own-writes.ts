@@ -42,10 +42,6 @@ export class OwnWrites {
     this.#attached.set(id, now() + SETTLE_MS);
   }
 
-  detached(id: string): void {
-    this.#attached.delete(id);
-  }
-
   removed(id: string): void {
     this.#removed.set(id, now() + SETTLE_MS);
     this.#tagged.delete(id);
