@@ -1,12 +1,10 @@
-import { constants, fdatasyncSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PluginError } from '../errors.ts';
-import { makeFolder, reasonOf, replaceFile, writeAll, writeAllNow } from './files.ts';
+import { makeFolder, reasonOf, replaceFile } from './files.ts';
 import { FolderLock } from './folder-lock.ts';
 import { encodeSnapshot, encodeWrite } from './format.ts';
+import { Journal } from './journal.ts';
 import { type FileStoreOptions, JOURNAL, type Loaded, load, SNAPSHOT } from './loading.ts';
-import { Pace } from './pace.ts';
 import type { AppliedChange, Lasting, Records, StateStore, Transaction } from './store.ts';
 
 export type { FileStoreOptions } from './loading.ts';
@@ -18,19 +16,8 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-const APPENDING = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT;
-
-/** The journal, open twice. */
-interface Journal {
-  /** A write returns when it is on the disk: with its data, not with its times (`O_DSYNC`). */
-  readonly onDisk: FileHandle;
-  /** A write returns when the kernel has it. */
-  readonly inKernel: FileHandle;
-}
-
-/** How long everybody may have to wait for one write, and how many must have been quicker in a row. */
+/** How long everybody may have to wait for one write. */
 const QUICK_MS = 2;
-const QUICK_ONES = 4;
 /** What was changed `soon` is written, and what the kernel has is brought to the disk, after so many milliseconds at most. */
 const SOON_MS = 100;
 
@@ -51,9 +38,6 @@ export class FileStore<S> implements StateStore<S> {
   readonly #records: Records<S>;
   #pending: Pending[] = [];
   #writing: Promise<void> | undefined;
-  /** Of writes to the disk, and of those to the kernel. */
-  readonly #pace: Pace;
-  readonly #notePace: Pace;
   /** Runs while there are changes that nobody waits for. */
   #later: NodeJS.Timeout | undefined;
   #closed = false;
@@ -79,8 +63,6 @@ export class FileStore<S> implements StateStore<S> {
   ) {
     this.#folder = folder;
     this.#options = options;
-    this.#pace = new Pace(options.quickMs ?? QUICK_MS, QUICK_ONES);
-    this.#notePace = new Pace(options.quickMs ?? QUICK_MS, QUICK_ONES);
     this.#lock = lock;
     this.#journal = journal;
     this.#records = loaded.records;
@@ -97,19 +79,14 @@ export class FileStore<S> implements StateStore<S> {
    */
   static async open<S>(folder: string, options: FileStoreOptions<S>): Promise<FileStore<S>> {
     let lock: FolderLock | undefined;
-    const handles: FileHandle[] = [];
-    const openJournal = async (flags: number): Promise<FileHandle> => {
-      const handle = await open(join(folder, JOURNAL), APPENDING | flags, 0o600);
-      handles.push(handle);
-      return handle;
-    };
+    let journal: Journal | undefined;
     try {
       await makeFolder(folder);
       lock = await FolderLock.take(folder);
       const loaded = await load(folder, options);
-      const journal = { onDisk: await openJournal(constants.O_DSYNC), inKernel: await openJournal(0) };
+      journal = await Journal.open(join(folder, JOURNAL), options.quickMs ?? QUICK_MS);
       // What a plugin that was killed had left to the kernel alone counts as being on the disk from now on.
-      if (loaded.journalLength > 0) await journal.inKernel.datasync();
+      if (loaded.journalLength > 0) await journal.sync();
       const store = new FileStore(folder, options, lock, journal, loaded);
       if (loaded.torn > 0) {
         options.log.warn('what was being written was cut short by a crash and is dropped; nothing relied on it', {
@@ -120,7 +97,7 @@ export class FileStore<S> implements StateStore<S> {
       if (loaded.rewrite) await store.#compact(loaded.n);
       return store;
     } catch (error) {
-      for (const handle of handles) await handle.close();
+      await journal?.close();
       await lock?.release();
       if (error instanceof PluginError) throw error;
       throw new PluginError('STATE_WRITE', { file: folder, reason: reasonOf(error) }, { cause: error });
@@ -168,8 +145,7 @@ export class FileStore<S> implements StateStore<S> {
     while (this.#writing !== undefined) await this.#writing;
     clearTimeout(this.#syncing);
     if (this.#durable < this.#n) await this.#sync();
-    await this.#journal.onDisk.close();
-    await this.#journal.inKernel.close();
+    await this.#journal.close();
     await this.#lock.release();
   }
 
@@ -217,43 +193,19 @@ export class FileStore<S> implements StateStore<S> {
     const whole = this.#suspect || this.#length + line.length > limit ? this.#snapshot(n) : undefined;
     if (this.#broken) await this.#takeBack();
     if (whole !== undefined && (await this.#tryCompact(n, whole))) return;
-    if (lasting === 'disk') await this.#appendToDisk(line);
-    else await this.#appendToKernel(line);
+    if (lasting === 'disk') await this.#journal.appendToDisk(line, this.#durable < this.#n);
+    else await this.#journal.appendToKernel(line);
     this.#length += line.length;
     this.#n = n;
     if (lasting === 'disk') this.#durable = n;
     else this.#syncing ??= setTimeout(() => void this.#sync(), SOON_MS).unref();
   }
 
-  /** With all that came before: a hole in front of it would make it unreadable. */
-  async #appendToDisk(line: Buffer): Promise<void> {
-    const { onDisk, inKernel } = this.#journal;
-    const first = this.#durable < this.#n;
-    const started = performance.now();
-    if (this.#pace.onTheSpot) {
-      writeAllNow((first ? inKernel : onDisk).fd, line);
-      if (first) fdatasyncSync(inKernel.fd);
-    } else {
-      await writeAll(first ? inKernel : onDisk, line);
-      if (first) await inKernel.datasync();
-    }
-    this.#pace.took(performance.now() - started);
-  }
-
-  /** Mostly copies some bytes; but the kernel may be busy with the same page, or with too many of others. */
-  async #appendToKernel(line: Buffer): Promise<void> {
-    const { inKernel } = this.#journal;
-    const started = performance.now();
-    if (this.#notePace.onTheSpot) writeAllNow(inKernel.fd, line);
-    else await writeAll(inKernel, line);
-    this.#notePace.took(performance.now() - started);
-  }
-
   /** Brings to the disk what the kernel has, while others may go on writing. Never rejects. */
   async #sync(): Promise<void> {
     const upTo = this.#n;
     try {
-      await this.#journal.inKernel.datasync();
+      await this.#journal.sync();
       this.#durable = Math.max(this.#durable, upTo);
     } catch (error) {
       // The kernel forgets what it could not write: only the whole state, written anew, is sure to be there.
@@ -286,8 +238,8 @@ export class FileStore<S> implements StateStore<S> {
 
   /** Cuts off what a failed or torn write left at the end of the journal. */
   async #takeBack(): Promise<void> {
-    await this.#journal.onDisk.truncate(this.#length);
-    await this.#journal.onDisk.datasync();
+    await this.#journal.truncate(this.#length);
+    await this.#journal.sync();
     this.#broken = false;
   }
 
@@ -301,7 +253,7 @@ export class FileStore<S> implements StateStore<S> {
     await replaceFile(join(this.#folder, SNAPSHOT), whole, () => {
       this.#suspect = true;
     });
-    await this.#journal.onDisk.truncate(0);
+    await this.#journal.truncate(0);
     this.#suspect = false;
     this.#length = 0;
     this.#snapshotLength = whole.length;

@@ -278,7 +278,7 @@ t.test(
           if (!same) written.push(`${name} ${lasting}`);
         }
         return result;
-      }, lasting);
+      });
     Object.assign(store, { update: watched });
     await driver.createNetwork(network(), context());
     await driver.endpoints.create(endpoint(), context());
