@@ -43,8 +43,7 @@ export class EbsPlace {
   readonly #unknown = new Map<string, number>();
   readonly #machines = new Batch<Machine>({
     ...{ most: 200, gatherMs: 10 },
-    ask: async (ids, c) =>
-      new Map((await this.ebs.call('DescribeInstances', { ids }, c)).map((machine) => [machine.id, machine])),
+    ask: async (ids, c) => new Map((await this.#meet(ids, c)).map((machine) => [machine.id, machine])),
   });
   #ebs: Ebs | undefined;
   #self: (DiskHost & { readonly zone: string }) | undefined;
@@ -150,10 +149,10 @@ export class EbsPlace {
     this.#ebs?.close();
   }
 
-  async #meet(ids: readonly string[], c: Context): Promise<void> {
-    for (const machine of await this.ebs.call('DescribeInstances', { ids }, c)) {
-      this.#names.set(machine.id, nameIn(machine));
-    }
+  async #meet(ids: readonly string[], c: Context): Promise<readonly Machine[]> {
+    const found = await this.ebs.call('DescribeInstances', { ids }, c);
+    for (const machine of found) this.#names.set(machine.id, nameIn(machine));
+    return found;
   }
 
   async #required(name: string, c: Context): Promise<string> {

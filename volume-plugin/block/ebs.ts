@@ -357,7 +357,10 @@ const told = async <T>(work: Promise<T>): Promise<T> => {
   try {
     return await work;
   } catch (error) {
-    const worded = asBackendError(error, PROVIDER);
-    throw worded instanceof PluginError ? worded : asPluginError(worded);
+    const worded = asPluginError(asBackendError(error, PROVIDER));
+    if (worded.code !== 'BACKEND_PERMISSION') throw worded;
+    const { cause, requestId } = worded;
+    const reason = '`drayage policy aws --plugin volume` prints all that are needed';
+    throw new PluginError(worded.code, { ...worded.context, reason }, { cause, requestId });
   }
 };

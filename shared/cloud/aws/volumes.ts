@@ -29,10 +29,13 @@ const KINDS: Readonly<Record<string, Ec2ErrorKind>> = {
 /** EC2 has a code of its own for almost everything, but not for this. */
 const DEVICE_TAKEN = /already in use/i;
 
+/** What a code means for calls about volumes; undefined: what it means for all. */
+export const kindOfVolumeError = (code: string, message: string): Ec2ErrorKind | undefined =>
+  code === 'InvalidParameterValue' && DEVICE_TAKEN.test(message) ? 'device-taken' : KINDS[code];
+
 const VOLUMES: Dialect<VolumeCalls> = {
   permissions: VOLUME_PERMISSIONS,
-  kindOf: (code, message) =>
-    code === 'InvalidParameterValue' && DEVICE_TAKEN.test(message) ? 'device-taken' : KINDS[code],
+  kindOf: kindOfVolumeError,
   // The only call that makes something and takes no token.
   once: ['CreateSnapshot'],
   open: async (options) => (await import('./sdk-volumes.ts')).openVolumes(options),

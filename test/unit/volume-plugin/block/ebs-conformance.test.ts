@@ -38,15 +38,15 @@ t.test('the policy that is printed allows every call that was made, and has hard
 t.test('also where states last, and what was written shows later', (t) =>
   diskProviderConformance(t, async (t) => {
     const times = {
-      createMs: 80,
-      attachMs: 60,
-      detachMs: 60,
+      createMs: 50,
+      attachMs: 40,
+      detachMs: 40,
       deleteMs: 50,
       snapshotMs: 60,
       resizeMs: 40,
       optimizeMs: 20,
     };
-    const { host } = await ebsWorld(t, { lagMs: 80, times });
+    const { host } = await ebsWorld(t, { lagMs: 50, times });
     return { host, size: GIB, growth: GIB, devices: false, rounds: 3 };
   }),
 );
