@@ -171,12 +171,13 @@ export class BlockBackend implements Backend {
   }
 
   async fence(volume: Volume, host: string, c: Context): Promise<void> {
-    const { id, holder, tags } = await this.#disk(volume, c);
-    if (holder === undefined) {
-      // One that was moving it when it died keeps it from being attached.
-      await this.#moves().endMoveOf(volume.name, host, c);
-      return;
-    }
+    const disks = await siblings(this.#parts, volume, c);
+    const current = this.#current(volume, disks);
+    // One that was moving it when it died keeps it from being attached, and may have its next generation.
+    await this.#moves().endMoveOf(volume.name, host, c);
+    const held = disks.filter(({ holder: one }) => one !== undefined);
+    const { id, holder, tags } = held.find((one) => one.id === current.id) ?? held[0] ?? current;
+    if (holder === undefined) return;
     if (holder.id === this.#here().id) throw new PluginError('VOLUME_IN_USE', { volume: volume.name });
     const alive = (await this.#provider.fate(holder.id, c)) === 'alive';
     if (alive || holder.name !== host) {

@@ -3,7 +3,7 @@ import { type Context, now, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { isBlank, latestDisk } from './generations.ts';
-import { leaversOf, leavingTag } from './leaving.ts';
+import { type Leaver, leaversOf, leavingTag } from './leaving.ts';
 import { NextGeneration, OPEN_SETTLES } from './next-generation.ts';
 import type { Disk } from './provider.ts';
 import { forget, keepStill, type MoveParts, movedBy, mustBeDead, removeMoveSnapshots } from './stillness.ts';
@@ -138,13 +138,20 @@ export class ZoneMove {
    */
   async endMoveOf(volume: string, name: string, c: Context): Promise<void> {
     const { provider, settleMs } = this.#deps;
+    const named = (disk: Disk | undefined): readonly Leaver[] =>
+      leaversOf(disk?.tags ?? {}).filter((one) => one.name === name && one.zone !== NOWHERE);
     const end = async (): Promise<void> => {
-      const head = latestDisk(await provider.list(c, volume));
-      const leavers = leaversOf(head?.tags ?? {}).filter((one) => one.name === name);
-      if (head === undefined || leavers.length === 0) return;
-      for (const leaver of leavers) {
+      const disks = await provider.list(c, volume);
+      const head = latestDisk(disks);
+      const from = disks.find(({ id }) => id === head?.tags.moving);
+      const [leavers, makers] = [named(head), named(from)];
+      for (const leaver of [...leavers, ...makers]) {
         if ((await provider.fate(leaver.host, c)) === 'alive') throw movedBy(volume, leaver, 'and that host runs');
       }
+      for (const { host: id, stillness } of makers) {
+        await provider.tag(from?.id ?? '', leavingTag({ id, name, zone: NOWHERE }, stillness), c);
+      }
+      if (head === undefined || leavers.length === 0) return;
       await sleep(settleMs, c);
       if (latestDisk(await provider.list(c, volume))?.id !== head.id) return;
       c.log.warn('a move was ended on the word of an operator', { volume, disk: head.id, host: name });

@@ -262,6 +262,41 @@ t.test('a move whose host is gone is given up for its own zone, one whose host l
   t.equal(generation(2), undefined);
 });
 
+t.test(
+  'a move of a host that cannot be asked about is ended on an operator’s word, at whatever step it is',
+  async (t) => {
+    for (const step of ['leaving', 'made', 'attached'] as const) {
+      const { sky, a, b, wait, process, time, generation } = await world(t);
+      process(b)
+        .use()
+        .catch(() => undefined);
+      const next = () => sky.disks.find((disk) => generationOf(disk) === 2);
+      const reached = {
+        leaving: () => sky.snapshots.length > 0,
+        made: () => next() !== undefined,
+        attached: () => next()?.state === 'attached',
+      };
+      await time.run(reached[step]);
+      b.life += 1;
+      const { move, provider } = process(a);
+      const end = () => move.endMoveOf('data', 'host-1', context());
+      t.match(await wait(end()), /^VOLUME_MOVING: .* by host host-1, and that host runs/);
+      b.fate = 'unknown';
+      t.match(await wait(process(a).bring()), /whether that host still runs is not known/);
+      await wait(move.endMoveOf('data', 'host-2', context()));
+      t.match(await wait(process(a).bring()), /whether that host still runs is not known/, 'it was another one');
+      t.equal(await wait(end()), undefined);
+      // What it has attached the fence takes from it.
+      for (const { id, holder } of sky.disks)
+        if (holder !== undefined) await wait(provider.detach(id, holder.id, context()));
+      await time.run(() => sky.disks.every(({ state }) => state === 'available'));
+      t.match(await wait(process(a).use()), { zone: 'a', tags: { generation: step === 'leaving' ? undefined : '3' } });
+      t.equal(generation(step === 'leaving' ? 1 : 3)?.data, 42);
+      time.restore();
+    }
+  },
+);
+
 t.test('a move that nobody asks for any more is given up, and its snapshot goes', async (t) => {
   const { a, b, wait, process, time, sky } = await world(t);
   process(b)
