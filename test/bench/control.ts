@@ -5,7 +5,8 @@
  *     npm run bench:control -- [--runs 20] [--cycles 200] [--endpoints 1000] [--engine 28] [--json FILE]
  */
 import { parseArgs } from 'node:util';
-import { Cluster, type Member } from '../integration/support/cluster.ts';
+import { Cluster } from '../integration/support/cluster.ts';
+import type { Member } from '../integration/support/member.ts';
 import { ENGINES } from '../rig/packages.ts';
 import { type CallTimes, PluginCalls } from './plugin-calls.ts';
 import { count, machine, say, table, writeJson } from './report.ts';

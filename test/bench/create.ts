@@ -6,7 +6,8 @@
  * The clouds are simulators whose API calls take `--api` milliseconds each; Aliyun's takes a second to settle a route.
  */
 import { parseArgs } from 'node:util';
-import { Cluster, type Member } from '../integration/support/cluster.ts';
+import { Cluster } from '../integration/support/cluster.ts';
+import type { Member } from '../integration/support/member.ts';
 import type { RigCloud } from '../rig/cloud.ts';
 import type { CloudName } from '../rig/cloud-router.ts';
 import { ENGINES, type EngineVersion } from '../rig/packages.ts';

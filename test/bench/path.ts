@@ -1,5 +1,6 @@
 /** The four ways from one host to the other that are compared: each a pair of network namespaces. */
-import type { Cluster, Member } from '../integration/support/cluster.ts';
+import type { Cluster } from '../integration/support/cluster.ts';
+import type { Member } from '../integration/support/member.ts';
 import type { RunOptions } from '../rig/command.ts';
 
 export const PATHS = ['host', 'overlay', 'bridge', 'ptp'] as const;

@@ -4,7 +4,8 @@
 // later death until it outlives them all.
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { Cluster, IMAGE, type Member } from '../integration/support/cluster.ts';
+import { Cluster } from '../integration/support/cluster.ts';
+import { IMAGE, type Member } from '../integration/support/member.ts';
 import { type Outcome, until } from '../rig/command.ts';
 import { collect, holdings, starts, stateFolder, untilRestarted } from './support/holdings.ts';
 import { mortalPlugin } from './support/image.ts';

@@ -5,7 +5,8 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { Cluster, type Member } from '../integration/support/cluster.ts';
+import { Cluster } from '../integration/support/cluster.ts';
+import type { Member } from '../integration/support/member.ts';
 import { until } from '../rig/command.ts';
 import { holdings, untilBack } from './support/holdings.ts';
 

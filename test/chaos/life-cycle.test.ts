@@ -3,7 +3,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { Cluster, IMAGE, Member } from '../integration/support/cluster.ts';
+import { Cluster } from '../integration/support/cluster.ts';
+import { IMAGE, Member } from '../integration/support/member.ts';
 import { until } from '../rig/command.ts';
 import { InstalledPlugin } from '../rig/plugin.ts';
 import { collect, holdings, starts, strays, untilBack, untilRestarted } from './support/holdings.ts';

@@ -10,7 +10,8 @@ import type { RigCloud } from '../rig/cloud.ts';
 import { METADATA_ADDRESS } from '../rig/cloud-router.ts';
 import { until } from '../rig/command.ts';
 import { prefixOf } from './cloud/lost-hosts.ts';
-import { Cluster, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import type { Member } from './support/member.ts';
 
 t.setTimeout(300_000);
 

@@ -7,7 +7,8 @@ import { policyDocument } from '../../shared/cloud/aliyun/policy.ts';
 import { HOSTS4 } from '../rig/addresses.ts';
 import type { RigCloud } from '../rig/cloud.ts';
 import { until } from '../rig/command.ts';
-import { Cluster, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import type { Member } from './support/member.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(300_000);

@@ -4,7 +4,8 @@
 import t, { type Test } from 'tap';
 import { until } from '../rig/command.ts';
 import type { Etcd } from '../rig/etcd.ts';
-import { Cluster, IMAGE, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import { IMAGE, type Member } from './support/member.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(300_000);

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { signal, until } from '../rig/command.ts';
 import type { Etcd } from '../rig/etcd.ts';
-import { Cluster, IMAGE, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import { IMAGE, type Member } from './support/member.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(360_000);

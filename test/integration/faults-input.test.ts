@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { type IPAM_OPTIONS, NETWORK_OPTIONS } from '../../network-plugin/options.ts';
 import { ENGINES } from '../rig/packages.ts';
-import { Cluster, IMAGE, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import { IMAGE, type Member } from './support/member.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(600_000);

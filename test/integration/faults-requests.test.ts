@@ -10,8 +10,9 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { signal, until } from '../rig/command.ts';
 import type { InstalledPlugin } from '../rig/plugin.ts';
-import { Cluster, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
 import { stateOf } from './support/leftovers.ts';
+import type { Member } from './support/member.ts';
 import { errorText, isOurSentence } from './support/refusal.ts';
 
 t.setTimeout(300_000);

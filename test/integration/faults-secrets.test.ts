@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Certificates, makeCertificates } from '../rig/certificates.ts';
 import { until } from '../rig/command.ts';
-import { Cluster, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import type { Member } from './support/member.ts';
 import { refused } from './support/refusal.ts';
 
 t.setTimeout(300_000);

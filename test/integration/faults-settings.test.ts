@@ -8,7 +8,8 @@ import t, { type Test } from 'tap';
 import type { SETTINGS } from '../../network-plugin/options.ts';
 import { run } from '../rig/command.ts';
 import { InstalledPlugin, PLUGIN_NAME } from '../rig/plugin.ts';
-import { Cluster, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import type { Member } from './support/member.ts';
 import { pluginFolder } from './support/plugin-folder.ts';
 import { refused } from './support/refusal.ts';
 

@@ -4,7 +4,8 @@ import t, { type Test } from 'tap';
 import type { RigCloud } from '../rig/cloud.ts';
 import type { CloudName } from '../rig/cloud-router.ts';
 import { until } from '../rig/command.ts';
-import { Cluster, IMAGE, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import { IMAGE, type Member } from './support/member.ts';
 import { refused } from './support/refusal.ts';
 import { ADDRESS, POOL, RANGE, serve } from './support/roaming.ts';
 

@@ -2,8 +2,9 @@
 // Roaming addresses of hosts that die, are cut off, and come back; of plugins and engines that are killed.
 import t, { type Test } from 'tap';
 import { until } from '../rig/command.ts';
-import { type Cluster, IMAGE, type Member } from './support/cluster.ts';
+import type { Cluster } from './support/cluster.ts';
 import { stateOf } from './support/leftovers.ts';
+import { IMAGE, type Member } from './support/member.ts';
 import { refused } from './support/refusal.ts';
 import { ADDRESS, claimsOf, LEASE_MS, nothingLeft, reachedByAll, roamingCluster, serve } from './support/roaming.ts';
 

@@ -2,7 +2,8 @@
 // An address that moves with its container, from host to host, of engines 28, 26 and 20.
 import t, { type Test } from 'tap';
 import { until } from '../rig/command.ts';
-import { type Cluster, IMAGE, type Member } from './support/cluster.ts';
+import type { Cluster } from './support/cluster.ts';
+import { IMAGE, type Member } from './support/member.ts';
 import { refused } from './support/refusal.ts';
 import { ADDRESS, claimsOf, nothingLeft, POOL, RANGE, reachedByAll, roamingCluster, serve } from './support/roaming.ts';
 

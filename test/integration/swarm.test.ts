@@ -4,7 +4,8 @@
 import t, { type Test } from 'tap';
 import { until } from '../rig/command.ts';
 import type { EngineVersion } from '../rig/packages.ts';
-import { Cluster, IMAGE, type Member } from './support/cluster.ts';
+import { Cluster } from './support/cluster.ts';
+import { IMAGE, type Member } from './support/member.ts';
 
 t.setTimeout(240_000);
 

@@ -2,8 +2,8 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AddressRecord } from '../../../network-plugin/state.ts';
-import type { Member } from '../../integration/support/cluster.ts';
 import { stateOf } from '../../integration/support/leftovers.ts';
+import type { Member } from '../../integration/support/member.ts';
 import { until } from '../../rig/command.ts';
 import { WINDOWS_FILE } from './kill-point.ts';
 

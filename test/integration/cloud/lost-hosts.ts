@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { RigCloud } from '../../rig/cloud.ts';
 import type { CloudName } from '../../rig/cloud-router.ts';
-import type { Cluster, Member } from '../support/cluster.ts';
+import type { Cluster } from '../support/cluster.ts';
+import type { Member } from '../support/member.ts';
 import { refused } from '../support/refusal.ts';
 import { ADDRESS, POOL, serve } from '../support/roaming.ts';
 

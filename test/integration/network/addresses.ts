@@ -1,5 +1,6 @@
 import type { Test } from 'tap';
-import { type Cluster, IMAGE } from '../support/cluster.ts';
+import type { Cluster } from '../support/cluster.ts';
+import { IMAGE } from '../support/member.ts';
 
 /** Addresses that users name: `--ip`, `--mac-address`. */
 export async function addresses(t: Test, cluster: Cluster): Promise<void> {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
-import { type Cluster, IMAGE } from '../support/cluster.ts';
+import type { Cluster } from '../support/cluster.ts';
+import { IMAGE } from '../support/member.ts';
 
 const EXAMPLE = new URL('../../../plugin-configs/compose/compose.yaml', import.meta.url);
 

@@ -1,5 +1,6 @@
 import type { Test } from 'tap';
-import type { Cluster, Member } from '../support/cluster.ts';
+import type { Cluster } from '../support/cluster.ts';
+import type { Member } from '../support/member.ts';
 
 /** Whose address the outside sees. */
 export async function egress(t: Test, cluster: Cluster): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Test } from 'tap';
-import type { Cluster, Member } from '../support/cluster.ts';
+import type { Cluster } from '../support/cluster.ts';
+import type { Member } from '../support/member.ts';
 
 /** Docker's embedded DNS on our networks. */
 export async function names(t: Test, cluster: Cluster): Promise<void> {

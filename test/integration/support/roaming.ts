@@ -1,7 +1,8 @@
 /** A cluster whose hosts have one network with addresses that roam, and a container that stays on each of them. */
 import type { Test } from 'tap';
 import { until } from '../../rig/command.ts';
-import { Cluster, type Member } from './cluster.ts';
+import { Cluster } from './cluster.ts';
+import type { Member } from './member.ts';
 
 export const POOL = ['--ipam-driver', 'vpc', '--subnet', '10.64.0.0/12'];
 export const RANGE = '10.64.200.0/24';
