@@ -29,7 +29,7 @@ export interface AliyunDiskOptions {
   readonly appearMs?: number;
 }
 
-const APPEAR_MS = 15_000;
+const APPEAR_MS = 6_000;
 /** First and longest pause between two looks at a disk that is on its way. */
 const FIRST_MS = 100;
 const LONGEST_MS = 2_000;
@@ -52,6 +52,8 @@ export class AliyunDiskProvider implements DiskProvider {
   readonly #place: AliyunPlace;
   readonly #writes = new OwnWrites();
   readonly #view: AliyunView;
+  /** Tokens that are known to make nothing any more: Aliyun remembers them for a day. */
+  readonly #burned = new Set<string>();
   #client: AliyunDisks | undefined;
 
   constructor(options: AliyunDiskOptions) {
@@ -88,6 +90,7 @@ export class AliyunDiskProvider implements DiskProvider {
     const shape = shapeOf(request);
     const zone = request.zone ?? this.#place.self.zone;
     const mark = this.#token('disk', token);
+    if (this.#burned.has(mark)) throw burned(`a disk for volume ${volume}`);
     const wanted = {
       ...{ ...shape, zone, encrypted: request.encrypted === true || key !== undefined, name: shownName(volume) },
       ...(key !== undefined && { key }),
@@ -97,7 +100,6 @@ export class AliyunDiskProvider implements DiskProvider {
     let look = (): Promise<DiskInfo | undefined> => this.#byToken(mark, c);
     try {
       const id = await this.#aliyun.create(wanted, mark, c);
-      if (this.#view.isRemoved(id)) throw burned(`a disk for volume ${volume}`);
       look = () => this.#asking(`disk ${id}`, () => this.#aliyun.disk(id, c));
     } catch (error) {
       const from = snapshot === undefined ? '' : ` from snapshot ${snapshot}`;
@@ -107,8 +109,9 @@ export class AliyunDiskProvider implements DiskProvider {
     }
     const found = await this.#appeared(look, c);
     const [disk] = found === undefined ? [] : await this.#view.disks([found], c);
-    if (disk?.volume !== volume) throw burned(`a disk for volume ${volume}`);
-    return disk;
+    if (disk?.volume === volume) return disk;
+    this.#burned.add(mark);
+    throw burned(`a disk for volume ${volume}`);
   }
 
   /** What is free is had soonest without a look before, and the answer is as true as it gets. */
@@ -217,6 +220,7 @@ export class AliyunDiskProvider implements DiskProvider {
         throw this.#refused(error, { what: `to delete disk ${id} of volume ${volume}`, volume, disk: id });
       }
       this.#writes.removed(id);
+      this.#burn(tags);
       return true;
     });
   }
@@ -303,6 +307,7 @@ export class AliyunDiskProvider implements DiskProvider {
     if (found === undefined || volume === undefined) return;
     if (found.instance !== undefined) throw await this.#busy(found, found.instance, c);
     await this.#setTags(id, found.tags, { [RELEASED]: volume }, [VOLUME, CLUSTER], c);
+    this.#burn(found.tags);
   }
 
   async close(): Promise<void> {
@@ -342,6 +347,11 @@ export class AliyunDiskProvider implements DiskProvider {
       if (found !== undefined || now() > end) return found;
       await sleep(pause, c);
     }
+  }
+
+  /** What made this disk makes no other one. */
+  #burn({ [TOKEN]: mark }: Tags): void {
+    if (mark !== undefined) this.#burned.add(mark);
   }
 
   async #byToken(mark: string, c: Context): Promise<DiskInfo | undefined> {

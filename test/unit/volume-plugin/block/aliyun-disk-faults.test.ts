@@ -149,6 +149,17 @@ t.test('the making of a disk that comes to nothing burns its token, and another 
   await settled(a, (await ask(a, {}, 'token-2')).id, 'available');
 });
 
+t.test('a volume that is made again under the name of one that was removed is there soon', async (t) => {
+  const { a, b } = await site(t, 'aa', {}, { appearMs: 300 });
+  const first = await ask(a, { tags: { uuid: '1' } });
+  await a.remove(first.id, context());
+  const begun = performance.now();
+  t.match(await thrown(ask(a, { tags: { uuid: '2' } })), { code: 'TOKEN_BURNED' });
+  t.ok(performance.now() - begun < 200, 'who removed it knows what its token is worth');
+  t.match(await thrown(ask(b, { tags: { uuid: '3' } })), { code: 'TOKEN_BURNED' }, 'another host finds out');
+  t.not((await ask(b, { tags: { uuid: '3' } }, 'token-2')).id, first.id);
+});
+
 t.test('a detach that takes a minute is waited for, by who gives the disk up and by who wants it', async (t) => {
   const { a, b, selfA, selfB } = await site(t, 'aa', { times: { attachMs: 50, detachMs: 1_500 } });
   const disk = await ask(a);
