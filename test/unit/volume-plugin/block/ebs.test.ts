@@ -345,28 +345,3 @@ t.test('a device is found by what the kernel shows; links are not trusted agains
   t.equal(await find('vol00000000000000004', '/dev/sdg'), undefined);
   t.equal(await find('vol00000000000000004'), undefined);
 });
-
-t.test('of two hosts that mount at once one gets the disk, in each of 1,000 rounds', async (t) => {
-  const { aws, a, b, selfA, selfB } = await started(t);
-  const names = Array.from({ length: 25 }, (_, n) => `data-${n}`);
-  const wrong: string[] = [];
-  const wins = new Map<string, number>();
-  const play = async (volume: string): Promise<void> => {
-    const { id } = await a.create(request(volume), volume, context());
-    for (let round = 0; round < 40; round += 1) {
-      const answers = await Promise.all([a, b].map((host) => codeOf(host.attach(id, context()))));
-      const holder = attached(id, aws);
-      const winner = [selfA, selfB].find((_, n) => answers[n] === 'none');
-      if ([...answers].sort().join() !== 'VOLUME_BUSY,none' || winner?.id !== holder) {
-        wrong.push(`${volume}, round ${round}: ${answers.join()}; ${holder} has it`);
-      }
-      wins.set(holder ?? '', (wins.get(holder ?? '') ?? 0) + 1);
-      // At times as hosts do it; the hand of the cloud is quicker.
-      if (round % 10 === 0) await (holder === selfA.id ? a : b).detach(id, holder ?? '', context());
-      else aws.disks.detach(id);
-    }
-  };
-  await Promise.all(names.map(play));
-  t.same(wrong, []);
-  t.equal((wins.get(selfA.id) ?? 0) + (wins.get(selfB.id) ?? 0), 1_000, [...wins.values()].join(' : '));
-});
