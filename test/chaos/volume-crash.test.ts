@@ -16,7 +16,7 @@ import { Rig } from '../rig/rig.ts';
 import { mortalPlugin } from './support/image.ts';
 import { armKill, disarmKill, type KillPoint } from './support/kill-point.ts';
 import { BOOT_FILE, SLOW_FILE } from './support/volume-files.ts';
-import { collect, looks, stateFolder, untilRestarted } from './support/volume-holdings.ts';
+import { collect, looks, stateFolder, untilReady, untilRestarted } from './support/volume-holdings.ts';
 
 t.setTimeout(240_000);
 
@@ -234,7 +234,7 @@ t.test('the cloudvol driver outlives its deaths', async (t) => {
       await stop();
       await host.engine.start();
       await one.untilRunning('user');
-      await plugin.untilRunning();
+      await untilReady(one);
       await isThere(t, how);
       const holds = await one.holds('data');
       // Where the container goes on, nobody can tell the killed copy's hold from another one of its own.
@@ -254,6 +254,7 @@ t.test('the cloudvol driver outlives its deaths', async (t) => {
     for (const line of await one.loops()) await run(['losetup', '--detach', line.split(':')[0] ?? '']);
     writeFileSync(join(stateFolder(one), BOOT_FILE), 'the boot after the power cut');
     await host.powerOn();
+    await untilReady(one);
     await one.untilRunning('user');
     t.equal(await one.must('exec', 'user', 'cat', '/d/synced'), 'synced');
     await isThere(t, 'after a power cut');

@@ -13,6 +13,17 @@ export const stateFolder = ({ host }: VolumeHost): string => join(host.stateFold
 /** How often the engine has found the plugin there after a start. */
 export const looks = ({ plugin }: VolumeHost): number => plugin.log().filter((line) => line === SEEN).length;
 
+/** Resolves when the plugin has read its state: it listens before that. */
+export async function untilReady(one: VolumeHost): Promise<void> {
+  const socket = join(stateFolder(one), 'admin.sock');
+  const answers = () =>
+    ask(socket, '/Drayage.Volumes', {}, 5_000).then(
+      () => true,
+      () => false,
+    );
+  await until('an answer of the plugin', answers, { timeoutMs: 20_000, everyMs: 50 });
+}
+
 /**
  * Resolves when the engine has started the plugin once more than `before`, and found it there: it looks 0.5 s after the
  * start and then every 3 s, and a plugin that dies before it was seen is not started again but disabled (moby,
@@ -21,7 +32,7 @@ export const looks = ({ plugin }: VolumeHost): number => plugin.log().filter((li
 export async function untilRestarted(one: VolumeHost, before: number): Promise<void> {
   try {
     await until('the restart of the plugin', () => looks(one) > before, { timeoutMs: 20_000, everyMs: 50 });
-    await one.plugin.untilRunning();
+    await untilReady(one);
   } catch (error) {
     const engine = one.host.engine.log().split('\n').slice(-40).join('\n');
     throw new Error(`${(error as Error).message}\n${await one.must('plugin', 'ls')}\n${engine}`);
