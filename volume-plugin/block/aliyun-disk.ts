@@ -302,12 +302,16 @@ export class AliyunDiskProvider implements DiskProvider {
   }
 
   async release(id: string, c: Context): Promise<void> {
-    const found = await this.#look(id, c);
-    const volume = found?.tags[VOLUME];
-    if (found === undefined || volume === undefined) return;
-    if (found.instance !== undefined) throw await this.#busy(found, found.instance, c);
-    await this.#setTags(id, found.tags, { [RELEASED]: volume }, [VOLUME, CLUSTER], c);
-    this.#burn(found.tags);
+    await this.#until(id, c, async (found) => {
+      const volume = found?.tags[VOLUME];
+      if (found === undefined || volume === undefined) return true;
+      const { instance, status, tags } = found;
+      if (instance !== undefined && status !== 'Detaching') throw await this.#busy(found, instance, c);
+      if (status !== 'Available') return false;
+      await this.#setTags(id, tags, { [RELEASED]: volume }, [VOLUME, CLUSTER], c);
+      this.#burn(tags);
+      return true;
+    });
   }
 
   async close(): Promise<void> {
