@@ -22,7 +22,9 @@ export class EbsMaking {
   readonly #cluster: string;
   readonly #othersMs: number;
   /** Tokens whose disks were removed from here: EC2 remembers them for a day. */
-  readonly #burned = new Set<string>();
+  readonly #removed = new Set<string>();
+  /** Tokens that EC2 remembers for a disk which did not show: no use in waiting for it again. */
+  readonly #vain = new Set<string>();
 
   constructor(place: EbsPlace, reading: EbsReading, options: { readonly cluster: string; readonly othersMs?: number }) {
     this.#place = place;
@@ -39,9 +41,10 @@ export class EbsMaking {
     const { volume, size } = request;
     const mark = this.#mark(volume, token);
     const what = `a disk for volume ${volume}`;
-    if (this.#burned.has(mark)) throw burned(what, 'the disk that it made was removed from here');
+    if (this.#removed.has(mark)) throw burned(what, 'the disk that it made was removed from here');
     const before = await this.#made(mark, c);
     if (before !== undefined) return await this.#ready(before, volume, c);
+    if (this.#vain.has(mark)) throw burned(what, 'the disk that it made does not show');
     if (request.snapshot !== undefined && !isSnapshotId(request.snapshot)) {
       throw new PluginError('BACKEND_REFUSED', {
         provider: PROVIDER,
@@ -55,6 +58,7 @@ export class EbsMaking {
     } catch (error) {
       const others = isVolumeRefusal(error, 'token-burned') ? await this.#wait(mark, c) : undefined;
       if (others !== undefined) return await this.#ready(others, volume, c);
+      if (isVolumeRefusal(error, 'token-burned')) this.#vain.add(mark);
       if (isVolumeRefusal(error, 'disk-missing', 'disk-state')) {
         const reason = `${error.code}: ${error.message}`;
         throw new PluginError('BACKEND_REFUSED', { provider: PROVIDER, what, reason }, { cause: error });
@@ -72,7 +76,7 @@ export class EbsMaking {
   /** A disk was removed: its token makes no other one. */
   removed({ tags }: Volume): void {
     const { [TOKEN]: mark } = tags;
-    if (mark !== undefined) this.#burned.add(mark);
+    if (mark !== undefined) this.#removed.add(mark);
   }
 
   /** EC2 takes no token for snapshots: whether one was made is looked up. Errors: see DiskProvider.snapshot. */

@@ -186,6 +186,8 @@ t.test(
     t.same(aws.disks.volumes(), []);
     const key = aws.disks.key();
     t.equal(await codeOf(create('one', key)), 'TOKEN_BURNED', 'EC2 remembers it');
+    t.equal(await codeOf(create('one', key)), 'TOKEN_BURNED', 'and so does the provider');
+    t.equal(aws.count({ action: 'CreateVolume' }), 2);
     const { id } = await create('two', key);
     t.match(aws.disks.volumes(), [{ id, encrypted: true, key }]);
   },
