@@ -1,17 +1,17 @@
-import { createHash } from 'node:crypto';
 import type { CallerOptions } from '../../shared/cloud/aliyun/caller.ts';
-import { type DiskInfo, GIB, type SnapshotInfo, type Tags } from '../../shared/cloud/aliyun/disk-answers.ts';
+import { type DiskInfo, GIB, type Tags } from '../../shared/cloud/aliyun/disk-answers.ts';
 import { AliyunDisks } from '../../shared/cloud/aliyun/disk-client.ts';
 import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import type { CloudSettings } from '../../shared/cloud/settings.ts';
-import { type Context, now, sleep } from '../../shared/context.ts';
+import { type Context, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isBlockDevice } from '../../shared/kernel/block-device.ts';
 import { type DeviceFolders, deviceBySerial } from '../../shared/kernel/disk-serial.ts';
 import { shapeOf } from './aliyun-kinds.ts';
+import { AliyunMaking, FIRST_MS, nextPause } from './aliyun-making.ts';
 import { AliyunPlace } from './aliyun-place.ts';
-import { burned, missing, NAME, refusal } from './aliyun-refusals.ts';
-import { CLUSTER, changesOf, checkLabels, oursBut, RELEASED, TOKEN, VOLUME } from './aliyun-tags.ts';
+import { missing, NAME, refusal } from './aliyun-refusals.ts';
+import { CLUSTER, changesOf, checkLabels, oursBut, RELEASED, VOLUME } from './aliyun-tags.ts';
 import { AliyunView } from './aliyun-view.ts';
 import { OwnWrites } from './own-writes.ts';
 import type { AnyDisk, Disk, DiskHost, DiskProvider, DiskRequest, DiskTags, HostFate, Snapshot } from './provider.ts';
@@ -29,18 +29,8 @@ export interface AliyunDiskOptions {
   readonly appearMs?: number;
 }
 
-const APPEAR_MS = 6_000;
-/** First and longest pause between two looks at a disk that is on its way. */
-const FIRST_MS = 100;
-const LONGEST_MS = 2_000;
-
-const nextPause = (pause: number): number => Math.min(LONGEST_MS, 1.6 * pause);
-
 const isDisk = (id: string): boolean => /^d-[a-z0-9]+$/i.test(id);
 const isSnapshot = (id: string): boolean => /^s-[a-z0-9]+$/i.test(id);
-
-/** Names that people see begin with a letter there, and are not longer. */
-const shownName = (volume: string): string => (/^\p{L}/u.test(volume) ? volume : `v-${volume}`).slice(0, 128);
 
 /**
  * Disks of Aliyun ECS. A disk is attached to one instance at most, and AttachDisk refuses a second one: that is the lock.
@@ -52,14 +42,18 @@ export class AliyunDiskProvider implements DiskProvider {
   readonly #place: AliyunPlace;
   readonly #writes = new OwnWrites();
   readonly #view: AliyunView;
-  /** Tokens that are known to make nothing any more: Aliyun remembers them for a day. */
-  readonly #burned = new Set<string>();
+  readonly #making: AliyunMaking;
   #client: AliyunDisks | undefined;
 
   constructor(options: AliyunDiskOptions) {
     this.#options = options;
     this.#place = new AliyunPlace(options);
     this.#view = new AliyunView(this.#place, options.cluster, this.#writes);
+    this.#making = new AliyunMaking({
+      ...{ ...options, view: this.#view, zone: () => this.#place.self.zone },
+      client: () => this.#aliyun,
+      refused: (error, subject) => this.#refused(error, subject),
+    });
   }
 
   async start(c: Context): Promise<DiskHost> {
@@ -86,32 +80,7 @@ export class AliyunDiskProvider implements DiskProvider {
 
   async create(request: DiskRequest, token: string, c: Context): Promise<Disk> {
     this.check(request);
-    const { volume, tags, labels, snapshot, key } = request;
-    const shape = shapeOf(request);
-    const zone = request.zone ?? this.#place.self.zone;
-    const mark = this.#token('disk', token);
-    if (this.#burned.has(mark)) throw burned(`a disk for volume ${volume}`);
-    const wanted = {
-      ...{ ...shape, zone, encrypted: request.encrypted === true || key !== undefined, name: shownName(volume) },
-      ...(key !== undefined && { key }),
-      ...(snapshot !== undefined && { snapshot }),
-      tags: { ...labels, ...this.#view.kept(volume, tags, mark) },
-    };
-    let look = (): Promise<DiskInfo | undefined> => this.#byToken(mark, c);
-    try {
-      const id = await this.#aliyun.create(wanted, mark, c);
-      look = () => this.#asking(`disk ${id}`, () => this.#aliyun.disk(id, c));
-    } catch (error) {
-      const from = snapshot === undefined ? '' : ` from snapshot ${snapshot}`;
-      const what = `a disk of ${shape.size / GIB} GiB and kind ${shape.category} in ${zone}${from} for volume ${volume}`;
-      // The same token with other tags: of two hosts that create a volume one was first.
-      if (kindOfError(error) !== 'mismatch') throw this.#refused(error, { what, volume, size: shape.size });
-    }
-    const found = await this.#appeared(look, c);
-    const [disk] = found === undefined ? [] : await this.#view.disks([found], c);
-    if (disk?.volume === volume) return disk;
-    this.#burned.add(mark);
-    throw burned(`a disk for volume ${volume}`);
+    return this.#making.disk(request, token, c);
   }
 
   /** What is free is had soonest without a look before, and the answer is as true as it gets. */
@@ -184,7 +153,7 @@ export class AliyunDiskProvider implements DiskProvider {
       if (found.status !== 'Available' && found.status !== 'In_use') return false;
       const { instance, tags } = found;
       const online = instance !== undefined && (await this.fate(instance, c)) === 'alive';
-      const token = this.#token('resize', `${id} ${Math.ceil(bytes / GIB)} ${online}`);
+      const token = this.#making.token('resize', `${id} ${Math.ceil(bytes / GIB)} ${online}`);
       try {
         await this.#aliyun.resize(id, bytes, online, token, c);
       } catch (error) {
@@ -220,30 +189,15 @@ export class AliyunDiskProvider implements DiskProvider {
         throw this.#refused(error, { what: `to delete disk ${id} of volume ${volume}`, volume, disk: id });
       }
       this.#writes.removed(id);
-      this.#burn(tags);
+      this.#making.removed(tags);
       return true;
     });
   }
 
   async snapshot(id: string, tags: DiskTags, token: string, c: Context): Promise<Snapshot> {
     const disk = await this.#look(id, c);
-    const volume = disk?.tags[VOLUME];
-    if (disk === undefined || volume === undefined) throw missing(id);
-    const mark = this.#token('snapshot', token);
-    const what = `a snapshot of disk ${id} of volume ${volume}`;
-    // Names that begin with `auto` are Aliyun's own.
-    const name = `drayage-${volume}`.slice(0, 128);
-    let look = (): Promise<SnapshotInfo | undefined> => this.#snapshotByToken(mark, c);
-    try {
-      const made = await this.#aliyun.takeSnapshot(id, name, this.#view.kept(volume, tags, mark), mark, c);
-      look = () => this.#aliyun.snapshot(made, c);
-    } catch (error) {
-      if (kindOfError(error) !== 'mismatch') throw this.#refused(error, { what, volume, disk: id, size: disk.size });
-    }
-    const found = await this.#appeared(() => this.#asking(what, look), c);
-    const taken = found === undefined ? undefined : this.#view.snapshot(found);
-    if (taken?.disk !== id) throw burned(what);
-    return taken;
+    if (disk === undefined) throw missing(id);
+    return this.#making.snapshot(disk, tags, token, c);
   }
 
   async snapshots(c: Context, volume = ''): Promise<readonly Snapshot[]> {
@@ -309,7 +263,7 @@ export class AliyunDiskProvider implements DiskProvider {
       if (instance !== undefined && status !== 'Detaching') throw await this.#busy(found, instance, c);
       if (status !== 'Available') return false;
       await this.#setTags(id, tags, { [RELEASED]: volume }, [VOLUME, CLUSTER], c);
-      this.#burn(tags);
+      this.#making.removed(tags);
       return true;
     });
   }
@@ -321,12 +275,6 @@ export class AliyunDiskProvider implements DiskProvider {
   get #aliyun(): AliyunDisks {
     if (this.#client === undefined) throw new PluginError('NOT_READY', { reason: 'Aliyun was not asked yet' });
     return this.#client;
-  }
-
-  /** Of this cluster's alone; 56 characters of ASCII, as the API takes up to 64. */
-  #token(kind: string, token: string): string {
-    const hash = createHash('sha256').update(JSON.stringify([this.#options.cluster, kind, token]));
-    return `drayage-${hash.digest('hex').slice(0, 48)}`;
   }
 
   /** A disk of this cluster as it is, with what this host has just done to it; undefined: none, or none of a volume. */
@@ -341,32 +289,6 @@ export class AliyunDiskProvider implements DiskProvider {
       if (await step(await this.#look(id, c))) return;
       await sleep(pause, c);
     }
-  }
-
-  /** Undefined when there is still nothing to be seen after a while. */
-  async #appeared<T>(look: () => Promise<T | undefined>, c: Context): Promise<T | undefined> {
-    const end = now() + (this.#options.appearMs ?? APPEAR_MS);
-    for (let pause = FIRST_MS; ; pause = nextPause(pause)) {
-      const found = await look();
-      if (found !== undefined || now() > end) return found;
-      await sleep(pause, c);
-    }
-  }
-
-  /** What made this disk makes no other one. */
-  #burn({ [TOKEN]: mark }: Tags): void {
-    if (mark !== undefined) this.#burned.add(mark);
-  }
-
-  async #byToken(mark: string, c: Context): Promise<DiskInfo | undefined> {
-    const tags = { [CLUSTER]: this.#options.cluster, [TOKEN]: mark };
-    const [found] = await this.#asking('a disk by its token', () => this.#aliyun.disks({ tags }, c));
-    return found;
-  }
-
-  async #snapshotByToken(mark: string, c: Context): Promise<SnapshotInfo | undefined> {
-    const [found] = await this.#aliyun.snapshots({ [CLUSTER]: this.#options.cluster, [TOKEN]: mark }, c);
-    return found;
   }
 
   async #setTags(id: string, before: Tags, set: Tags, gone: readonly string[], c: Context): Promise<void> {

@@ -15,6 +15,9 @@ interface Subject {
   readonly size?: number;
 }
 
+/** Words a refusal; see `refusal`. */
+export type Refused = (error: unknown, subject: Subject) => unknown;
+
 export const missing = (id: string, volume = id): PluginError => new PluginError('DISK_MISSING', { volume, disk: id });
 
 export const burned = (what: string): PluginError => {
