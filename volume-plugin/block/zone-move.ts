@@ -123,7 +123,10 @@ export class ZoneMove {
     const { self, settleMs } = this.#deps;
     for (const { id, volume, tags } of disks) {
       const mine = leaversOf(tags).find(({ host }) => host === self.id);
-      if (mine === undefined || mine.zone === NOWHERE || tags.retired !== undefined) continue;
+      if (mine === undefined || tags.retired !== undefined) continue;
+      // Given up already; only when there is no later generation any more is it the volume again.
+      const isLatest = latestDisk(disks.filter((one) => one.volume === volume))?.id === id;
+      if (mine.zone === NOWHERE && !isLatest) continue;
       const since = this.#touched.get(id) ?? now();
       this.#touched.set(id, since);
       const rest = this.#worked.has(id) ? ABANDONED_MS : OPEN_SETTLES * settleMs;
