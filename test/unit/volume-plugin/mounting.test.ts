@@ -90,6 +90,20 @@ t.test('a mount that takes longer than Docker waits goes on, and the next call g
   t.ok(kernel.mounts.has('/mnt/data'));
 });
 
+t.test('while a volume moves between zones Docker is told how far it is', async (t) => {
+  const { driver, backend } = await bench();
+  await driver.create('data', {}, context());
+  const gate = Promise.withResolvers<void>();
+  backend.held.set('mount', gate.promise);
+  Object.assign(backend, { progress: (volume: string) => `moving volume ${volume} from zone a to zone b (43 %)` });
+  await t.rejects(driver.mount('data', 'first', newContext(silentLogger, 300)), {
+    code: 'STILL_WORKING',
+    message: /^STILL_WORKING: Still working: moving volume data from zone a to zone b \(43 %\) takes longer than/,
+  });
+  gate.resolve();
+  t.equal(await driver.mount('data', 'second', context()), '/mnt/data/data');
+});
+
 t.test('a client that hung up leaks nothing: what came too late is let go when nobody comes for it', async (t) => {
   const { driver, backend, store, clock, reconciler, quiet, cluster } = await bench();
   await driver.create('data', {}, context());
