@@ -28,7 +28,9 @@ t.test('an image of the Dockerfile starts as the plugins do', async (t) => {
   const entrypoint: unknown = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? '');
   for (const plugin of names) t.same((await read(plugin)).entrypoint, entrypoint, plugin);
   const { env } = await read('network');
-  const fixed = env.filter(({ name }) => /^(MALLOC_ARENA|NODE_COMPILE)/.test(name)).map(({ name, value }) => `${name}=${value}`);
+  const fixed = env
+    .filter(({ name }) => /^(MALLOC_ARENA|NODE_COMPILE)/.test(name))
+    .map(({ name, value }) => `${name}=${value}`);
   t.match(dockerfile, `\nENV ${fixed.join(' ')}\n`);
 });
 
