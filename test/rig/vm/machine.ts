@@ -12,6 +12,9 @@ import { agentSocket, monitorSocket, qemuArguments } from './qemu.ts';
 import { Qmp } from './qmp.ts';
 import { GUEST_PLUGIN, ignoreSharedMemory, type Template, untilMigrated } from './template.ts';
 
+/** For the plugin to start, 20 times slower than on a real machine. */
+const START_MS = 180_000;
+
 export class VirtualMachine {
   /** Counted from 1. */
   readonly number: number;
@@ -81,40 +84,52 @@ export class VirtualMachine {
     return ['nsenter', '-t', String(this.#rig.router.machine.pid), '-n', '--', ...argv];
   }
 
-  /**
-   * `docker plugin set` and `enable` of the plugin that the template has; resolves when it knows the cluster's volumes.
-   * The engine waits 9 s for a plugin's socket however slow the machine is: so Node runs once before, and QEMU has
-   * translated much of it then.
-   */
+  /** `docker plugin set` and `enable` of the plugin that the template has; resolves when it knows the cluster's volumes. */
   async enablePlugin(settings: Readonly<Record<string, string>>): Promise<void> {
-    await this.must(['sh', '-c', 'chroot /var/lib/docker/plugins/*/rootfs /usr/bin/node -e 0']);
     const pairs = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
     if (pairs.length > 0) await this.dockerMust(['plugin', 'set', GUEST_PLUGIN, ...pairs]);
-    const outcome = await this.docker(['plugin', 'enable', GUEST_PLUGIN]);
+    const [outcome] = await Promise.all([
+      this.docker(['plugin', 'enable', GUEST_PLUGIN], { timeoutMs: START_MS }),
+      this.#startPatiently(''),
+    ]);
     if (outcome.code !== 0) throw new Error(`${this.name}: ${outcome.stderr.trim()}\n${await this.pluginLog()}`);
     await this.untilReady();
   }
 
   /** Resolves when the plugin can ask its cloud. */
-  async untilReady(timeoutMs = 90_000): Promise<void> {
+  async untilReady(): Promise<void> {
     let last: unknown;
+    const probe = async (): Promise<boolean> => {
+      last = await this.admin('Drayage.Refresh', {}).catch((error: Error) => ({ Err: error.message }));
+      return (last as { Err?: string }).Err === undefined;
+    };
     try {
-      await until(
-        `the plugin of ${this.name}`,
-        async () => {
-          last = await this.admin('Drayage.Refresh', {}).catch((error: Error) => ({ Err: error.message }));
-          return (last as { Err?: string }).Err === undefined;
-        },
-        { timeoutMs, everyMs: 200 },
-      );
+      await until(`the plugin of ${this.name}`, probe, { timeoutMs: START_MS, everyMs: 300 });
     } catch (error) {
       throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}\n${await this.pluginLog()}`);
     }
   }
 
-  /** SIGKILL to the plugin's process; the engine starts it again by itself. */
+  /** SIGKILL to the plugin's process. The engine starts it again by itself; resolves when it listens. */
   async killPlugin(): Promise<void> {
-    await this.must(['pkill', '-KILL', '-f', '/usr/lib/drayage/main']);
+    await this.#startPatiently(`kill -KILL $old`);
+  }
+
+  /**
+   * The engine waits 9 s for a plugin's socket and then gives the plugin up: enough for a real machine, but not for an
+   * emulated one on a busy one. So the engine sleeps until the plugin that it starts next is there.
+   */
+  async #startPatiently(before: string): Promise<void> {
+    const script = `
+      find() { pgrep -f 'node .*[/]usr/lib/drayage/main'; }
+      old=$(find)
+      ${before}
+      until pid=$(find) && [ "$pid" != "$old" ]; do sleep 0.1; done
+      kill -STOP $(pgrep -x dockerd)
+      tries=0
+      until grep -q '[c]loudvol.sock' /proc/net/unix || [ $tries -ge 600 ]; do sleep 0.1; tries=$((tries + 1)); done
+      kill -CONT $(pgrep -x dockerd)`;
+    await this.must(['sh', '-c', script], { timeoutMs: START_MS });
   }
 
   /** What the plugin wrote to the engine's log. */

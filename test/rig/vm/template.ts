@@ -19,7 +19,7 @@ import { Qmp } from './qmp.ts';
 /** Name of the plugin in guests: by it `-d cloudvol` finds it. */
 export const GUEST_PLUGIN = 'cloudvol';
 /** Each is about 700 MB. */
-const KEPT = 2;
+const KEPT = 3;
 /** To be changed with what is done here. */
 const REVISION = 2;
 const PLUGINS_BYTES = '1G';
