@@ -102,6 +102,7 @@ export class TokenBucket {
     if (this.#perSecond === this.#rate.perSecond) return;
     this.#refill();
     this.#perSecond = Math.min(this.#rate.perSecond, this.#perSecond + this.#rate.perSecond * REGAIN);
+    this.#schedule();
   }
 
   /** The other side has refused calls a short time ago. */
@@ -126,8 +127,11 @@ export class TokenBucket {
     return Math.max(0, ((place - this.#tokens) / this.#perSecond) * 1000);
   }
 
+  /** Anew each time: since the last time the rate may have risen, and the next turn come earlier than it looked then. */
   #schedule(): void {
-    if (this.#timer !== undefined || this.#waiting.length === 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#waiting.length === 0) return;
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
