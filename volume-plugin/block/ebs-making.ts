@@ -66,9 +66,10 @@ export class EbsMaking {
       throw toDiskError(error, what, { volume, disk: 'new', size });
     }
     // An answer to a token may be about a disk that is not there any more, or is somebody else's by now.
-    const isOld =
-      Date.now() - Date.parse(made.created) > this.#othersMs && (await this.#reading.volume(made.id, c)) === undefined;
-    if (isOld) throw burned(what, `it made ${made.id}, which is gone`);
+    // By EC2's clock: a new one that does not show yet would be taken for gone where this host's is ahead.
+    const age = Date.now() - (this.#place.ebs.clock.ms ?? 0) - Date.parse(made.created);
+    if (age > this.#othersMs && (await this.#reading.volume(made.id, c)) === undefined)
+      throw burned(what, `it made ${made.id}, which is gone`);
     this.#reading.made(made);
     return await this.#ready(made, volume, c);
   }
@@ -163,8 +164,11 @@ export class EbsMaking {
    */
   async #ready(made: Volume, volume: string, c: Context): Promise<Volume> {
     const what = `a disk for volume ${volume}`;
-    if (!this.#reading.isOurs(made) || made.tags[VOLUME] !== volume)
+    const refuseOthers = (found: Volume): void => {
+      if (this.#reading.isOurs(found) && found.tags[VOLUME] === volume) return;
       throw burned(what, `${made.id} is another one's by now`);
+    };
+    refuseOthers(made);
     let last: Volume | undefined = made;
     let isSeen = false;
     await this.#reading.settled(
@@ -174,12 +178,15 @@ export class EbsMaking {
         const wasSeen = isSeen;
         isSeen ||= !this.#reading.isYoung(made.id);
         // It is not there yet, or was there and is not any more.
-        return last === undefined ? wasSeen || !this.#reading.isYoung(made.id) : last.state !== 'creating';
+        if (last === undefined) return wasSeen || !this.#reading.isYoung(made.id);
+        return last.state !== 'creating' && this.#reading.isOurs(last);
       },
       Math.min(READY_MS, remaining(c) / 2),
     );
     const gone = 'is the key that it shall be encrypted with right, and may this role use it?';
     if (last === undefined) throw burned(what, `${made.id} vanished while it was made: ${gone}`);
+    // The answer to a token may have told the tags of then: what EC2 shows counts.
+    refuseOthers(last);
     if (last.state === 'error') {
       await this.#place.ebs.call('DeleteVolume', { volume: made.id }, c);
       throw burned(what, `${made.id} failed while it was made, and was removed again: ${gone}`);

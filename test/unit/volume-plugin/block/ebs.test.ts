@@ -6,6 +6,7 @@ import { attachDisk, detachDisk } from '../../../../volume-plugin/block/attach.t
 import type { EbsProvider } from '../../../../volume-plugin/block/ebs.ts';
 import { DeviceNames, deviceOf } from '../../../../volume-plugin/block/ebs-devices.ts';
 import type { DiskHost, DiskRequest } from '../../../../volume-plugin/block/provider.ts';
+import { ManualClock } from '../../../sim/core/clock.ts';
 import { noMedia } from '../../../sim/core/media.ts';
 import { type EbsWorldConfig, ebsWorld } from './ebs-world.ts';
 import { codeOf, context, messageOf } from './scratch.ts';
@@ -90,6 +91,16 @@ t.test('keys of a role that end in the middle of the work are renewed', async (t
   aws.faults.expireCredentials('AttachVolume');
   await a.attach(id, context());
   t.equal((await a.describe(id, context()))?.state, 'attached');
+});
+
+t.test('a clock that is twenty minutes off is made up for; what is kept bears the cloud’s time', async (t) => {
+  const clock = new ManualClock(Date.now() + 20 * 60_000);
+  const { aws, a, selfA, make } = await started(t, { clock });
+  const disk = await make();
+  await a.attach(disk.id, context());
+  t.equal(attached(disk.id, aws), selfA.id);
+  const age = Math.abs(Date.parse((await a.describe(disk.id, context()))?.created ?? '') - clock.now());
+  t.ok(age < 60_000, `made ${age} ms ago`);
 });
 
 t.test('a permission that is missing is named', async (t) => {
@@ -346,4 +357,25 @@ t.test('a device is found by what the kernel shows; links are not trusted agains
   t.equal(await find('vol00000000000000004', '/dev/sdf'), join(folders.dev, 'xvdf'), 'as Xen names it');
   t.equal(await find('vol00000000000000004', '/dev/sdg'), undefined);
   t.equal(await find('vol00000000000000004'), undefined);
+});
+
+t.test('a new disk that does not show yet is not taken for gone by a host whose clock is ahead', async (t) => {
+  const { aws, make } = await started(t, { lagMs: 300 });
+  aws.clock.advance(-30_000);
+  const { id } = await make();
+  t.same(
+    aws.disks.volumes().map((one) => one.id),
+    [id],
+  );
+});
+
+t.test('a token whose disk is another volume’s by now gives it to nobody', async (t) => {
+  const { aws, a, b, make } = await started(t);
+  const { id } = await make('first');
+  await b.release(id, context());
+  await b.adopt(id, 'second', { options: '{}' }, context());
+  // EC2 answers with what it answered then, tags included.
+  t.equal(await codeOf(make('first')), 'TOKEN_BURNED');
+  t.match(await a.describe(id, context()), { volume: 'second' });
+  t.equal(aws.disks.volumes().length, 1);
 });
