@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Context } from '../shared/context.ts';
 import { asPluginError, PluginError } from '../shared/errors.ts';
 import type { Catalogue } from './catalogue.ts';
@@ -37,7 +38,10 @@ export class Removing {
     }
     if (holdsOn(store, name) > 0) throw new PluginError('VOLUME_IN_USE', { volume: name });
     await this.#releasing.finishLocked(found, c);
-    await this.finishLocked(await this.#intend(found), c, backends.working(found.type, name));
+    // A container that starts meanwhile keeps it here.
+    if (store.get('mounts', name) !== undefined) throw new PluginError('VOLUME_IN_USE', { volume: name });
+    const resumed = found.phase === 'removing';
+    await this.finishLocked(await this.#intend(found), c, { resumed, backend: backends.working(found.type, name) });
   }
 
   async #find(name: string, c: Context): Promise<VolumeRecord | undefined> {
@@ -47,27 +51,29 @@ export class Removing {
 
   async #intend(record: VolumeRecord): Promise<VolumeRecord> {
     if (record.phase === 'removing') return record;
-    const removing: VolumeRecord = { ...record, phase: 'removing' };
+    const removing: VolumeRecord = { ...record, phase: 'removing', removal: randomUUID() };
     await this.#deps.store.update((tx) => tx.put('volumes', record.name, removing));
     return removing;
   }
 
-  /** Finishes a removal that was begun; under the volume's lock. */
+  /** Finishes a removal that was begun; under the volume's lock. `resumed`: by an earlier call. */
   async finishLocked(
     record: VolumeRecord,
     c: Context,
-    backend = this.#deps.backends.working(record.type, record.name),
+    { resumed, backend } = { resumed: true, backend: this.#deps.backends.working(record.type, record.name) },
   ): Promise<void> {
     const { store, now } = this.#deps;
     const { name } = record;
     try {
-      await backend.remove(record, c);
+      await backend.remove({ ...record, resumed }, c);
     } catch (thrown) {
       const error = asPluginError(thrown);
       const lastError = { text: error.toUserText(c.requestId), at: new Date(now()).toISOString() };
       // A refusal leaves the volume as it was; of what is open it is only known that it was to go.
       const open = error.retry === 'backoff' || error.code === 'INTERNAL';
-      await store.update((tx) => tx.put('volumes', name, { ...record, phase: open ? 'removing' : 'ready', lastError }));
+      const { removal: _, ...rest } = record;
+      const after: VolumeRecord = open ? { ...record, lastError } : { ...rest, phase: 'ready', lastError };
+      await store.update((tx) => tx.put('volumes', name, after));
       throw error;
     }
     await store.update((tx) => {

@@ -11,6 +11,8 @@ export interface VolumeRecord {
   readonly handle: Readonly<Record<string, string>>;
   /** `creating` and `removing` are intents of this host: reconcile finishes or undoes them after a crash. */
   readonly phase: 'creating' | 'ready' | 'removing';
+  /** While `removing`: random, one for each removal that was begun. */
+  readonly removal?: string;
   /** ISO time of its making, anywhere in the cluster. */
   readonly created: string;
   /** Where and in what state the cluster last said it was, in words: `in use on host-2`, `available`. */

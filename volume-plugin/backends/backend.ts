@@ -20,6 +20,14 @@ export interface Volume extends VolumeSpec {
   readonly handle: Readonly<Record<string, string>>;
 }
 
+/** A volume that is to be removed. */
+export interface VolumeRemoval extends Volume {
+  /** The same when its removal is repeated after a crash, and another one for each removal. */
+  readonly removal?: string;
+  /** It was begun by an earlier call: what was made under this name since then is another volume, and stays. */
+  readonly resumed?: boolean;
+}
+
 /** A volume in the cluster's own list. */
 export interface ListedVolume extends Volume {
   /** ISO time. */
@@ -153,7 +161,7 @@ export interface Backend {
   /** Absent where volumes are neither resized nor copied. */
   readonly dayTwo?: DayTwo;
   /** What `docker volume rm` does, by the volume's `on-remove`. Succeeds when there is none. Errors: VOLUME_BUSY. */
-  remove(volume: Volume, c: Context): Promise<void>;
+  remove(volume: VolumeRemoval, c: Context): Promise<void>;
   /**
    * Details for `docker volume inspect`, from what is known here: no I/O that can hang. `target`: where it is mounted here.
    */

@@ -1,10 +1,10 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { detachDisk } from '../block/attach.ts';
-import { currentDisk, isBlank, isMoving } from '../block/generations.ts';
+import { currentDisk, generationOf, isBlank, isMoving } from '../block/generations.ts';
 import type { Disk } from '../block/provider.ts';
 import { refuseWhileMoving, removeMoveSnapshots } from '../block/stillness.ts';
-import type { Volume } from './backend.ts';
+import type { Volume, VolumeRemoval } from './backend.ts';
 import { isOnRemove } from './block-options.ts';
 import { type BlockParts, untilReady } from './block-parts.ts';
 import { takeSnapshot } from './block-snapshots.ts';
@@ -14,18 +14,27 @@ import { takeSnapshot } from './block-snapshots.ts';
  * snapshot and deleted, or let go. Earlier generations go first: with the current one gone they would be taken for it.
  * Errors: VOLUME_BUSY, STILL_WORKING while the snapshot is written.
  */
-export const removeDisks = async (parts: BlockParts, volume: Volume, c: Context): Promise<void> => {
+export const removeDisks = async (parts: BlockParts, volume: VolumeRemoval, c: Context): Promise<void> => {
   const { provider } = parts;
   const disks = await siblings(parts, volume, c);
   const current = currentDisk(disks);
   if (current === undefined) return;
+  if (volume.resumed === true && wasMadeAnew(volume, current, disks)) {
+    c.log.warn('a volume was removed and made anew meanwhile; that one stays', {
+      volume: volume.name,
+      disk: current.id,
+    });
+    return;
+  }
   await refuseWhileMoving(provider, parts.self(), disks, c);
   for (const disk of disks) await free(parts, disk, c);
   const { 'on-remove': asked } = current.tags;
   const what = isOnRemove(asked) ? asked : 'delete';
   // A disk that nobody has ever written to is not worth keeping.
   if (what === 'snapshot' && !isBlank(current)) {
-    const taken = await takeSnapshot(parts, current, { reason: 'on-remove' }, `drayage-remove-${current.id}`, c);
+    // One of an earlier removal, which was refused, has not what was written since.
+    const token = ['drayage-remove', current.id, volume.removal?.slice(0, 8) ?? []].flat().join('-');
+    const taken = await takeSnapshot(parts, current, { reason: 'on-remove' }, token, c);
     await untilReady(provider, taken, c);
   }
   const others = disks.filter(({ id }) => id !== current.id);
@@ -36,6 +45,13 @@ export const removeDisks = async (parts: BlockParts, volume: Volume, c: Context)
     else await provider.remove(disk.id, c);
   }
 };
+
+/** Is what has the volume's name now another one than was known? Its own disk is gone then, and did not move. */
+const wasMadeAnew = ({ handle: { disk: id } }: Volume, current: Disk, disks: readonly Disk[]): boolean =>
+  id !== undefined &&
+  current.id !== id &&
+  generationOf(current) === 1 &&
+  !disks.some((one) => one.id === id && one.state !== 'deleting');
 
 /** All that there is of the volume, also what a list does not show yet. */
 export const siblings = async ({ provider }: BlockParts, volume: Volume, c: Context): Promise<readonly Disk[]> => {

@@ -32,6 +32,7 @@ import type {
   NewVolume,
   RetiredDisk,
   Volume,
+  VolumeRemoval,
 } from './backend.ts';
 import { growMounted, growUnmounted, resizeDisk } from './block-growing.ts';
 import { importDisk } from './block-importing.ts';
@@ -216,7 +217,7 @@ export class BlockBackend implements Backend {
     return shutDown(target);
   }
 
-  async remove(volume: Volume, c: Context): Promise<void> {
+  async remove(volume: VolumeRemoval, c: Context): Promise<void> {
     await removeDisks(this.#parts, volume, c);
     this.#known.delete(volume.name);
   }

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { PluginError } from '../../../shared/errors.ts';
+import type { VolumeRemoval } from '../../../volume-plugin/backends/backend.ts';
 import { protocol } from '../../../volume-plugin/protocol.ts';
 import { bench, context, FakeCluster, unreachable } from './fakes.ts';
 
@@ -249,6 +250,31 @@ t.test('a removal that is refused leaves the volume as it was', async (t) => {
   cluster.holders.set('data', 'host-2');
   await t.rejects(driver.remove('data', context()), { code: 'VOLUME_BUSY', message: /host-2/ });
   t.match(await driver.get('data', context()), { status: { state: 'available', lastError: /VOLUME_BUSY/ } });
+});
+
+t.test('a removal is the same one when it is resumed, and another one after a refusal', async (t) => {
+  const { driver, backend, store } = await bench();
+  await driver.create('data', {}, context());
+  const asked: VolumeRemoval[] = [];
+  const fail = { with: new PluginError('BACKEND_UNREACHABLE', { provider: 'fake' }) };
+  backend.remove = async (volume) => {
+    asked.push(volume);
+    throw fail.with;
+  };
+  await t.rejects(driver.remove('data', context()));
+  await t.rejects(driver.finish('data', context()));
+  fail.with = new PluginError('VOLUME_BUSY', { volume: 'data', holder: 'host-2' });
+  await t.rejects(driver.remove('data', context()), { code: 'VOLUME_BUSY' });
+  t.equal(store.get('volumes', 'data')?.removal, undefined);
+  await t.rejects(driver.remove('data', context()));
+  const [first, ...later] = asked.map(({ removal }) => removal);
+  t.ok(first);
+  t.same([later[0], later[1]], [first, first]);
+  t.not(later[2], first);
+  t.same(
+    asked.map(({ resumed }) => resumed),
+    [false, true, true, false],
+  );
 });
 
 t.test('Get and List do not wait for a volume that is stuck', async (t) => {

@@ -210,6 +210,20 @@ t.test('a volume in use cannot be removed; one that is leaving can', async (t) =
   await stop();
 });
 
+t.test('a volume that a container waits for is not removed under it', async (t) => {
+  const { driver, cluster, stop } = await bench();
+  await driver.create('data', {}, context());
+  await driver.mount('data', 'id', context());
+  const leave = driver.releasing.want('data');
+  await driver.unmount('data', 'id', context());
+  await t.rejects(driver.remove('data', context()), { code: 'VOLUME_IN_USE' });
+  t.equal(await driver.path('data', context()), '/mnt/data/data', 'and stays mounted');
+  leave();
+  await driver.remove('data', context());
+  t.equal(cluster.volumes.size, 0);
+  await stop();
+});
+
 t.test('two mounts at once bring the volume once', async (t) => {
   const { driver, backend, store } = await bench();
   await driver.create('data', {}, context());

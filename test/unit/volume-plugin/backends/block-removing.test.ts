@@ -63,3 +63,36 @@ t.test('a removal that a crash cut off after its snapshot takes no second one', 
   await a.remove(volume);
   t.equal((await a.snapshots('data')).length, 1);
 });
+
+t.test('what was written after a refused removal is in the snapshot of the next one', async (t) => {
+  const { a, b, again } = await cluster(t);
+  const volume = await a.create('data', { size: '16m', 'on-remove': 'snapshot' });
+  await a.mount(volume);
+  writeFileSync(a.inside('data', 'row'), 'before');
+  await a.leave(volume);
+  const refused = await again(0, {
+    wrap: (provider) => ({ ...boundTo(provider), remove: () => Promise.reject(new Error('no right to')) }),
+  });
+  await t.rejects(refused.backend.remove({ ...volume, removal: 'first-removal' }, context()), /no right to/);
+  await b.mount(volume);
+  writeFileSync(b.inside('data', 'row'), 'after');
+  await b.leave(volume);
+  await a.backend.remove({ ...volume, removal: 'second-removal' }, context());
+  const last = (await a.snapshots('data')).toSorted((x, y) => x.created.localeCompare(y.created)).at(-1);
+  const back = await a.create('back', { from: last?.id ?? '' });
+  await a.mount(back);
+  t.equal(readFileSync(a.inside('back', 'row'), 'utf8'), 'after');
+  await a.leave(back);
+});
+
+t.test('a removal that is resumed leaves alone what another host has made under the name since', async (t) => {
+  const { a, b } = await cluster(t);
+  const old = await a.create('data');
+  await b.remove(old);
+  const anew = await b.create('data', { size: '17m' }, 'twice');
+  t.not(anew.handle.disk, old.handle.disk);
+  await a.backend.remove({ ...old, resumed: true }, context());
+  t.same((await b.find('data'))?.handle, anew.handle, 'that is another volume');
+  await a.backend.remove({ ...old, resumed: false }, context());
+  t.equal(await b.find('data'), undefined, 'who asks for it now means what has the name now');
+});
