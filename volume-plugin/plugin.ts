@@ -27,7 +27,7 @@ import { COLLECTIONS, type VolumeState } from './state.ts';
 /** Version of the records' form; a migration goes with each new number. */
 const STATE_VERSION = 1;
 const RECOVERY =
-  'Running containers keep their volumes. Put a good copy back, or move the folder away and enable the plugin again: volumes are then found in the cluster, and those in use here are held again when their containers are restarted.';
+  'Running containers keep their volumes. Put a good copy back, or move the folder away and enable the plugin again: volumes are then found in the cluster, and those in use here are held again when their containers are restarted (with PROVIDER=loop after drayage volume fence VOLUME HOST for each).';
 /** The first answers of the back-ends are waited for so long; they go on when it is over. */
 const FIRST_MS = 5_000;
 /** For what still goes on when the plugin is told to end. */

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { PluginError } from '../../../shared/errors.ts';
 import { holdsOn } from '../../../volume-plugin/references.ts';
-import { bench, context } from './fakes.ts';
+import { bench, context, unreachable } from './fakes.ts';
 
 t.test('a hold that is nobody’s is dropped, after two passes and not before it is old', async (t) => {
   const { driver, reconciler, store, kernel, clock, quiet, cluster } = await bench();
@@ -110,6 +110,48 @@ t.test('a mount that was lost is noticed, and made again for the next container'
   t.equal(await driver.mount('data', 'two', context()), '/mnt/data/data');
   t.ok(kernel.mounts.has('/mnt/data'));
 });
+
+t.test(
+  'a cloud that is silent for an hour takes nothing from containers, and what ended meanwhile leaves then',
+  async (t) => {
+    const { driver, reconciler, backend, cluster, kernel, store, clock, quiet } = await bench();
+    for (const name of ['used', 'ended']) {
+      await driver.create(name, {}, context());
+      await driver.mount(name, 'run', context());
+      kernel.use(name, name);
+    }
+    const calls = ['list', 'find', 'create', 'mount', 'leave', 'remove'] as const;
+    for (const call of calls) backend.failing.set(call, unreachable());
+    kernel.end('ended');
+    await driver.unmount('ended', 'run', context());
+    for (let minute = 0; minute < 60; minute += 1) {
+      clock.now += 60_000;
+      t.equal((await driver.catalogue.refresh(context())).length, 1);
+      await reconciler.pass(context());
+      reconciler.tick();
+    }
+    t.match(await driver.get('used', context()), { path: '/mnt/used/data', status: { state: 'mounted', holds: 1 } });
+    t.match(await driver.get('ended', context()), { path: '', status: { state: 'leaving' } });
+    t.same(
+      driver
+        .names()
+        .map(({ name }) => name)
+        .sort(),
+      ['ended', 'used'],
+    );
+    t.equal(await driver.mount('used', 'another', context()), '/mnt/used/data', 'a second container gets it');
+    await driver.unmount('used', 'another', context());
+    t.same([holdsOn(store, 'used'), kernel.mounts.has('/mnt/used')], [1, true]);
+    t.equal(cluster.holders.get('ended'), 'host-1', 'nobody could be told');
+    for (const call of calls) backend.failing.delete(call);
+    // The next try waits for its turn.
+    for (let n = 0; n < 100 && cluster.holders.has('ended'); n += 1) {
+      await quiet();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    t.same([...cluster.holders.keys()], ['used']);
+  },
+);
 
 t.test('what was begun with a volume is finished in the background', async (t) => {
   const { driver, backend, quiet, store } = await bench();

@@ -63,6 +63,15 @@ t.test('keys that expire in the middle are replaced', async (t) => {
   await settled(a, id, 'available');
 });
 
+t.test('a clock that is off is named as what it is, and changes no disk', async (t) => {
+  const { sim, a } = await site(t);
+  const { id } = await ask(a);
+  sim.clock.advance(20 * 60_000);
+  const error = await thrown(a.attach(id, context(3_000)));
+  t.match(error.message, /^BACKEND_AUTH: .*clock of this host is more than 15/);
+  t.match(sim.disks(), [{ id, status: 'Available' }]);
+});
+
 /** Each thing that a provider does, once. */
 const everything = async (a: DiskProvider, self: DiskHost, round = ''): Promise<void> => {
   await a.start(context());

@@ -88,6 +88,34 @@ t.test(
   },
 );
 
+t.test('a host that has lost its state gets the volumes that it had by fence, with their data', async (t) => {
+  const folder = scratch(t);
+  const target = join(folder, 'mount');
+  mkdirSync(target);
+  const host = async (id: string) => {
+    const self = { id, name: 'host-0' };
+    const backend = new BlockBackend(new LoopProvider({ folder: join(folder, 'disks'), self, quota: undefined }));
+    await backend.start(context());
+    return backend;
+  };
+  const before = await host('id-before');
+  const volume = await before.create({ name: 'data', options: { size: '16m' } }, context());
+  await before.mount(volume, target, context());
+  writeFileSync(join(target, 'data', 'row'), 'kept', { flush: true });
+  const after = await host('id-after');
+  t.match(
+    await messageOf(after.mount(volume, target, context())),
+    /^VOLUME_BUSY: Volume data is in use on host host-0, and whether that host still runs is not known/,
+  );
+  await after.fence(volume, 'host-0', context());
+  await after.mount(volume, target, context());
+  t.equal(readFileSync(join(target, 'data', 'row'), 'utf8'), 'kept');
+  t.equal(readMountTable().filter((entry) => entry.target === target).length, 1, 'mounted once');
+  await after.unmount(volume, target, context());
+  await after.leave(volume, context());
+  t.match(await after.find('data', context()), { whereabouts: 'available' });
+});
+
 t.test('a copy that is not its volume’s file system does not become the volume', async (t) => {
   const { device } = loopDisk(scratch(t));
   const uuid = randomUUID();

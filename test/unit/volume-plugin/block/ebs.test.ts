@@ -379,3 +379,18 @@ t.test('a token whose disk is another volume’s by now gives it to nobody', asy
   t.match(await a.describe(id, context()), { volume: 'second' });
   t.equal(aws.disks.volumes().length, 1);
 });
+
+t.test('what was let go, or is another cluster’s, is not removed', async (t) => {
+  const { aws, a, b, make, host } = await started(t);
+  const other = host(1, {}, undefined, 'other');
+  t.teardown(() => other.close());
+  await other.start(context());
+  const { id } = await make();
+  const snapshot = await a.snapshot(id, { reason: 'user' }, 'one', context());
+  await other.remove(id, context());
+  await other.removeSnapshot(snapshot.id, context());
+  await b.release(id, context());
+  await a.remove(id, context());
+  t.match(aws.disks.volumes(), [{ id, state: 'available' }]);
+  t.match(aws.disks.snapshots(), [{ id: snapshot.id }]);
+});
