@@ -3,8 +3,9 @@ import { AliyunClient } from '../../shared/cloud/aliyun/client.ts';
 import { Credentials } from '../../shared/cloud/aliyun/credentials.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
 import { type CloudSettings, keyOf } from '../../shared/cloud/settings.ts';
-import { type Context, now } from '../../shared/context.ts';
+import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { Absence } from './absence.ts';
 import type { DiskHost, HostFate } from './provider.ts';
 
 export interface PlaceOptions {
@@ -23,13 +24,13 @@ export class AliyunPlace {
   readonly #metadata: Metadata;
   readonly #credentials: Credentials;
   readonly #names = new Map<string, string>();
-  /** Since when instances are not shown. */
-  readonly #absent = new Map<string, number>();
+  readonly #absence: Absence;
   #caller: AliyunCaller | undefined;
   #self: (DiskHost & { readonly zone: string }) | undefined;
 
   constructor(options: PlaceOptions) {
     this.#options = options;
+    this.#absence = new Absence(options.goneMs ?? GONE_MS);
     const { metadataEndpoint } = options.settings;
     this.#metadata = new Metadata({
       cloud: 'aliyun',
@@ -95,13 +96,11 @@ export class AliyunPlace {
     const found = await new AliyunClient(this.#caller).instances([...new Set([this.self.id, id])], c);
     const other = found.find((one) => one.id === id);
     if (other !== undefined) {
-      this.#absent.delete(id);
+      this.#absence.found(id);
       return other.status === 'Stopped' ? 'stopped' : 'alive';
     }
     if (!found.some((one) => one.id === this.self.id)) return 'unknown';
-    const since = this.#absent.get(id) ?? now();
-    this.#absent.set(id, since);
-    return now() - since >= (this.#options.goneMs ?? GONE_MS) ? 'gone' : 'unknown';
+    return this.#absence.missed(id);
   }
 
   async #meet(caller: AliyunCaller, ids: readonly string[], c: Context): Promise<void> {

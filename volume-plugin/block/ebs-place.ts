@@ -6,8 +6,9 @@ import { Ebs, isVolumeRefusal } from '../../shared/cloud/aws/volumes.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
 import { type CloudSettings, keyOf } from '../../shared/cloud/settings.ts';
 import type { Rate } from '../../shared/cloud/token-bucket.ts';
-import { type Context, now } from '../../shared/context.ts';
+import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { Absence } from './absence.ts';
 import type { DiskHost, HostFate } from './provider.ts';
 
 export interface PlaceOptions {
@@ -39,8 +40,7 @@ export class EbsPlace {
   readonly #metadata: Metadata;
   readonly #credentials: Credentials;
   readonly #names = new Map<string, string>();
-  /** Instances that EC2 did not know, and since when. */
-  readonly #unknown = new Map<string, number>();
+  readonly #absence: Absence;
   readonly #machines = new Batch<Machine>({
     ...{ most: 200, gatherMs: 10 },
     ask: async (ids, c) => new Map((await this.#meet(ids, c)).map((machine) => [machine.id, machine])),
@@ -50,6 +50,7 @@ export class EbsPlace {
 
   constructor(options: PlaceOptions) {
     this.#options = options;
+    this.#absence = new Absence(options.unknownMs ?? UNKNOWN_MS);
     const { metadataEndpoint, credentialsFile: path, credentialsProfile: profile } = options.settings;
     this.#metadata = new Metadata({
       cloud: 'aws',
@@ -134,14 +135,12 @@ export class EbsPlace {
     if (!/^i-[0-9a-f]+$/.test(id)) return 'unknown';
     try {
       const [found] = await this.ebs.call('DescribeInstances', { ids: [id], exact: true }, c);
-      this.#unknown.delete(id);
+      this.#absence.found(id);
       // A policy may hide it without a word.
       return found === undefined ? 'unknown' : (FATES[found.state] ?? 'alive');
     } catch (error) {
       if (!isVolumeRefusal(error, 'instance-missing')) throw error;
-      const since = this.#unknown.get(id) ?? now();
-      this.#unknown.set(id, since);
-      return now() - since >= (this.#options.unknownMs ?? UNKNOWN_MS) ? 'gone' : 'unknown';
+      return this.#absence.missed(id);
     }
   }
 
