@@ -236,7 +236,7 @@ export class EbsProvider implements DiskProvider {
 
   async #remove(id: string, c: Context): Promise<void> {
     const found = await this.#reading.volume(id, c);
-    if (found === undefined && !isVolumeId(id)) return;
+    if (!isVolumeId(id) || (found !== undefined && !this.#reading.isOurs(found))) return;
     const end = now() + STATE_MS;
     for (;;) {
       try {
@@ -257,7 +257,8 @@ export class EbsProvider implements DiskProvider {
   }
 
   async #removeSnapshot(id: string, c: Context): Promise<void> {
-    if (!isSnapshotId(id)) return;
+    const found = await this.#reading.keptSnapshot(id, c);
+    if (!isSnapshotId(id) || (found !== undefined && !this.#reading.isOurs(found))) return;
     try {
       await this.#place.ebs.call('DeleteSnapshot', { snapshot: id }, c);
     } catch (error) {

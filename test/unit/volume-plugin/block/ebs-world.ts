@@ -12,7 +12,7 @@ export interface EbsWorld {
   /** Instance ids. */
   readonly hosts: readonly string[];
   /** A provider on host `n`, not started. */
-  host(n: number, more?: Partial<CloudSettings>, devices?: DeviceFolders): EbsProvider;
+  host(n: number, more?: Partial<CloudSettings>, devices?: DeviceFolders, cluster?: string): EbsProvider;
 }
 
 export interface EbsWorldConfig extends AwsSimConfig {
@@ -43,14 +43,14 @@ export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<Eb
   const role = { role: { ...(actions && { actions }), ...(policy && { policy }) } };
   const hosts = zones.map((zone, n) => aws.instance({ name: `host-${n}`, subnet: subnets[zone].id, type, ...role }).id);
   const metadata = await Promise.all(hosts.map((id) => aws.metadataOf(id)));
-  const host = (n: number, more: Partial<CloudSettings> = {}, devices?: DeviceFolders): EbsProvider => {
+  const host: EbsWorld['host'] = (n, more = {}, devices, cluster = 'test') => {
     const settings = {
       ...parseOptions(CLOUD_SETTINGS, {}, 'setting'),
       ...{ cloudEndpoint: aws.endpoint, metadataEndpoint: metadata[n] },
       ...more,
     };
     return new EbsProvider({
-      ...{ settings, cluster: 'test', unknownMs: 300, othersMs: 1_500 },
+      ...{ settings, cluster, unknownMs: 300, othersMs: 1_500 },
       ...(pace === undefined && { rateOf: () => FAST }),
       ...(devices !== undefined && { devices }),
     });
