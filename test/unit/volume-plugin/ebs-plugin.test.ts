@@ -1,4 +1,7 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
+import { ask } from '../../../bin/cli/client.ts';
 import { ebsWorld } from './block/ebs-world.ts';
 import { startPlugin } from './plugin-process.ts';
 
@@ -48,4 +51,28 @@ t.test('a right that is missing is named by the plugin', async (t) => {
     status: 500,
     answer: { Err: /^BACKEND_PERMISSION: The storage provider ebs lacks the permission ec2:CreateVolume/ },
   });
+});
+
+t.test('keys that AWS refuses are said to be that, and are in no answer, log, status or record', async (t) => {
+  const { aws, hosts } = await ebsWorld(t);
+  const keys = {
+    ACCESS_KEY_ID: 'AKIAWRONGWRONGWRONG0',
+    ACCESS_KEY_SECRET: 'Hush/secret+0123456789',
+    SECURITY_TOKEN: 'Hush-token',
+  };
+  const { call, folder, log } = await startPlugin(t, {
+    ...{ PROVIDER: 'ebs', CLOUD_ENDPOINT: aws.endpoint, LOG_LEVEL: 'debug', ...keys },
+    METADATA_ENDPOINT: await aws.metadataOf(hosts[0] ?? ''),
+  });
+  const created = await call('/VolumeDriver.Create', { Name: 'data', Opts: {} });
+  t.match(created, { status: 500, answer: { Err: /BACKEND_AUTH: The storage provider ebs refused the credentials/ } });
+  const got = await call('/VolumeDriver.Get', { Name: 'data' });
+  const status = await ask(join(folder, 'state', 'admin.sock'), '/Drayage.Status', {}, 5_000);
+  const state = join(folder, 'state', 'state');
+  const records = readdirSync(state)
+    .filter((name) => /\.jsonl?$/.test(name))
+    .map((name) => readFileSync(join(state, name), 'utf8'));
+  t.ok(log().length > 0 && records.join('').includes('self'), 'there is something to look at');
+  const text = [created, got, status].map((one) => JSON.stringify(one)).join() + log() + records.join();
+  for (const secret of ['Hush/secret', 'Hush-token']) t.notOk(text.includes(secret), secret);
 });

@@ -50,5 +50,5 @@ export async function startPlugin(t: Test, env: Readonly<Record<string, string>>
       outgoing.on('error', reject);
       outgoing.end(body === undefined ? '' : JSON.stringify(body));
     });
-  return { child, ended, call, log: () => log };
+  return { child, ended, call, folder, log: () => log };
 }
