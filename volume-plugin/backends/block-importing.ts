@@ -4,6 +4,7 @@ import { PluginError } from '../../shared/errors.ts';
 import { currentDisk } from '../block/generations.ts';
 import type { AnyDisk, Disk } from '../block/provider.ts';
 import type { ImportRequest } from './backend.ts';
+import { insideOf } from './block-inside.ts';
 import { BLOCK_OPTIONS } from './block-options.ts';
 import type { BlockParts } from './block-parts.ts';
 
@@ -23,7 +24,7 @@ export const importDisk = async (parts: BlockParts, request: ImportRequest, c: C
       throw new PluginError('VOLUME_EXISTS', { volume, differences: `${there.id} is its disk` });
     }
     // A crash may have cut the adoption off.
-    if (there.state !== 'creating' && there.state !== 'failed') return there;
+    if (there.state !== 'creating' && there.state !== 'failed') return await withInside(parts, there, inside, c);
   }
   const found = only(await provider.search(request.disk, c), refuse);
   if (found.volume !== undefined && found.volume !== volume) throw refuse(`it is the disk of volume ${found.volume}`);
@@ -40,6 +41,18 @@ export const importDisk = async (parts: BlockParts, request: ImportRequest, c: C
     ...(inside !== undefined && { inside }),
   };
   return await provider.adopt(found.id, volume, tags, c);
+};
+
+/** Imported again with another folder, as who gave the wrong one is told to do, it gets that from its next mount on. */
+const withInside = async (
+  { provider }: BlockParts,
+  disk: Disk,
+  inside: string | undefined,
+  c: Context,
+): Promise<Disk> => {
+  if (inside === undefined || inside === insideOf(disk.tags)) return disk;
+  await provider.tag(disk.id, { inside }, c);
+  return { ...disk, tags: { ...disk.tags, inside } };
 };
 
 /** Below the root of the file system, whatever links it has; empty: the root. */

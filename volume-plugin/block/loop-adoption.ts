@@ -1,4 +1,6 @@
+import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
+import { findLoop } from '../../shared/kernel/loop-device.ts';
 import { descriptionOfId, type LoopDescription, type LoopFiles, missing } from './loop-files.ts';
 import type { AnyDisk, DiskTags } from './provider.ts';
 
@@ -10,8 +12,11 @@ export class LoopAdoption {
     this.#files = files;
   }
 
-  /** Our own disks by id, by their volume's name and by the one that they had; images of others by their file's name. */
-  async search(idOrName: string): Promise<readonly AnyDisk[]> {
+  /**
+   * Our own disks by id, by their volume's name and by the one that they had; images of others by their file's name, with
+   * their device on this host: what another host does with them nobody knows.
+   */
+  async search(idOrName: string, c: Context): Promise<readonly AnyDisk[]> {
     const ours = (await this.#files.all()).map(async ({ id, volume, name = volume, size }): Promise<AnyDisk> => {
       const holder = await this.#files.holder(id);
       return {
@@ -24,8 +29,12 @@ export class LoopAdoption {
       ...{ id: name, size },
       name: name.replace(/\.[^.]+$/s, ''),
     }));
-    const all: readonly AnyDisk[] = [...(await Promise.all(ours)), ...foreign];
-    return all.filter(({ id, name }) => id === idOrName || name === idOrName);
+    const isMeant = ({ id, name }: AnyDisk): boolean => id === idOrName || name === idOrName;
+    const images = foreign.filter(isMeant).map(async (image): Promise<AnyDisk> => {
+      const device = await findLoop(this.#files.folder.path(image.id), c);
+      return { ...image, ...(device !== undefined && { holder: `this host as ${device}` }) };
+    });
+    return [...(await Promise.all(ours)).filter(isMeant), ...(await Promise.all(images))];
   }
 
   /** The disk gets another id; asked again by the old one, it is answered. Errors: DISK_MISSING, VOLUME_EXISTS. */

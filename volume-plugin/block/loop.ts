@@ -303,8 +303,8 @@ export class LoopProvider implements DiskProvider {
     await this.#snapshots.remove(id);
   }
 
-  search(idOrName: string, _c: Context): Promise<readonly AnyDisk[]> {
-    return this.#adoption.search(idOrName);
+  search(idOrName: string, c: Context): Promise<readonly AnyDisk[]> {
+    return this.#adoption.search(idOrName, c);
   }
 
   async adopt(id: string, volume: string, tags: DiskTags, c: Context): Promise<Disk> {

@@ -40,6 +40,8 @@ t.test('an image that lies in the folder becomes a volume as it is, as REX-Ray k
   await a.leave(deep);
 });
 
+const loopOf = (file: string): string => run('losetup', '--associated', file).split(':')[0] ?? '';
+
 t.test('what cannot be imported is refused in words, and nothing that is imported is ever formatted', async (t) => {
   const { a, b, disks } = await cluster(t);
   const refused = async (disk: string, volume: string, inside?: string) => messageOf(a.import(disk, volume, inside));
@@ -66,6 +68,15 @@ t.test('what cannot be imported is refused in words, and nothing that is importe
   run('mkfs.ext4', '-q', '-F', imageNamed(disks, blank));
   t.match(await messageOf(a.mount(blank)), /^VOLUME_NOT_MOUNTED: .* was imported, and has no folder data/);
   await a.leave(blank);
+  t.match(await a.import('blank', 'blank', ''), { name: 'blank' }, 'which is what it says to do');
+  t.equal((await a.mount(blank)).inside, '');
+  await a.leave(blank);
+  await b.import('blank', 'blank');
+  t.equal((await b.mount(blank)).inside, '', 'and stays so when nothing is said of it');
+  await b.leave(blank);
+  run('losetup', '--find', join(disks, 'same.img'));
+  t.teardown(() => run('losetup', '--detach', loopOf(join(disks, 'same.img'))));
+  t.match(await refused('same.img', 'data'), /: it is attached to this host as \/dev\/loop\d+\./);
   await a.mount(mine);
   await a.leave(mine);
   await b.provider.attach(mine.handle.disk ?? '', context());
