@@ -114,10 +114,11 @@ const publishing = [
 
 /**
  * Where the clouds' metadata services answer (EC2's of both families, Aliyun's): they hand the keys of the host's role to
- * whoever asks. The host itself is not forwarded, nor is what it leads to a proxy of its own.
+ * whoever asks. The host itself is not forwarded, nor is what it leads to a proxy of its own. Names may be asked for: the
+ * name servers of EC2 and Aliyun are elsewhere, but under etcd a host may be in a cloud that has its own at this address.
  */
 const METADATA = [
-  'iifname "dry*" ip daddr { 100.100.100.200, 169.254.169.254 } drop',
+  'iifname "dry*" ip daddr { 100.100.100.200, 169.254.169.254 } th dport != 53 drop',
   'iifname "dry*" ip6 daddr fd00:ec2::254 drop',
 ];
 
