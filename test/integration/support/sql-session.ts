@@ -15,15 +15,19 @@ export async function startDatabase(machine: VirtualMachine, volume: string): Pr
   const serve = ['nc', '-ll', '-p', String(PORT), '-e', 'sqlite3', '-bail', '/data/rows.db'];
   const run = ['run', '-d', '--name', 'database', '--network', 'host', '-v', `${volume}:/data`, IMAGE, ...serve];
   await machine.dockerMust(run);
-  await until('the database answers', async () => {
-    try {
-      (await SqlSession.open(machine)).close();
-      return true;
-    } catch (error) {
-      if (error instanceof Error) return false;
-      throw error;
-    }
-  });
+  await until(
+    'the database answers',
+    async () => {
+      try {
+        (await SqlSession.open(machine)).close();
+        return true;
+      } catch (error) {
+        if (error instanceof Error) return false;
+        throw error;
+      }
+    },
+    { timeoutMs: 30_000, everyMs: 300 },
+  );
 }
 
 export class SqlSession {

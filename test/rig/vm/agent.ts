@@ -47,7 +47,7 @@ export class GuestAgent {
       },
       left(),
     );
-    for (let pause = 10; ; pause = Math.min(200, pause * 1.5)) {
+    for (let pause = 20; ; pause = Math.min(300, pause * 1.5)) {
       const status = await this.#ask<Status>('guest-exec-status', { pid }, Math.max(1_000, left()));
       if (status.exited) {
         const [stdout, stderr] = [decode(status['out-data']), decode(status['err-data'])];

@@ -124,10 +124,10 @@ export class VirtualMachine {
       find() { pgrep -f 'node .*[/]usr/lib/drayage/main'; }
       old=$(find)
       ${before}
-      until pid=$(find) && [ "$pid" != "$old" ]; do sleep 0.1; done
+      until pid=$(find) && [ "$pid" != "$old" ]; do sleep 0.3; done
       kill -STOP $(pgrep -x dockerd)
       tries=0
-      until grep -q '[c]loudvol.sock' /proc/net/unix || [ $tries -ge 600 ]; do sleep 0.1; tries=$((tries + 1)); done
+      until grep -q '[c]loudvol.sock' /proc/net/unix || [ $tries -ge 300 ]; do sleep 0.3; tries=$((tries + 1)); done
       kill -CONT $(pgrep -x dockerd)`;
     await this.must(['sh', '-c', script], { timeoutMs: START_MS });
   }
@@ -208,9 +208,10 @@ export class VirtualMachine {
     const address = `${this.v4}/${HOSTS4.split('/')[1]}`;
     const now = (Date.now() / 1000).toFixed(3);
     const wake = [WAKE_PATH, this.name, mac, address, GATEWAY4, now, randomBytes(32).toString('hex')];
-    await this.must(wake, { timeoutMs: 30_000 });
+    await this.must(wake, { timeoutMs: 60_000 });
     await until(`the engine of ${this.name}`, async () => (await this.docker(['version'])).code === 0, {
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
+      everyMs: 200,
     });
   }
 }
