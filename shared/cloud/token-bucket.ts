@@ -1,4 +1,4 @@
-import { type Context, now, remaining, throwIfDone } from '../context.ts';
+import { type Context, now, remaining } from '../context.ts';
 import { PluginError } from '../errors.ts';
 
 /** How many calls at once, and how many a second after that. */
@@ -52,22 +52,17 @@ export class TokenBucket {
 
   /** Waits for a turn. Errors: PROVIDER_THROTTLED when none comes before the deadline, the context's own reason. */
   async take(c: Context): Promise<void> {
-    throwIfDone(c);
+    if (c.signal.aborted) throw this.#endOf(c);
     this.#refill();
     if (this.#waiting.length === 0 && this.#tokens >= 1) {
       this.#tokens -= 1;
       return;
     }
-    if (this.#waitMs(this.#waiting.length + 1) >= remaining(c)) {
-      const reason = this.isPressed
-        ? 'it has refused calls of this account for their number, and the next turn comes after the time left'
-        : `${this.#waiting.length} calls of this host wait already, more than fit into the time left`;
-      throw new PluginError('PROVIDER_THROTTLED', { provider: this.#provider, reason });
-    }
+    if (this.#waitMs(this.#waiting.length + 1) >= remaining(c)) throw this.#tooLate();
     await new Promise<void>((resolve, reject) => {
       const leave = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-        reject(c.signal.reason);
+        reject(this.#endOf(c));
       };
       const waiter: Waiter = {
         resolve: () => {
@@ -114,6 +109,19 @@ export class TokenBucket {
   /** Calls that wait for their turn. */
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Why a call that has not been sent ends with its context: the rate may have fallen since a turn seemed to come in time. */
+  #endOf({ signal: { reason } }: Context): unknown {
+    const isOver = reason instanceof PluginError && reason.code === 'DEADLINE';
+    return isOver && this.isPressed ? this.#tooLate() : reason;
+  }
+
+  #tooLate(): PluginError {
+    const reason = this.isPressed
+      ? 'it has refused calls of this account for their number, and the next turn comes after the time left'
+      : `${this.#waiting.length} calls of this host wait already, more than fit into the time left`;
+    return new PluginError('PROVIDER_THROTTLED', { provider: this.#provider, reason });
   }
 
   #refill(): void {

@@ -173,3 +173,13 @@ t.test(
     }
   },
 );
+
+t.test('a call whose turn was near, until the rate fell, is told of the limit when its time is over', async (t) => {
+  const limits = new RateLimits('aws', () => ({ burst: 1, perSecond: 20 }));
+  const c = context(120);
+  await limits.take('Create', c);
+  const late = limits.take('Create', c);
+  limits.refused('Create');
+  await t.rejects(late, { code: 'PROVIDER_THROTTLED' });
+  await t.rejects(limits.take('Create', c), { code: 'PROVIDER_THROTTLED' }, 'also when it comes after that');
+});

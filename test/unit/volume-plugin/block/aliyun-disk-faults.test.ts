@@ -36,7 +36,8 @@ t.test('throttling, and an API that fails for a while, are waited out', async (t
   sim.faults.fail('AttachDisk', 'ServiceUnavailable', { nth: 3 });
   const { id } = await ask(a);
   await a.attach(id, context());
-  await settled(a, id, 'attached');
+  t.equal((await settled(a, id, 'attached')).id, id);
+  t.ok(sim.count({ action: 'AttachDisk' }) > 3, 'it was refused three times');
 });
 
 t.test('an API that does not answer is said so, whatever was asked', async (t) => {
@@ -54,13 +55,16 @@ t.test('an API that does not answer is said so, whatever was asked', async (t) =
 t.test('keys that expire in the middle are replaced', async (t) => {
   const { sim, a, selfA, instance } = await site(t);
   const { id } = await ask(a);
-  const expire = (): void => sim.expire(sim.roleCredentials(instance(0).id)?.id ?? '');
-  expire();
+  const key = (): string => sim.roleCredentials(instance(0).id)?.id ?? '';
+  const first = key();
+  sim.expire(first);
   await a.attach(id, context());
-  await settled(a, id, 'attached');
-  expire();
+  t.equal((await settled(a, id, 'attached')).holder?.id, selfA.id);
+  const second = key();
+  t.not(second, first);
+  sim.expire(second);
   await a.detach(id, selfA.id, context());
-  await settled(a, id, 'available');
+  t.equal((await settled(a, id, 'available')).holder, undefined);
 });
 
 t.test('a clock that is off is named as what it is, and changes no disk', async (t) => {
