@@ -16,11 +16,16 @@ const VPC = ['--ipam-driver', 'vpc'];
 /** `docker network create -d vpc …`, which is expected to fail. */
 const create = (on: Member, ...args: string[]) => on.docker('network', 'create', '-d', 'vpc', ...args, 'refused');
 
-/** Runs `work` and asserts that links, routes, firewall and state are what they were. */
-async function changesNothing(t: Test, on: Member, work: () => Promise<void>): Promise<void> {
-  const [before, pid] = [await on.leftovers(), on.plugin.pid()];
+/** An address that was released at the beginning: its rest may end at any time. */
+const RESTING = /^state addresses\/.*\|10\.64\.2\.2$/;
+const NOTHING = /^$/;
+
+/** Runs `work` and asserts that links, routes, firewall and state are what they were, but for what ends by itself. */
+async function changesNothing(t: Test, on: Member, work: () => Promise<void>, ending = RESTING): Promise<void> {
+  const found = async () => (await on.leftovers()).filter((line) => !ending.test(line));
+  const [before, pid] = [await found(), on.plugin.pid()];
   await work();
-  t.same(await on.leftovers(), before, 'nothing was changed');
+  t.same(await found(), before, 'nothing was changed');
   t.equal(on.plugin.pid(), pid, 'the plugin went on');
   t.notMatch(await on.must('network', 'ls', '--format', '{{.Name}}'), /refused/, 'no network is left');
 }
@@ -264,14 +269,24 @@ async function exhaustedAddresses(t: Test, on: Member): Promise<number> {
     await on.createNetwork('tiny', ...VPC, '--subnet', '10.64.2.0/30');
     await on.box('only', '--network', 'tiny');
     const another = () => on.docker('run', '--rm', '--name', 'refused', '--network', 'tiny', IMAGE, 'true');
-    await changesNothing(t, on, async () => {
-      refused(t, await another(), 'POOL_EXHAUSTED', '10.64.2.0/30 has no free address left');
-    });
+    await changesNothing(
+      t,
+      on,
+      async () => {
+        refused(t, await another(), 'POOL_EXHAUSTED', '10.64.2.0/30 has no free address left');
+      },
+      NOTHING,
+    );
     await on.remove('only');
     released = performance.now();
-    await changesNothing(t, on, async () => {
-      refused(t, await another(), 'POOL_EXHAUSTED', '10.64.2.0/30', '1 of them may be used again 30 s after');
-    });
+    await changesNothing(
+      t,
+      on,
+      async () => {
+        refused(t, await another(), 'POOL_EXHAUSTED', '10.64.2.0/30', '1 of them may be used again 30 s after');
+      },
+      NOTHING,
+    );
   });
   return released;
 }
