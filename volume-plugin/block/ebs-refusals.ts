@@ -15,6 +15,10 @@ export interface About {
 
 export const NAME = 'ebs';
 
+/** How long a step is tried again that EC2 refuses for a state which its answers do not show. */
+export const STATE_MS = 10_000;
+export const STATE_PAUSE_MS = 500;
+
 /** For the user. What is none of EC2's refusals passes as it is, worded for storage. */
 export const toDiskError = (error: unknown, what: string, { volume, disk, size }: About): unknown => {
   if (isVolumeRefusal(error, 'disk-missing'))
