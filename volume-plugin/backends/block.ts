@@ -10,6 +10,7 @@ import { attachDisk, detachDisk } from '../block/attach.ts';
 import {
   checkFilesystem,
   type Filesystem,
+  hasFiles,
   mountFilesystem,
   renameFilesystem,
   repairFilesystem,
@@ -130,12 +131,18 @@ export class BlockBackend implements Backend {
     const brought = await this.#moves().bring(volume.name, volume.handle.disk, c);
     const { disk, device } = await attachDisk(this.#provider, here, brought.disk, c);
     this.#known.set(volume.name, disk);
-    const present = mountAt(readMountTable(), target);
+    let present = mountAt(readMountTable(), target);
     if (present !== undefined && !isMountOf(present, device)) {
       throw new PluginError('VOLUME_NOT_MOUNTED', {
         volume: volume.name,
         reason: `${present.source} is mounted there`,
       });
+    }
+    // A crash in the middle of a look at it, or of the renaming of a copy, has left it there: it is not ready yet.
+    const { formatted, moving, clone } = disk.tags;
+    if (present !== undefined && (formatted === undefined || moving !== undefined || clone !== undefined)) {
+      await this.unmount(volume, target, c);
+      present = undefined;
     }
     // Only what was asked for in so many words has to be there: another one may have been brought along.
     const wanted = volume.options.fs === undefined ? undefined : options.fs;
@@ -268,7 +275,8 @@ export class BlockBackend implements Backend {
   ): Promise<void> {
     const uuid = disk.tags.formatting ?? disk.tags.uuid ?? randomUUID();
     const tag = (tags: Readonly<Record<string, string>>): Promise<void> => this.#provider.tag(disk.id, tags, c);
-    const kind = await ensureFilesystem({ disk, device, wanted, uuid, tag }, c);
+    const filesIn = (type: Filesystem): Promise<boolean> => hasFiles(type, device, target, c);
+    const kind = await ensureFilesystem({ disk, device, wanted, uuid, tag, hasFiles: filesIn }, c);
     const formatted = { ...disk, tags: { ...disk.tags, formatted: kind } };
     this.#known.set(disk.volume, formatted);
     if (disk.tags.clone !== undefined) await this.#makeItsOwn(disk, device, kind, target, c);

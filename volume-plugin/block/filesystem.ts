@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { type Context, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
+import { blocking } from '../../shared/kernel/blocking.ts';
 import { exec } from '../../shared/kernel/exec.ts';
 import { readSuperblock } from '../../shared/kernel/superblock.ts';
 
@@ -164,6 +166,25 @@ export const unmountFilesystem = async (target: string, c: Context): Promise<boo
   if (status === 0) return true;
   if (stderr.includes('target is busy')) return false;
   throw new PluginError('EXEC_FAILED', { command: 'umount', status, reason: lines(stderr)[0] });
+};
+
+/**
+ * Is anything in it that its making has not put there? `target` is a free folder to mount it on. One that cannot be
+ * mounted was never finished. Errors: DEADLINE.
+ */
+export const hasFiles = async (kind: Filesystem, device: string, target: string, c: Context): Promise<boolean> => {
+  try {
+    await mountFilesystem(kind, device, target, [], c);
+  } catch (error) {
+    if (error instanceof PluginError && ['FILESYSTEM_DAMAGED', 'EXEC_FAILED'].includes(error.code)) return false;
+    throw error;
+  }
+  try {
+    const names = await blocking(device, `reading ${target}`, () => readdir(target));
+    return names.some((name) => name !== 'lost+found');
+  } finally {
+    while (!(await unmountFilesystem(target, c))) await sleep(100, c);
+  }
 };
 
 /** Makes it as large as its disk while it is mounted. Errors: EXEC_FAILED. */

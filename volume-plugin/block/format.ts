@@ -15,6 +15,8 @@ export interface FormatRequest {
   readonly uuid: string;
   /** Writes tags of the disk down at its provider. */
   tag(tags: Readonly<Record<string, string>>): Promise<void>;
+  /** Mounts what is there, and looks whether anybody has written to it. */
+  hasFiles(kind: Filesystem): Promise<boolean>;
 }
 
 /** Read at the beginning and at the end of a disk, in bytes: partition tables, RAID and file systems all leave a mark. */
@@ -25,10 +27,10 @@ const TAIL = 2 ** 20;
  * Answers the file system of the disk, after making it on one that is certainly blank: of the right size, readable and
  * zero at both ends, without any content that is known, not made from a snapshot, and never formatted before. (Its serial
  * number was compared when its device was looked up.) What a crash left of our own formatting, before anybody could write
- * to it, is made again. Errors: FORMAT_REFUSED with the reason, DISK_FAILED, and those of the programs.
+ * to it, is made again; that nobody has is seen there, since a tag that says so may only not show yet. Errors: FORMAT_REFUSED with the reason, DISK_FAILED, and those of the programs.
  */
 export const ensureFilesystem = async (request: FormatRequest, c: Context): Promise<Filesystem> => {
-  const { disk, device, wanted, uuid, tag } = request;
+  const { disk, device, wanted, uuid, tag, hasFiles } = request;
   const refuse = (reason: string): PluginError =>
     new PluginError('FORMAT_REFUSED', { volume: disk.volume, disk: disk.id, device, reason });
   const size = deviceSize(device);
@@ -43,7 +45,8 @@ export const ensureFilesystem = async (request: FormatRequest, c: Context): Prom
   if (found.partitions !== undefined) throw refuse(`it has a partition table (${found.partitions})`);
   // Our own, from before a crash, may be half made; nobody has written to it, since it is mounted only once formatted.
   const half = begun && found.uuid === formatting;
-  if (found.type !== undefined && !half) return existing(found.type, request, refuse);
+  const isUsed = half && found.type !== undefined && isFilesystem(found.type) && (await hasFiles(found.type));
+  if (found.type !== undefined && (!half || isUsed)) return existing(found.type, request, isUsed, refuse);
   const kind = wanted ?? 'ext4';
   await refuseUnlessBlank(request, size, begun, refuse, c);
   if (isReadOnly(device)) throw refuse('it can only be read');
@@ -95,6 +98,7 @@ const refuseUnlessBlank = async (
 const existing = async (
   type: string,
   { disk, device, wanted, tag }: FormatRequest,
+  isUsed: boolean,
   refuse: (reason: string) => PluginError,
 ): Promise<Filesystem> => {
   const { formatted, imported } = disk.tags;
@@ -102,7 +106,7 @@ const existing = async (
   if (wanted !== undefined && wanted !== type) throw refuse(`it has ${type} on it, and ${wanted} was asked for`);
   if (formatted !== undefined && formatted !== type)
     throw refuse(`it has ${type} on it, and was formatted with ${formatted} before`);
-  const known = formatted !== undefined || imported !== undefined || disk.fromSnapshot !== undefined;
+  const known = isUsed || formatted !== undefined || imported !== undefined || disk.fromSnapshot !== undefined;
   if (!known) throw refuse(`it has ${type} on it that Drayage did not make; import it if it is yours`);
   if (isReadOnly(device))
     throw new PluginError('DISK_FAILED', { volume: disk.volume, disk: disk.id, state: 'read-only' });

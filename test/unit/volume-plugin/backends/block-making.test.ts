@@ -80,3 +80,28 @@ t.test('how full a volume is shows a moment after it is mounted, and looking wai
   t.equal(a.backend.status(volume).used, undefined, 'mounted nowhere, nothing is known');
   await a.leave(volume);
 });
+
+t.test('a volume is not formatted again though the tag that says it was does not show', async (t) => {
+  const { a, b } = await cluster(t);
+  for (const fs of ['ext4', 'btrfs']) {
+    const volume = await a.create(fs, { size: fs === 'ext4' ? '16m' : '128m', fs });
+    await a.mount(volume);
+    writeFileSync(a.inside(fs, 'row'), 'written');
+    await a.leave(volume);
+    await a.provider.tag(volume.handle.disk ?? '', { formatted: undefined }, context());
+    await b.mount(volume);
+    t.equal(readFileSync(b.inside(fs, 'row'), 'utf8'), 'written');
+    t.match(await b.provider.describe(volume.handle.disk ?? '', context()), { tags: { formatted: fs } });
+    await b.leave(volume);
+  }
+});
+
+t.test('what a crash has left mounted while a copy was renamed is not taken for the volume', async (t) => {
+  const { a } = await cluster(t);
+  const volume = await a.create('data');
+  await a.mount(volume);
+  await a.provider.tag(volume.handle.disk ?? '', { clone: 'yes' }, context());
+  await a.mount(volume);
+  t.match(await a.provider.describe(volume.handle.disk ?? '', context()), { tags: { clone: undefined } });
+  await a.leave(volume);
+});

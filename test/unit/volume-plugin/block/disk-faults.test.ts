@@ -37,7 +37,8 @@ t.test('a host that is full while a disk is formatted says so; with room the sam
   const tags: Record<string, string> = {};
   const uuid = randomUUID();
   const tag = async (news: Readonly<Record<string, string>>): Promise<void> => void Object.assign(tags, news);
-  const make = () => ensureFilesystem({ disk: disk(tags), device, wanted: 'ext4', uuid, tag }, context());
+  const make = () =>
+    ensureFilesystem({ disk: disk(tags), device, wanted: 'ext4', uuid, tag, hasFiles: async () => false }, context());
   t.match(await messageOf(make()), /^EXEC_FAILED: .*mkfs\.ext4/);
   t.same(tags, { formatting: uuid }, 'begun, and not finished');
   run('mount', '-o', 'remount,size=32m', small);

@@ -50,6 +50,7 @@ const prepare = (t: Test, { tags = {}, fromSnapshot, wanted, says, size, options
     tag: async (news) => {
       Object.assign(told, news);
     },
+    hasFiles: async () => false,
   };
   return { request, told, device, file: made.file };
 };
@@ -283,6 +284,15 @@ t.test('a crash during formatting is made good: whole, half made, or hardly begu
     t.match(await probe(device, context()), { type: 'ext4', uuid });
     run('e2fsck', '-fn', device);
   }
+});
+
+t.test('what somebody has written to is taken as it is though the tag that says so does not show', async (t) => {
+  const uuid = randomUUID();
+  const { request, told, file } = prepare(t, { tags: { formatting: uuid }, before: mkfs('ext4', uuid) });
+  const before = checksum(file);
+  t.equal(await ensureFilesystem({ ...request, uuid, hasFiles: async () => true }, context()), 'ext4');
+  t.same(told, { formatted: 'ext4' });
+  t.equal(checksum(file), before);
 });
 
 t.test('formatting that is killed at any moment succeeds the next time', async (t) => {
