@@ -3,8 +3,10 @@ import { CLOUD_SETTINGS, type CloudSettings } from '../../../../shared/cloud/set
 import type { DeviceFolders } from '../../../../shared/kernel/disk-serial.ts';
 import { parseOptions } from '../../../../shared/options.ts';
 import { EbsProvider } from '../../../../volume-plugin/block/ebs.ts';
+import type { DiskHost, DiskRequest } from '../../../../volume-plugin/block/provider.ts';
 import { type AwsSim, type AwsSimConfig, startAwsSim } from '../../../sim/aws/sim.ts';
 import type { DiskTimes } from '../../../sim/core/media.ts';
+import { context } from './scratch.ts';
 
 /** A simulated account with running instances, and the providers of disks on them. */
 export interface EbsWorld {
@@ -56,4 +58,27 @@ export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<Eb
     });
   };
   return { aws, hosts, host };
+};
+
+export const GIB = 2 ** 30;
+
+/** What a disk is asked for by. */
+export const request = (volume: string, more: Partial<DiskRequest> = {}): DiskRequest => ({
+  ...{ volume, size: GIB, tags: { options: '{}' } },
+  ...more,
+});
+
+/** Two started hosts, or as many as there are zones for. */
+export const started = async (t: Parameters<typeof ebsWorld>[0], config: EbsWorldConfig = {}) => {
+  const world = await ebsWorld(t, config);
+  const providers = world.hosts.map((_, n) => world.host(n));
+  const selves: DiskHost[] = [];
+  for (const one of providers) {
+    t.teardown(() => one.close());
+    selves.push(await one.start(context()));
+  }
+  const [a, b] = providers as [EbsProvider, EbsProvider];
+  const [selfA, selfB] = selves as [DiskHost, DiskHost];
+  const make = (volume = 'data') => a.create(request(volume), `token-${volume}`, context());
+  return { ...world, a, b, selfA, selfB, make };
 };

@@ -3,37 +3,14 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { attachDisk, detachDisk } from '../../../../volume-plugin/block/attach.ts';
-import type { EbsProvider } from '../../../../volume-plugin/block/ebs.ts';
 import { DeviceNames, deviceOf } from '../../../../volume-plugin/block/ebs-devices.ts';
-import type { DiskHost, DiskRequest } from '../../../../volume-plugin/block/provider.ts';
+import type { DiskRequest } from '../../../../volume-plugin/block/provider.ts';
 import { ManualClock } from '../../../sim/core/clock.ts';
 import { noMedia } from '../../../sim/core/media.ts';
-import { type EbsWorldConfig, ebsWorld } from './ebs-world.ts';
+import { ebsWorld, GIB, request, started } from './ebs-world.ts';
 import { codeOf, context, messageOf } from './scratch.ts';
 
 t.setTimeout(120_000);
-
-const GIB = 2 ** 30;
-
-const request = (volume: string, more: Partial<DiskRequest> = {}): DiskRequest => ({
-  ...{ volume, size: GIB, tags: { options: '{}' } },
-  ...more,
-});
-
-/** Two started hosts, or as many as there are zones for. */
-const started = async (t: Parameters<typeof ebsWorld>[0], config: EbsWorldConfig = {}) => {
-  const world = await ebsWorld(t, config);
-  const providers = world.hosts.map((_, n) => world.host(n));
-  const selves: DiskHost[] = [];
-  for (const one of providers) {
-    t.teardown(() => one.close());
-    selves.push(await one.start(context()));
-  }
-  const [a, b] = providers as [EbsProvider, EbsProvider];
-  const [selfA, selfB] = selves as [DiskHost, DiskHost];
-  const make = (volume = 'data') => a.create(request(volume), `token-${volume}`, context());
-  return { ...world, a, b, selfA, selfB, make };
-};
 
 const attached = (id: string, aws: Awaited<ReturnType<typeof ebsWorld>>['aws']) =>
   aws.disks.volumes().find((one) => one.id === id)?.attachment?.instance;
@@ -186,44 +163,6 @@ t.test('a host that EC2 does not know is gone only when it was unknown for a whi
   t.equal(await b.fate('nonsense', context()), 'unknown');
 });
 
-t.test(
-  'a disk whose key cannot be used vanishes after its making: the token is burned, the next one is not',
-  async (t) => {
-    const { aws, a } = await started(t, { times: { createMs: 60 } });
-    const create = (token: string, key: string) =>
-      a.create(request('data', { encrypted: true, key }), token, context());
-    const wrong = 'arn:aws:kms:eu-central-1:123456789012:key/none';
-    t.match(await messageOf(create('one', wrong)), /^TOKEN_BURNED: .* vanished while it was made: is the key/);
-    t.same(aws.disks.volumes(), []);
-    const key = aws.disks.key();
-    t.equal(await codeOf(create('one', key)), 'TOKEN_BURNED', 'EC2 remembers it');
-    t.equal(await codeOf(create('one', key)), 'TOKEN_BURNED', 'and so does the provider');
-    t.equal(aws.count({ action: 'CreateVolume' }), 2);
-    const { id } = await create('two', key);
-    t.match(aws.disks.volumes(), [{ id, encrypted: true, key }]);
-  },
-);
-
-t.test('hosts that make a volume at once make one disk, though each marks it in its own way', async (t) => {
-  const { aws, a, b } = await started(t, { lagMs: 100 });
-  const made = await Promise.all(
-    [a, b].map((host, n) =>
-      host.create(request('data', { tags: { options: '{}', uuid: `of host ${n}` } }), 'token', context()),
-    ),
-  );
-  t.equal(aws.disks.volumes().length, 1);
-  t.equal(made[0]?.id, made[1]?.id);
-  t.same(made[0]?.tags, made[1]?.tags);
-});
-
-t.test('what was just made counts as made before EC2 shows it', async (t) => {
-  const { aws, a } = await started(t);
-  aws.lagMs = 100_000;
-  const { id } = await a.create(request('data'), 'token', context(2_000));
-  t.match(await a.describe(id, context()), { id, volume: 'data', state: 'creating' });
-  t.match(await a.list(context()), [{ id, volume: 'data' }]);
-});
-
 t.test('limits of the account and of the instance are said with their numbers', async (t) => {
   const { aws, a, make } = await started(t, { quotas: { volumes: 27 } });
   await Promise.all(Array.from({ length: 27 }, (_, n) => make(`data-${n}`)));
@@ -357,27 +296,6 @@ t.test('a device is found by what the kernel shows; links are not trusted agains
   t.equal(await find('vol00000000000000004', '/dev/sdf'), join(folders.dev, 'xvdf'), 'as Xen names it');
   t.equal(await find('vol00000000000000004', '/dev/sdg'), undefined);
   t.equal(await find('vol00000000000000004'), undefined);
-});
-
-t.test('a new disk that does not show yet is not taken for gone by a host whose clock is ahead', async (t) => {
-  const { aws, make } = await started(t, { lagMs: 300 });
-  aws.clock.advance(-30_000);
-  const { id } = await make();
-  t.same(
-    aws.disks.volumes().map((one) => one.id),
-    [id],
-  );
-});
-
-t.test('a token whose disk is another volume’s by now gives it to nobody', async (t) => {
-  const { aws, a, b, make } = await started(t);
-  const { id } = await make('first');
-  await b.release(id, context());
-  await b.adopt(id, 'second', { options: '{}' }, context());
-  // EC2 answers with what it answered then, tags included.
-  t.equal(await codeOf(make('first')), 'TOKEN_BURNED');
-  t.match(await a.describe(id, context()), { volume: 'second' });
-  t.equal(aws.disks.volumes().length, 1);
 });
 
 t.test('what was let go, or is another cluster’s, is not removed', async (t) => {
