@@ -215,7 +215,8 @@ export class BlockBackend implements Backend {
 
   lost(volume: string, { since, ...mounted }: { readonly epoch?: number; readonly since: number }): string | undefined {
     const [seen, self] = [this.#seen.get(volume), this.#self];
-    if (seen === undefined || self === undefined || seen.at <= since) return undefined;
+    // What was seen soon after the mount may be from before it: who is cut off by mistake loses what is not written out.
+    if (seen === undefined || self === undefined || seen.at <= since + this.#settleMs) return undefined;
     const mine = seen.disks.find(({ holder }) => holder?.id === self.id) ?? currentDisk(seen.disks);
     return mine && whyLost(self, mounted, mine, seen.disks);
   }
