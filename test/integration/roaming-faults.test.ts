@@ -118,6 +118,7 @@ async function crashes(t: Test, cluster: Cluster): Promise<void> {
     await serve(one);
     await one.plugin.kill9();
     await reachedByAll(t, cluster, 'after kill -9 of the plugin');
+    await one.plugin.untilRunning();
     await until('an empty look', async () => (await one.reconcile(true)).length === 0);
     t.same(await claimsOf(cluster), [`${ADDRESS}/32 host1`]);
   });
