@@ -6,6 +6,7 @@ interface Flight {
   readonly work: Promise<unknown>;
   /** Epoch milliseconds on the clock of contexts. */
   readonly begun: number;
+  readonly ended: () => boolean;
 }
 
 /** Longest time that work may go on after its caller was answered, in milliseconds. */
@@ -52,7 +53,7 @@ export class Unattended {
         return await this.#follow(joined ?? this.#begin(work, c), key, what, c, onUnattended);
       } catch (error) {
         // What was joined had its time from an earlier call; this one has time of its own.
-        if (joined === undefined || c.signal.aborted || !isOutOfTime(error)) throw error;
+        if (joined?.ended() !== true || c.signal.aborted || !isOutOfTime(error)) throw error;
       }
     }
   }
@@ -88,17 +89,13 @@ export class Unattended {
     const timer = setTimeout(over, patienceOf(c));
     if (c.signal.aborted) cancelled();
     c.signal.addEventListener('abort', cancelled, { once: true });
-    let ended = false;
-    const done = flight.work.finally(() => {
-      ended = true;
-    });
     try {
-      return (await Promise.race([done, late.promise])) as T;
+      return (await Promise.race([flight.work, late.promise])) as T;
     } finally {
       clearTimeout(timer);
       c.signal.removeEventListener('abort', cancelled);
       // Only work of this kind is kept under this key.
-      if (!ended) this.#leave(key, words(), flight, (result) => onUnattended(result as T));
+      if (!flight.ended()) this.#leave(key, words(), flight, (result) => onUnattended(result as T));
     }
   }
 
@@ -108,7 +105,7 @@ export class Unattended {
     this.#all.add(running);
     const forget = (): void => void this.#all.delete(running);
     running.then(forget, forget);
-    return { work: running, begun: now() };
+    return { work: running, begun: now(), ended: () => !this.#all.has(running) };
   }
 
   #takeOver(key: string): Flight | undefined {
@@ -141,9 +138,10 @@ export class Unattended {
   }
 }
 
-/** Did the work's time run out, rather than that it failed? */
+/** Did the time of work that has ended run out, rather than that it failed? Whoever says STILL_WORKING then has given up, too. */
 const isOutOfTime = (error: unknown): boolean =>
-  error instanceof PluginError && (error.code === 'DEADLINE' || error.code.endsWith('_THROTTLED'));
+  error instanceof PluginError &&
+  (error.code === 'DEADLINE' || error.code === 'STILL_WORKING' || error.code.endsWith('_THROTTLED'));
 
 /** How long this caller can wait before it has to be told that work goes on, in milliseconds. */
 export const patienceOf = (c: Context): number => {

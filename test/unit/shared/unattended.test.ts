@@ -34,7 +34,7 @@ t.test('a call that cannot wait is told that work goes on, and the next one join
 });
 
 t.test('work of an earlier call whose time is over is begun anew for who joined it', async (t) => {
-  for (const code of ['DEADLINE', 'PROVIDER_THROTTLED', 'BACKEND_THROTTLED'] as const) {
+  for (const code of ['DEADLINE', 'STILL_WORKING', 'PROVIDER_THROTTLED', 'BACKEND_THROTTLED'] as const) {
     const [unattended, { begun, work }] = [fresh(), manual()];
     t.equal(await codeOf(unattended.run('a', 'a', work, context(50))), 'STILL_WORKING');
     const joined = unattended.run('a', 'a', work, context());
