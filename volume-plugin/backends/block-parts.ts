@@ -18,6 +18,8 @@ export interface BlockParts {
   readonly onRemove: OnRemove;
   /** Twice the time, in milliseconds, after which every host sees what one has written to the provider. */
   readonly settleMs: number;
+  /** So long nobody may be kept from writing, in milliseconds: what has not begun by then is given up. */
+  readonly frozenMs: number;
 }
 
 /** Is that the file system on this device? btrfs shows numbers of its own, as it may be on several devices. */

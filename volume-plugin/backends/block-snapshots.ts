@@ -7,8 +7,6 @@ import type { Disk, DiskTags, Snapshot } from '../block/provider.ts';
 import type { ListedSnapshot } from './backend.ts';
 import { type BlockParts, mountOf, tokensOf, withTokens } from './block-parts.ts';
 
-/** So long nobody may be kept from writing, in milliseconds: what has not begun by then is given up. */
-const FROZEN_MS = 30_000;
 /** For one attempt to let everybody write again, and for all of them together. */
 const THAW_MS = 5_000;
 const THAWING_MS = 60_000;
@@ -23,7 +21,7 @@ export const listedSnapshot = ({ id, volume, size, state, progress, created, tag
 /**
  * Begins a snapshot. Where this host has the disk mounted, everything is written out and nobody can write until it has
  * begun: what is in it is a file system that was unmounted in order, or nearly. Errors: BACKEND_REFUSED when there is
- * nothing on the disk, DEADLINE, and those of the provider.
+ * nothing on the disk or when beginning takes too long for those who want to write, and those of the provider.
  */
 export const takeSnapshot = async (
   parts: BlockParts,
@@ -53,7 +51,7 @@ export const takeSnapshot = async (
     });
   const target = (await mountOf(parts, disk, c))?.target;
   try {
-    return await (target === undefined ? take(c) : whileFrozen(target, take, c));
+    return await (target === undefined ? take(c) : whileFrozen(parts, disk, target, take, c));
   } catch (error) {
     if (!(error instanceof PluginError) || error.code !== 'VOLUME_BUSY') throw error;
     const { volume, holder } = error.context;
@@ -61,16 +59,36 @@ export const takeSnapshot = async (
   }
 };
 
-const whileFrozen = async <T>(target: string, work: (c: Context) => Promise<T>, c: Context): Promise<T> => {
-  const inner = newContext(c.log, FROZEN_MS, c);
+/**
+ * What has not ended when nobody may be kept from writing any longer is refused, whatever it is waiting for: tried again
+ * and again it would keep everybody from writing nearly all the time.
+ */
+const whileFrozen = async <T>(
+  { provider, frozenMs }: BlockParts,
+  { volume }: Disk,
+  target: string,
+  work: (c: Context) => Promise<T>,
+  c: Context,
+): Promise<T> => {
+  const inner = newContext(c.log, frozenMs, c);
   await freezeFilesystem(target, inner).catch(async (error: unknown) => {
     // One that was ended may have had its effect; one that was refused has not, and somebody else may have frozen it.
     if (asPluginError(error).code !== 'EXEC_FAILED') await thaw(target, c.log);
     throw error;
   });
+  const over = Promise.withResolvers<never>();
+  const end = (): void => over.reject(inner.signal.reason);
+  inner.signal.addEventListener('abort', end, { once: true });
+  if (inner.signal.aborted) end();
   try {
-    return await work(inner);
+    return await Promise.race([work(inner), over.promise]);
+  } catch (error) {
+    if (!inner.signal.aborted || c.signal.aborted) throw error;
+    const reason = `it had not begun after ${frozenMs / 1000} s, and nobody is kept from writing for longer`;
+    const what = `a snapshot of volume ${volume} while it is in use`;
+    throw new PluginError('BACKEND_REFUSED', { provider: provider.name, what, reason }, { cause: error });
   } finally {
+    inner.signal.removeEventListener('abort', end);
     await thaw(target, c.log);
   }
 };

@@ -52,11 +52,14 @@ export interface BlockBackendOptions {
   readonly onRemove?: OnRemove;
   /** Twice the time, in milliseconds, after which every host sees what one has written to the provider. */
   readonly settleMs?: number;
+  /** So long nobody may be kept from writing, in milliseconds. */
+  readonly frozenMs?: number;
 }
 
 /** Clouds show most of what was written at once, and all of it within a few seconds. */
 const SETTLE_MS = 10_000;
 const TIDY_MS = 60_000;
+const FROZEN_MS = 30_000;
 
 /** Volumes that are disks with a file system, one volume a disk, on one host at a time. */
 export class BlockBackend implements Backend {
@@ -76,10 +79,10 @@ export class BlockBackend implements Backend {
   #seen = new Map<string, { readonly at: number; readonly disks: readonly Disk[] }>();
 
   constructor(provider: DiskProvider, options: BlockBackendOptions = {}) {
-    const { locks = new KeyedMutex(), onRemove = 'delete', settleMs = SETTLE_MS } = options;
+    const { locks = new KeyedMutex(), onRemove = 'delete', settleMs = SETTLE_MS, frozenMs = FROZEN_MS } = options;
     this.#settleMs = settleMs;
     this.#provider = provider;
-    this.#parts = { provider, locks, onRemove, settleMs, self: () => this.#here() };
+    this.#parts = { provider, locks, onRemove, settleMs, frozenMs, self: () => this.#here() };
     this.dayTwo = {
       resize: (volume, size, c) => this.#resize(volume, size, c),
       snapshot: (volume, token, c) => this.#snapshot(volume, token, c),

@@ -14,6 +14,8 @@ import { context, run, scratch } from '../block/scratch.ts';
 
 export interface Change {
   readonly onRemove?: OnRemove;
+  /** So long nobody may be kept from writing, in milliseconds. */
+  readonly frozenMs?: number;
   /** Stands before the provider. */
   readonly wrap?: (provider: DiskProvider) => DiskProvider;
 }
@@ -22,10 +24,10 @@ export interface Change {
 export const cluster = async (t: Test, change: Change = {}) => {
   const folder = scratch(t);
   const disks = join(folder, 'disks');
-  const host = async (n: number, { onRemove = 'delete', wrap = (one) => one }: Change = change) => {
+  const host = async (n: number, { onRemove = 'delete', frozenMs = 30_000, wrap = (one) => one }: Change = change) => {
     const self = { id: `host-id-${n}`, name: `host-${n}` };
     const provider = new LoopProvider({ folder: disks, self, quota: undefined });
-    const backend = new BlockBackend(wrap(provider), { locks: new KeyedMutex(), onRemove });
+    const backend = new BlockBackend(wrap(provider), { locks: new KeyedMutex(), onRemove, frozenMs });
     await backend.start(context());
     const target = (name: string): string => join(folder, `mounts-${n}`, name);
     const { dayTwo } = backend;

@@ -71,6 +71,24 @@ t.test('nobody can write while a snapshot is begun, and everybody can afterwards
   await a.leave(volume);
 });
 
+t.test('a snapshot that does not begin in time is refused for good, and everybody can write', async (t) => {
+  const wrap = (provider: DiskProvider): DiskProvider => ({
+    ...boundTo(provider),
+    // Deaf to its deadline, too.
+    snapshot: () => new Promise(() => undefined),
+  });
+  const { a } = await cluster(t, { wrap, frozenMs: 300 });
+  const alive = setInterval(() => undefined, 100);
+  t.teardown(() => clearInterval(alive));
+  const volume = await a.create('data');
+  await a.mount(volume);
+  const error = await a.snapshot(volume).catch((thrown: unknown) => thrown);
+  // Nothing that is tried again: writers would wait most of the time.
+  t.match(error, { code: 'BACKEND_REFUSED', retry: 'after', message: /had not begun after 0\.3 s/ });
+  writeFileSync(a.inside('data', 'row'), 'written', { flush: true });
+  await a.leave(volume);
+});
+
 t.test('a volume that a crash left frozen is thawed; one that is not is left alone', async (t) => {
   const { a } = await cluster(t);
   const volume = await a.create('data');
