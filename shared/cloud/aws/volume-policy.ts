@@ -65,6 +65,7 @@ export const volumePolicyDocument = (scope: VolumePolicyScope = {}): PolicyDocum
     `arn:${partition}:ec2:${region ?? '*'}:${kind === 'snapshot' ? '*' : account}:${kind}/*`;
   const ours = { StringLike: { [`ec2:ResourceTag/${CLUSTER_TAG}`]: cluster } };
   const asked = { StringLike: { [`aws:RequestTag/${CLUSTER_TAG}`]: cluster } };
+  const nobodys = { Null: { [`ec2:ResourceTag/${CLUSTER_TAG}`]: 'true' } };
   const statement = (
     name: string,
     action: readonly string[],
@@ -91,8 +92,8 @@ export const volumePolicyDocument = (scope: VolumePolicyScope = {}): PolicyDocum
       StringEquals: { 'ec2:CreateAction': ['CreateVolume', 'CreateSnapshot'] },
     }),
     statement('Tag', actions('CreateTags', 'DeleteTags'), [arn('volume'), arn('snapshot')], { ...ours, ...TAG_NAMES }),
-    // For `drayage volume import`: a disk that was not ours becomes ours. Can be left out.
-    statement('Import', actions('CreateTags'), arn('volume'), { ...asked, ...TAG_NAMES }),
+    // For `drayage volume import`: a disk that is no cluster's becomes ours. Can be left out.
+    statement('Import', actions('CreateTags'), arn('volume'), { ...asked, ...nobodys, ...TAG_NAMES }),
   ];
   return { Version: '2012-10-17', Statement };
 };

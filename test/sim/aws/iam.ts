@@ -45,6 +45,7 @@ const OPERATORS: Readonly<Record<string, (wanted: readonly string[], value: stri
 
 /** A key that is not there fails the condition, but for those about all values of a list. */
 const holds = (name: string, key: string, wanted: OneOrMore, context: Asked['context']): boolean => {
+  if (name === 'Null') return all(wanted).includes(String(context[key] === undefined));
   const [, forAll, operator = name] = /^(ForAllValues:)?(.+)$/.exec(name) ?? [];
   const test = OPERATORS[operator];
   if (test === undefined) throw new Error(`the simulator does not know the condition ${name}`);

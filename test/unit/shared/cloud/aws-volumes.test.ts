@@ -2,6 +2,7 @@ import t from 'tap';
 import { classify, VOLUME_ERROR_KINDS } from '../../../../shared/cloud/aws/errors.ts';
 import { volumePolicyDocument, volumePolicyReasons } from '../../../../shared/cloud/aws/volume-policy.ts';
 import { kindOfVolumeError } from '../../../../shared/cloud/aws/volumes.ts';
+import { allows } from '../../../sim/aws/iam.ts';
 
 const thrown = (name: string, message = 'x', status = 400) =>
   Object.assign(new Error(message), { name, $metadata: { httpStatusCode: status } });
@@ -63,4 +64,20 @@ t.test('the policy can be limited to a region, an account and a cluster', async 
     t.match(action, /^ec2:[A-Z]\w+$/);
     t.match(why, /^[A-Z].{10,}\.$/);
   }
+});
+
+t.test('to import lets a role take what is no cluster’s, and nothing of another cluster', (t) => {
+  const policy = volumePolicyDocument({ cluster: 'web' });
+  const resource = 'arn:aws:ec2:eu-central-1:123456789012:volume/vol-1';
+  const may = (action: string, context: Record<string, string | string[]>) =>
+    allows(policy, { action, resource, context });
+  const tagging = { 'aws:RequestTag/drayage:cluster': 'web', 'aws:TagKeys': ['drayage:cluster', 'drayage:volume'] };
+  const [ours, theirs] = [{ 'ec2:ResourceTag/drayage:cluster': 'web' }, { 'ec2:ResourceTag/drayage:cluster': 'db' }];
+  t.ok(may('ec2:CreateTags', tagging));
+  t.ok(may('ec2:CreateTags', { ...tagging, ...ours }));
+  t.notOk(may('ec2:CreateTags', { ...tagging, ...theirs }));
+  t.ok(may('ec2:DeleteVolume', ours));
+  t.notOk(may('ec2:DeleteVolume', theirs));
+  t.notOk(may('ec2:DeleteVolume', {}));
+  t.end();
 });
