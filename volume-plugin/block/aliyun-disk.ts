@@ -1,17 +1,19 @@
 import type { CallerOptions } from '../../shared/cloud/aliyun/caller.ts';
-import { type DiskInfo, GIB, type Tags } from '../../shared/cloud/aliyun/disk-answers.ts';
+import { GIB, type Tags } from '../../shared/cloud/aliyun/disk-answers.ts';
 import { AliyunDisks } from '../../shared/cloud/aliyun/disk-client.ts';
 import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import type { CloudSettings } from '../../shared/cloud/settings.ts';
-import { type Context, sleep } from '../../shared/context.ts';
+import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isBlockDevice } from '../../shared/kernel/block-device.ts';
 import { type DeviceFolders, deviceBySerial } from '../../shared/kernel/disk-serial.ts';
+import { AliyunAttaching } from './aliyun-attaching.ts';
 import { shapeOf } from './aliyun-kinds.ts';
-import { AliyunMaking, FIRST_MS, nextPause } from './aliyun-making.ts';
+import { AliyunLooking } from './aliyun-looking.ts';
+import { AliyunMaking } from './aliyun-making.ts';
 import { AliyunPlace } from './aliyun-place.ts';
-import { missing, NAME, refusal } from './aliyun-refusals.ts';
-import { CLUSTER, changesOf, checkLabels, oursBut, RELEASED, VOLUME } from './aliyun-tags.ts';
+import { missing, NAME } from './aliyun-refusals.ts';
+import { CLUSTER, changesOf, checkLabels, isDisk, isSnapshot, oursBut, RELEASED, VOLUME } from './aliyun-tags.ts';
 import { AliyunView } from './aliyun-view.ts';
 import { OwnWrites } from './own-writes.ts';
 import type { AnyDisk, Disk, DiskHost, DiskProvider, DiskRequest, DiskTags, HostFate, Snapshot } from './provider.ts';
@@ -29,9 +31,6 @@ export interface AliyunDiskOptions {
   readonly appearMs?: number;
 }
 
-const isDisk = (id: string): boolean => /^d-[a-z0-9]+$/i.test(id);
-const isSnapshot = (id: string): boolean => /^s-[a-z0-9]+$/i.test(id);
-
 /**
  * Disks of Aliyun ECS. A disk is attached to one instance at most, and AttachDisk refuses a second one: that is the lock.
  * What Aliyun shows may be late; what it refuses for a disk's state is looked at until it can be told why.
@@ -42,6 +41,8 @@ export class AliyunDiskProvider implements DiskProvider {
   readonly #place: AliyunPlace;
   readonly #writes = new OwnWrites();
   readonly #view: AliyunView;
+  readonly #looking: AliyunLooking;
+  readonly #attaching: AliyunAttaching;
   readonly #making: AliyunMaking;
   #client: AliyunDisks | undefined;
 
@@ -49,27 +50,29 @@ export class AliyunDiskProvider implements DiskProvider {
     this.#options = options;
     this.#place = new AliyunPlace(options);
     this.#view = new AliyunView(this.#place, options.cluster, this.#writes);
+    this.#looking = new AliyunLooking(() => this.#client, this.#place, this.#view);
+    this.#attaching = new AliyunAttaching(this.#looking, this.#writes);
     this.#making = new AliyunMaking({
       ...{ ...options, view: this.#view, zone: () => this.#place.self.zone },
-      client: () => this.#aliyun,
-      refused: (error, subject) => this.#refused(error, subject),
+      client: () => this.#looking.client,
+      refused: (error, subject) => this.#looking.refused(error, subject),
     });
   }
 
   async start(c: Context): Promise<DiskHost> {
-    const caller = await this.#asking('who this host is', () => this.#place.find(c));
+    const caller = await this.#looking.asking('who this host is', () => this.#place.find(c));
     this.#client ??= new AliyunDisks(caller, this.#options.calls?.retry);
     return this.#place.self;
   }
 
   async list(c: Context, volume = ''): Promise<readonly Disk[]> {
     const tags = { [CLUSTER]: this.#options.cluster, [VOLUME]: volume };
-    const found = await this.#asking('the disks of the cluster', () => this.#aliyun.disks({ tags }, c));
+    const found = await this.#looking.asking('the disks of the cluster', () => this.#looking.client.disks({ tags }, c));
     return this.#view.disks(found, c);
   }
 
   async describe(id: string, c: Context): Promise<Disk | undefined> {
-    const found = await this.#look(id, c);
+    const found = await this.#looking.look(id, c);
     return found === undefined ? undefined : (await this.#view.disks([found], c))[0];
   }
 
@@ -83,51 +86,12 @@ export class AliyunDiskProvider implements DiskProvider {
     return this.#making.disk(request, token, c);
   }
 
-  /** What is free is had soonest without a look before, and the answer is as true as it gets. */
   async attach(id: string, c: Context): Promise<void> {
-    if (!isDisk(id)) throw missing(id);
-    const self = this.#place.self.id;
-    const attach = async (volume?: string): Promise<boolean> => {
-      try {
-        await this.#aliyun.attach(id, self, c);
-      } catch (error) {
-        if (kindOfError(error) === 'disk-state') return false;
-        const known = volume ?? (await this.#look(id, c))?.tags[VOLUME] ?? id;
-        throw this.#refused(error, { what: `to attach disk ${id} of volume ${known}`, volume: known, disk: id });
-      }
-      this.#writes.attached(id);
-      return true;
-    };
-    if (await attach()) return;
-    await this.#until(id, c, async (found) => {
-      if (found === undefined) throw missing(id);
-      const { instance, status, tags } = found;
-      if (status === 'Available') return attach(tags[VOLUME]);
-      // Whose it is going to be may not be told before it is.
-      if (instance === undefined || status === 'Detaching') return false;
-      if (instance !== self) throw await this.#busy(found, instance, c);
-      return true;
-    });
+    await this.#attaching.attach(id, this.#place.self.id, c);
   }
 
-  async detach(id: string, host: string, c: Context): Promise<void> {
-    await this.#until(id, c, async (found) => {
-      if (found === undefined || found.status === 'Available' || found.status === 'Detaching') return true;
-      if (found.instance === undefined) return false;
-      if (found.instance !== host) return true;
-      if (found.status !== 'In_use') return false;
-      try {
-        await this.#aliyun.detach(id, host, c);
-      } catch (error) {
-        const kind = kindOfError(error);
-        if (kind === 'disk-state') return false;
-        const volume = found.tags[VOLUME] ?? id;
-        const what = `to detach disk ${id} of volume ${volume} from ${host}`;
-        // Of an instance that is released the disks are freed by Aliyun itself.
-        if (kind !== 'no-disk' && kind !== 'no-instance') throw this.#refused(error, { what, volume, disk: id });
-      }
-      return true;
-    });
+  detach(id: string, host: string, c: Context): Promise<void> {
+    return this.#attaching.detach(id, host, c);
   }
 
   async device({ id, volume, serial, holder }: Disk, _c: Context): Promise<string | undefined> {
@@ -143,11 +107,11 @@ export class AliyunDiskProvider implements DiskProvider {
   }
 
   fate(host: string, c: Context): Promise<HostFate> {
-    return this.#asking(`what became of ${host}`, () => this.#place.fate(host, c));
+    return this.#looking.asking(`what became of ${host}`, () => this.#place.fate(host, c));
   }
 
   async resize(id: string, bytes: number, c: Context): Promise<void> {
-    await this.#until(id, c, async (found) => {
+    await this.#looking.until(id, c, async (found) => {
       if (found === undefined) throw missing(id);
       if (found.size >= bytes) return true;
       if (found.status !== 'Available' && found.status !== 'In_use') return false;
@@ -155,12 +119,12 @@ export class AliyunDiskProvider implements DiskProvider {
       const online = instance !== undefined && (await this.fate(instance, c)) === 'alive';
       const token = this.#making.token('resize', `${id} ${Math.ceil(bytes / GIB)} ${online}`);
       try {
-        await this.#aliyun.resize(id, bytes, online, token, c);
+        await this.#looking.client.resize(id, bytes, online, token, c);
       } catch (error) {
         if (kindOfError(error) === 'disk-state') return false;
         const volume = tags[VOLUME] ?? id;
         const what = `to make disk ${id} of volume ${volume} ${Math.ceil(bytes / GIB)} GiB large`;
-        throw this.#refused(error, { what, volume, disk: id, size: bytes });
+        throw this.#looking.refused(error, { what, volume, disk: id, size: bytes });
       }
       return true;
     });
@@ -168,25 +132,28 @@ export class AliyunDiskProvider implements DiskProvider {
 
   async tag(id: string, tags: Readonly<Record<string, string | undefined>>, c: Context): Promise<void> {
     const found = isSnapshot(id)
-      ? await this.#asking(`snapshot ${id}`, () => this.#aliyun.snapshot(id, c))
-      : await this.#look(id, c);
+      ? await this.#looking.asking(`snapshot ${id}`, () => this.#looking.client.snapshot(id, c))
+      : await this.#looking.look(id, c);
     const before = found === undefined ? {} : this.#view.tagsOf(found);
     const { set, gone } = changesOf(tags, before);
     await this.#setTags(id, before, set, gone, c);
   }
 
   async remove(id: string, c: Context): Promise<void> {
-    await this.#until(id, c, async (found) => {
+    await this.#looking.until(id, c, async (found) => {
       if (found === undefined) return true;
       const { instance, status, tags } = found;
-      if (instance !== undefined && status !== 'Detaching') throw await this.#busy(found, instance, c);
+      if (instance !== undefined && status !== 'Detaching') throw await this.#looking.busy(found, instance, c);
       if (status !== 'Available') return false;
       try {
-        await this.#aliyun.delete(id, c);
+        await this.#looking.client.delete(id, c);
       } catch (error) {
-        if (kindOfError(error) === 'disk-state') return false;
+        const kind = kindOfError(error);
+        if (kind === 'disk-state') return false;
         const volume = tags[VOLUME] ?? id;
-        throw this.#refused(error, { what: `to delete disk ${id} of volume ${volume}`, volume, disk: id });
+        // Somebody else was first.
+        if (kind !== 'no-disk')
+          throw this.#looking.refused(error, { what: `to delete disk ${id} of volume ${volume}`, volume, disk: id });
       }
       this.#writes.removed(id);
       this.#making.removed(tags);
@@ -195,19 +162,21 @@ export class AliyunDiskProvider implements DiskProvider {
   }
 
   async snapshot(id: string, tags: DiskTags, token: string, c: Context): Promise<Snapshot> {
-    const disk = await this.#look(id, c);
+    const disk = await this.#looking.look(id, c);
     if (disk === undefined) throw missing(id);
     return this.#making.snapshot(disk, tags, token, c);
   }
 
   async snapshots(c: Context, volume = ''): Promise<readonly Snapshot[]> {
     const tags = { [CLUSTER]: this.#options.cluster, [VOLUME]: volume };
-    const found = await this.#asking('the snapshots of the cluster', () => this.#aliyun.snapshots(tags, c));
+    const found = await this.#looking.asking('the snapshots of the cluster', () =>
+      this.#looking.client.snapshots(tags, c),
+    );
     return found.flatMap((one) => this.#view.snapshot(one) ?? []);
   }
 
   async describeSnapshot(id: string, c: Context): Promise<Snapshot | undefined> {
-    const found = await this.#asking(`snapshot ${id}`, () => this.#aliyun.snapshot(id, c));
+    const found = await this.#looking.asking(`snapshot ${id}`, () => this.#looking.client.snapshot(id, c));
     return found === undefined ? undefined : this.#view.snapshot(found);
   }
 
@@ -215,22 +184,22 @@ export class AliyunDiskProvider implements DiskProvider {
     const found = await this.describeSnapshot(id, c);
     if (found === undefined) return;
     try {
-      await this.#aliyun.deleteSnapshot(id, c);
+      await this.#looking.client.deleteSnapshot(id, c);
     } catch (error) {
       const what = `to delete snapshot ${id} of volume ${found.volume}`;
-      if (kindOfError(error) !== 'no-snapshot') throw this.#refused(error, { what, volume: found.volume });
+      if (kindOfError(error) !== 'no-snapshot') throw this.#looking.refused(error, { what, volume: found.volume });
     }
     this.#writes.removed(id);
   }
 
   async search(idOrName: string, c: Context): Promise<readonly AnyDisk[]> {
     const ours = { [CLUSTER]: this.#options.cluster, [VOLUME]: idOrName };
-    const found = await this.#asking(`disks called ${idOrName}`, () =>
+    const found = await this.#looking.asking(`disks called ${idOrName}`, () =>
       Promise.all([
-        this.#aliyun.disk(idOrName, c).then((one) => (one === undefined ? [] : [one])),
-        this.#aliyun.disks({ name: idOrName }, c),
-        this.#aliyun.disks({ tags: ours }, c),
-        this.#aliyun.disks({ tags: { [RELEASED]: idOrName } }, c),
+        this.#looking.client.disk(idOrName, c).then((one) => (one === undefined ? [] : [one])),
+        this.#looking.client.disks({ name: idOrName }, c),
+        this.#looking.client.disks({ tags: ours }, c),
+        this.#looking.client.disks({ tags: { [RELEASED]: idOrName } }, c),
       ]),
     );
     const all = new Map(found.flat().map((info) => [info.id, info]));
@@ -238,7 +207,7 @@ export class AliyunDiskProvider implements DiskProvider {
   }
 
   async adopt(id: string, volume: string, tags: DiskTags, c: Context): Promise<Disk> {
-    const found = await this.#asking(`disk ${id}`, () => this.#aliyun.disk(id, c));
+    const found = await this.#looking.asking(`disk ${id}`, () => this.#looking.client.disk(id, c));
     if (found === undefined || this.#view.isRemoved(id)) throw missing(id, volume);
     const before = this.#view.tagsOf(found);
     const owner = before[VOLUME];
@@ -256,11 +225,11 @@ export class AliyunDiskProvider implements DiskProvider {
   }
 
   async release(id: string, c: Context): Promise<void> {
-    await this.#until(id, c, async (found) => {
+    await this.#looking.until(id, c, async (found) => {
       const volume = found?.tags[VOLUME];
       if (found === undefined || volume === undefined) return true;
       const { instance, status, tags } = found;
-      if (instance !== undefined && status !== 'Detaching') throw await this.#busy(found, instance, c);
+      if (instance !== undefined && status !== 'Detaching') throw await this.#looking.busy(found, instance, c);
       if (status !== 'Available') return false;
       await this.#setTags(id, tags, { [RELEASED]: volume }, [VOLUME, CLUSTER], c);
       this.#making.removed(tags);
@@ -272,49 +241,13 @@ export class AliyunDiskProvider implements DiskProvider {
     return undefined;
   }
 
-  get #aliyun(): AliyunDisks {
-    if (this.#client === undefined) throw new PluginError('NOT_READY', { reason: 'Aliyun was not asked yet' });
-    return this.#client;
-  }
-
-  /** A disk of this cluster as it is, with what this host has just done to it; undefined: none, or none of a volume. */
-  async #look(id: string, c: Context): Promise<DiskInfo | undefined> {
-    const found = await this.#asking(`disk ${id}`, () => this.#aliyun.disk(id, c));
-    return found === undefined ? undefined : this.#view.known(found);
-  }
-
-  /** Looks at the disk until `step` says that it is done. Errors: those of the step, the context's. */
-  async #until(id: string, c: Context, step: (found: DiskInfo | undefined) => Promise<boolean>): Promise<void> {
-    for (let pause = FIRST_MS; ; pause = nextPause(pause)) {
-      if (await step(await this.#look(id, c))) return;
-      await sleep(pause, c);
-    }
-  }
-
   async #setTags(id: string, before: Tags, set: Tags, gone: readonly string[], c: Context): Promise<void> {
     if (!isDisk(id) && !isSnapshot(id)) throw missing(id);
     try {
-      await this.#aliyun.tag(id, set, gone, c);
+      await this.#looking.client.tag(id, set, gone, c);
     } catch (error) {
-      throw this.#refused(error, { what: `to tag ${id}`, volume: id, disk: id });
+      throw this.#looking.refused(error, { what: `to tag ${id}`, volume: id, disk: id });
     }
     this.#writes.tagged(id, before, set, gone);
-  }
-
-  async #busy({ tags }: DiskInfo, holder: string, c: Context): Promise<PluginError> {
-    await this.#place.meet([holder], c);
-    return new PluginError('VOLUME_BUSY', { volume: tags[VOLUME], holder: this.#place.nameOf(holder) });
-  }
-
-  #refused(error: unknown, subject: Parameters<typeof refusal>[2]): unknown {
-    return refusal(error, this.#client?.caller.translate(error) ?? error, subject);
-  }
-
-  async #asking<T>(what: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      throw this.#refused(error, { what, volume: what });
-    }
   }
 }

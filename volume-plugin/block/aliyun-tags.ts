@@ -24,6 +24,9 @@ export const RELEASED = `${PREFIX}released`;
 
 const OWNERSHIP: readonly string[] = [VOLUME, CLUSTER, TOKEN, RELEASED];
 
+export const isDisk = (id: string): boolean => /^d-[a-z0-9]+$/i.test(id);
+export const isSnapshot = (id: string): boolean => /^s-[a-z0-9]+$/i.test(id);
+
 type Kept = Readonly<Record<string, string>>;
 
 /** Without what is not allowed in a value, wherever a long one is cut. */
