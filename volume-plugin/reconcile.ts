@@ -26,6 +26,7 @@ export class Reconciler {
   /** How many passes have found nobody who has the volume. */
   readonly #unused = new Map<string, number>();
   readonly #loops: Promise<void>[] = [];
+  readonly #finishing = new Set<Promise<void>>();
   readonly #losing: Losing;
 
   constructor(deps: DriverDeps, driver: Driver) {
@@ -68,29 +69,29 @@ export class Reconciler {
     });
   }
 
-  /** Waits until the loops have ended, with the plugin's life. */
+  /** Waits until the loops and what they have begun have ended, with the plugin's life: nothing is to stay frozen. */
   async ended(): Promise<void> {
-    await Promise.allSettled(this.#loops);
+    await Promise.allSettled([...this.#loops, ...this.#finishing]);
   }
 
   /** Carries on with what nobody waits for. */
   tick(): void {
     this.#driver.releasing.resume((mount) => this.#isDue(mount));
     const { catalogue, dayTwo } = this.#driver;
-    for (const name of dayTwo.begun()) {
-      if (this.#deps.locks.isHeld(name)) continue;
-      const c = newContext(this.#deps.log, FINISH_MS, this.#deps.life);
-      dayTwo.finish(name, c).catch((error: unknown) => {
-        c.log.info('what was begun with a volume is not finished yet', { volume: name, error: asPluginError(error) });
-      });
-    }
+    for (const name of dayTwo.begun()) this.#finish(name, (c) => dayTwo.finish(name, c));
     for (const { name, phase } of catalogue.all()) {
-      if (phase === 'ready' || this.#deps.locks.isHeld(name)) continue;
-      const c = newContext(this.#deps.log, FINISH_MS, this.#deps.life);
-      this.#driver.finish(name, c).catch((error: unknown) => {
-        c.log.info('what was begun with a volume is not finished yet', { volume: name, error: asPluginError(error) });
-      });
+      if (phase !== 'ready') this.#finish(name, (c) => this.#driver.finish(name, c));
     }
+  }
+
+  #finish(volume: string, work: (c: Context) => Promise<void>): void {
+    if (this.#deps.locks.isHeld(volume)) return;
+    const c = newContext(this.#deps.log, FINISH_MS, this.#deps.life);
+    const done = work(c).catch((error: unknown) => {
+      c.log.info('what was begun with a volume is not finished yet', { volume, error: asPluginError(error) });
+    });
+    this.#finishing.add(done);
+    void done.finally(() => this.#finishing.delete(done));
   }
 
   /** Looks for holds that are nobody's and for mounts that are lost. */

@@ -226,6 +226,25 @@ t.test('at a start what a crash left frozen is thawed, and nothing that is not m
   await again.stop();
 });
 
+t.test('the plugin does not end before what it has taken up by itself: nobody else would thaw a volume', async (t) => {
+  const { driver, fake, ask, reconciler, stop } = await setUp();
+  await driver.create('data', { size: '1g' }, context());
+  fake.state.failing = unreachable();
+  t.equal(await codeOf(ask('VolumeSnapshot', { Volume: 'data' })), 'BACKEND_UNREACHABLE');
+  delete fake.state.failing;
+  const held = Promise.withResolvers<void>();
+  fake.state.held = held.promise;
+  reconciler.tick();
+  await stop();
+  const order: string[] = [];
+  const ended = reconciler.ended().then(() => order.push('ended'));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  order.push('thawed');
+  held.resolve();
+  await ended;
+  t.same(order, ['thawed', 'ended']);
+});
+
 t.test('killed before or after any step, it goes on where it was or has never begun', async (t) => {
   /** Dies at its nth update, and is written to no more. */
   const life = { armed: false };
