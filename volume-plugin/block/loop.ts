@@ -134,6 +134,14 @@ export class LoopProvider implements DiskProvider {
           await this.#files.letGo(id, self.id);
           throw missing(found);
         }
+        // A device that is left over knows nothing of what others have done with the image since.
+        const isNew = holder === self;
+        if (isNew) {
+          await this.#detachHere(found, c).catch(async (error: unknown) => {
+            await this.#files.letGo(id, self.id);
+            throw error;
+          });
+        }
         await attachLoop(this.#files.image(id), c);
       },
       c,

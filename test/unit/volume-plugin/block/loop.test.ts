@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { deviceSize } from '../../../../shared/kernel/block-device.ts';
 import { LoopProvider } from '../../../../volume-plugin/block/loop.ts';
 import { descriptionOfId, LoopFiles } from '../../../../volume-plugin/block/loop-files.ts';
 import { diskProviderConformance } from '../../../conformance/disk-provider.ts';
@@ -182,6 +183,20 @@ t.test('copies that a crash or an end cut off show as such, and are made by the 
 });
 
 const copyOf = (snapshot: string) => ({ volume: 'copy', size: 32 * MIB, snapshot, tags: {} });
+
+t.test('a device that was left over is not what a disk is attached as', async (t) => {
+  const folder = join(scratch(t), 'disks');
+  const one = await started(folder);
+  const { id } = await ask(one, 'data');
+  const image = join(folder, `${id}.img`);
+  // From before the disk has grown, on another host.
+  run('losetup', '--find', '--sizelimit', String(8 * MIB), image);
+  await one.attach(id, context());
+  const disk = await describe(one, id);
+  const device = disk && (await one.device(disk, context()));
+  t.equal(deviceSize(device ?? ''), 16 * MIB);
+  await one.detach(id, self(0).id, context());
+});
 
 t.test('a disk whose image was lost has failed, and no empty one takes its place', async (t) => {
   const folder = scratch(t);
