@@ -18,9 +18,15 @@ export const isMoving = ({ tags }: Pick<Disk, 'tags'>): boolean => tags.moving !
 export const isBlank = ({ tags, fromSnapshot }: Pick<Disk, 'tags' | 'fromSnapshot'>): boolean =>
   tags.formatted === undefined && tags.imported === undefined && fromSnapshot === undefined;
 
-/** Later generations first; of two with one generation, made at the same time by two hosts, the older one. */
+/**
+ * Later generations first; of two with one generation, made at the same time by two hosts, the one that was written to
+ * (the other may only have shown late), or else the older one.
+ */
 const byRank = (a: Disk, b: Disk): number =>
-  generationOf(b) - generationOf(a) || a.created.localeCompare(b.created) || (a.id < b.id ? -1 : 1);
+  generationOf(b) - generationOf(a) ||
+  Number(isBlank(a)) - Number(isBlank(b)) ||
+  a.created.localeCompare(b.created) ||
+  (a.id < b.id ? -1 : 1);
 
 /**
  * The disk that a volume is on: of the highest generation that is not `moving`. Disks that are being deleted do not

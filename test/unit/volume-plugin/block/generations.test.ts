@@ -44,6 +44,14 @@ t.test('of two that hosts have made at once every host takes the older one', asy
   t.equal(current(disk('b'), disk('a')), 'a', 'and of two made in one moment the one with the lower id');
 });
 
+t.test('an empty disk that shows late does not take the place of one that has data', async (t) => {
+  const late = disk('a');
+  const used = disk('b', { formatted: 'ext4' }, { created: '2026-01-02T00:00:00.000Z' });
+  t.equal(current(late, used), 'b');
+  t.equal(current(disk('a', { formatted: 'ext4' }), used), 'a', 'of two with data the older one');
+  t.equal(current(disk('a', { generation: '2' }), used), 'a', 'and a later generation before both');
+});
+
 t.test('each volume has its own', async (t) => {
   const disks = [disk('a'), disk('b', {}, { volume: 'other' }), disk('c', { generation: '2' })];
   t.same(
