@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { type Context, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { currentDisk, isBlank } from '../block/generations.ts';
-import type { Disk, Snapshot } from '../block/provider.ts';
+import type { Disk, DiskTags, Snapshot } from '../block/provider.ts';
 import type { NewVolume } from './backend.ts';
 import { copySize, differences, diskSize, readBlockOptions, traitsOf } from './block-options.ts';
 import { type BlockParts, tokensOf, untilMade, untilReady, withTokens } from './block-parts.ts';
@@ -38,7 +38,10 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
   const known = await existing();
   if (known !== undefined) agreed(known, spec);
   // One that is not made yet may have been cut off: asking for it again goes on with it.
-  if (known !== undefined && known.state !== 'creating') return known;
+  if (known !== undefined && known.state !== 'creating') {
+    if (options.from !== undefined) await removeLeftOver(parts, options.from, name, making, c);
+    return known;
+  }
   const origin = options.from === undefined ? undefined : await originOf(parts, options.from, name, making, c);
   const { zone } = self();
   const request = {
@@ -124,6 +127,26 @@ const originOf = async (parts: BlockParts, from: string, name: string, making: s
   };
 };
 
+/** A crash between the making of the disk and its end has left the snapshot that it was copied by. */
+const removeLeftOver = async (
+  { provider }: BlockParts,
+  from: string,
+  name: string,
+  making: string,
+  c: Context,
+): Promise<void> => {
+  try {
+    for (const { id, tags } of await provider.snapshots(c, from)) {
+      if (isFor(tags, name, making)) await provider.removeSnapshot(id, c);
+    }
+  } catch (error) {
+    c.log.warn('a snapshot that a volume was copied by may be left', { volume: from, error: asPluginError(error) });
+  }
+};
+
+const isFor = (tags: DiskTags, name: string, making: string): boolean =>
+  tags.reason === 'clone' && tags.for === name && tags.making === making;
+
 /** The snapshot that this making has taken of the volume, or takes now. */
 const snapshotFor = async (
   parts: BlockParts,
@@ -134,7 +157,7 @@ const snapshotFor = async (
 ): Promise<Snapshot> => {
   const { provider, locks } = parts;
   const earlier = (await provider.snapshots(c, source.volume)).find(
-    ({ state, tags }) => tags.for === name && tags.making === making && state !== 'failed',
+    ({ state, tags }) => isFor(tags, name, making) && state !== 'failed',
   );
   const tags = { reason: 'clone', for: name, making };
   const token = `drayage-clone-${name}-${making}`;

@@ -97,6 +97,13 @@ t.test('a clone that a crash cut off is finished with the snapshot that was take
   t.equal(readFileSync(a.inside('copy', 'row'), 'utf8'), 'first');
   t.same(await a.snapshots(), []);
   await a.leave(clone);
+  const late = await again(0, {
+    wrap: (provider) => ({ ...boundTo(provider), removeSnapshot: () => Promise.reject(new Error('killed')) }),
+  });
+  await late.create('left', { from: 'data' }, 'making-3');
+  t.match(await a.snapshots(), [{ reason: 'clone' }]);
+  await a.create('left', { from: 'data' }, 'making-3');
+  t.same(await a.snapshots(), [], 'nor does a crash when the disk was made already');
   const refusing = await again(0, {
     wrap: (provider) => ({
       ...boundTo(provider),
