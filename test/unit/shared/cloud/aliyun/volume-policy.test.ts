@@ -34,3 +34,12 @@ t.test('narrowed to a cluster, what is written to must have its tag, and what is
   const asked = Statement.filter(({ Condition }) => JSON.stringify(Condition ?? {}).includes('RequestTag'));
   t.same(asked.flatMap(({ Action }) => Action).sort(), ['ecs:CreateDisk', 'ecs:CreateSnapshot']);
 });
+
+t.test('narrowed to a cluster, nobody else’s disk can be copied to read it', async (t) => {
+  const { Statement } = volumePolicyDocument({ cluster: 'prod' });
+  const copying = Statement.filter(
+    ({ Action, Resource }) => Action.includes('ecs:CreateSnapshot') && Resource.some((one) => /:disk/.test(one)),
+  );
+  t.equal(copying.length, 1);
+  t.same(copying[0]?.Condition, { StringEquals: { 'acs:ResourceTag/drayage:cluster': 'prod' } });
+});
