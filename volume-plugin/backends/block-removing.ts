@@ -1,5 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
+import { isUnused } from '../../shared/kernel/block-device.ts';
 import { detachDisk } from '../block/attach.ts';
 import { currentDisk, generationOf, isBlank, isMoving } from '../block/generations.ts';
 import type { Disk } from '../block/provider.ts';
@@ -64,9 +65,32 @@ export const siblings = async ({ provider }: BlockParts, volume: Volume, c: Cont
   return unlisted ? [...listed, known] : listed;
 };
 
-const free = async ({ provider, self }: BlockParts, disk: Disk, c: Context): Promise<void> => {
-  const { id, volume, holder } = disk;
+const free = async (parts: BlockParts, disk: Disk, c: Context): Promise<void> => {
+  const { volume, holder } = disk;
   if (holder === undefined) return;
-  if (holder.id !== self().id) throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name });
-  await detachDisk(provider, self(), id, c);
+  if (holder.id !== parts.self().id) throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name });
+  await letGo(parts, disk, c);
+};
+
+/**
+ * Detaches a disk from this host. Not while another mount namespace still has it mounted: what that has not written out
+ * would be lost, and a cloud takes a disk away without a question. Errors: VOLUME_IN_USE, STILL_WORKING, and those of the
+ * provider.
+ */
+export const letGo = async ({ provider, self }: BlockParts, disk: Disk, c: Context): Promise<void> => {
+  const device = disk.state === 'attached' ? await provider.device(disk, c) : undefined;
+  if (device !== undefined && !(await isFree(device))) {
+    throw new PluginError('VOLUME_IN_USE', { volume: disk.volume, users: `a mount of ${device} in another namespace` });
+  }
+  await detachDisk(provider, self(), disk.id, c);
+};
+
+/** A device that has gone is used by nobody. */
+const isFree = async (device: string): Promise<boolean> => {
+  try {
+    return await isUnused(device);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENXIO')) return true;
+    throw error;
+  }
 };

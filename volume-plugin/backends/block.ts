@@ -41,7 +41,7 @@ import { insideOf, prepareInside } from './block-inside.ts';
 import { makeDisk } from './block-making.ts';
 import { BLOCK_OPTIONS, type OnRemove, optionsOf, readBlockOptions, traitsOf } from './block-options.ts';
 import { type BlockParts, isMountOf } from './block-parts.ts';
-import { removeDisks, siblings } from './block-removing.ts';
+import { letGo, removeDisks, siblings } from './block-removing.ts';
 import { listedSnapshot, takeSnapshot } from './block-snapshots.ts';
 import { Usages } from './block-usage.ts';
 
@@ -176,8 +176,8 @@ export class BlockBackend implements Backend {
 
   async leave(volume: Volume, c: Context): Promise<void> {
     const self = this.#here();
-    for (const { id, holder } of await siblings(this.#parts, volume, c)) {
-      if (holder?.id === self.id) await detachDisk(this.#provider, self, id, c);
+    for (const disk of await siblings(this.#parts, volume, c)) {
+      if (disk.holder?.id === self.id) await letGo(this.#parts, disk, c);
     }
   }
 

@@ -1,7 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import type { Volume } from '../../../../volume-plugin/backends/backend.ts';
-import { context, inOwnMounts } from '../block/scratch.ts';
+import { context, inOwnMounts, messageOf } from '../block/scratch.ts';
 import { boundTo, cluster } from './block-cluster.ts';
 
 inOwnMounts(import.meta.filename);
@@ -95,4 +97,27 @@ t.test('a removal that is resumed leaves alone what another host has made under 
   t.same((await b.find('data'))?.handle, anew.handle, 'that is another volume');
   await a.backend.remove({ ...old, resumed: false }, context());
   t.equal(await b.find('data'), undefined, 'who asks for it now means what has the name now');
+});
+
+t.test('a disk that another namespace still has mounted is not taken from it', async (t) => {
+  const asked: string[] = [];
+  const { a } = await cluster(t, {
+    // A cloud does not look.
+    wrap: (provider) => ({ ...boundTo(provider), detach: async (id: string) => void asked.push(id) }),
+  });
+  const volume = await a.create('data');
+  await a.mount(volume);
+  const other = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', 'echo there; exec sleep 60']);
+  const gone = once(other, 'exit');
+  t.teardown(() => other.kill());
+  await once(other.stdout, 'data');
+  await a.backend.unmount(volume, a.target('data'), context());
+  t.match(await messageOf(a.backend.leave(volume, context())), /^VOLUME_IN_USE: .*in another namespace/);
+  t.match(await messageOf(a.remove(volume)), /^VOLUME_IN_USE/);
+  t.same(asked, []);
+  other.kill();
+  await gone;
+  await a.backend.leave(volume, context(1_000)).catch(() => undefined);
+  t.same(asked, [volume.handle.disk]);
+  await a.provider.detach(volume.handle.disk ?? '', 'host-id-0', context());
 });
