@@ -91,7 +91,9 @@ export class LoopFiles {
       const gone = (await this.read(id)) === undefined;
       // What this host was doing with it ended with the process that did it.
       if (end === 'holder' && (gone || holder?.meanwhile !== undefined)) await this.letGo(id, self.id);
-      else if (end === 'img' && gone && holder === undefined) await this.folder.removeAbandoned(name);
+      // One with data is somebody's whose description was lost, or was not put back yet: never removed for that.
+      else if (end === 'img' && gone && holder === undefined && (await this.folder.size(name))?.taken === 0)
+        await this.folder.removeAbandoned(name);
     }
   }
 

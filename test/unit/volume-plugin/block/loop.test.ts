@@ -288,7 +288,12 @@ t.test('what crashes have left in the folder goes at a start; what others are wr
   for (const file of [old, fresh, join(folder, 'foreign.img'), join(folder, `${gone}.img`)]) writeFileSync(file, '');
   writeFileSync(join(folder, `${gone}.holder`), JSON.stringify(self(0)));
   writeFileSync(join(folder, 'loop-0123456789ababcdef-other.holder'), JSON.stringify(self(1)));
-  for (const file of [old, join(folder, `${gone}.img`), join(folder, `${id}.img`)]) utimesSync(file, 1, 1);
+  // Its description was lost, or is put back from a copy only now.
+  const orphan = 'loop-0123456789ababcdef-orphan.img';
+  writeFileSync(join(folder, orphan), 'data', { flush: true });
+  for (const file of [old, join(folder, `${gone}.img`), join(folder, `${id}.img`), join(folder, orphan)]) {
+    utimesSync(file, 1, 1);
+  }
   await started(folder);
   t.same(
     readdirSync(folder).sort(),
@@ -298,6 +303,7 @@ t.test('what crashes have left in the folder goes at a start; what others are wr
       'foreign.img',
       `${id}.img`,
       'loop-0123456789ababcdef-other.holder',
+      orphan,
     ].sort(),
   );
 });
