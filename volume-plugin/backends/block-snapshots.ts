@@ -10,6 +10,8 @@ import { type BlockParts, mountOf, tokensOf, withTokens } from './block-parts.ts
 /** For one attempt to let everybody write again, and for all of them together. */
 const THAW_MS = 5_000;
 const THAWING_MS = 60_000;
+/** So long after it was given up a freeze may come to its end. */
+const LATE_MS = 300_000;
 
 const TOKENS = 4;
 
@@ -71,10 +73,16 @@ const whileFrozen = async <T>(
   c: Context,
 ): Promise<T> => {
   const inner = newContext(c.log, frozenMs, c);
+  const why = (error: unknown): unknown => {
+    if (!inner.signal.aborted || c.signal.aborted) return error;
+    const reason = `it had not begun after ${frozenMs / 1000} s, and nobody is kept from writing for longer`;
+    const what = `a snapshot of volume ${volume} while it is in use`;
+    return new PluginError('BACKEND_REFUSED', { provider: provider.name, what, reason }, { cause: error });
+  };
   await freezeFilesystem(target, inner).catch(async (error: unknown) => {
-    // One that was ended may have had its effect; one that was refused has not, and somebody else may have frozen it.
-    if (asPluginError(error).code !== 'EXEC_FAILED') await thaw(target, c.log);
-    throw error;
+    // One that was ended may have its effect, even later; one that was refused has none, and somebody else may have frozen it.
+    if (asPluginError(error).code !== 'EXEC_FAILED' && !(await thaw(target, c.log))) void thawLater(target, c.log);
+    throw why(error);
   });
   const over = Promise.withResolvers<never>();
   const end = (): void => over.reject(inner.signal.reason);
@@ -83,26 +91,40 @@ const whileFrozen = async <T>(
   try {
     return await Promise.race([work(inner), over.promise]);
   } catch (error) {
-    if (!inner.signal.aborted || c.signal.aborted) throw error;
-    const reason = `it had not begun after ${frozenMs / 1000} s, and nobody is kept from writing for longer`;
-    const what = `a snapshot of volume ${volume} while it is in use`;
-    throw new PluginError('BACKEND_REFUSED', { provider: provider.name, what, reason }, { cause: error });
+    throw why(error);
   } finally {
     inner.signal.removeEventListener('abort', end);
     await thaw(target, c.log);
   }
 };
 
-/** Whatever has ended meanwhile, the call or the plugin: this is done. */
-const thaw = async (target: string, log: Logger): Promise<void> => {
+/**
+ * A freeze that waits for writers in the kernel cannot be ended, and is not one yet: it is looked for until it must have
+ * come to its end.
+ */
+const thawLater = async (target: string, log: Logger): Promise<void> => {
+  for (const end = now() + LATE_MS; now() < end; ) {
+    await new Promise((resolve) => setTimeout(resolve, 1_000).unref());
+    try {
+      if (!(await thawFilesystem(target, newContext(log, THAW_MS)))) continue;
+      log.warn('a volume that was frozen late can be written to again', { target });
+    } catch (error) {
+      // It is mounted no more.
+      log.debug('a volume that may be frozen late is not looked at any more', { target, error });
+    }
+    return;
+  }
+};
+
+/** Whatever has ended meanwhile, the call or the plugin: this is done. Answers whether it was frozen. */
+const thaw = async (target: string, log: Logger): Promise<boolean> => {
   for (const end = now() + THAWING_MS; ; ) {
     try {
-      await thawFilesystem(target, newContext(log, THAW_MS));
-      return;
+      return await thawFilesystem(target, newContext(log, THAW_MS));
     } catch (thrown) {
       const error = asPluginError(thrown);
       log.error('nobody can write to a volume yet: it is tried again', { target, error });
-      if (now() > end) return;
+      if (now() > end) return false;
     }
     await new Promise((resolve) => setTimeout(resolve, 500));
   }

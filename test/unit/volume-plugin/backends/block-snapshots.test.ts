@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -86,6 +86,19 @@ t.test('a snapshot that does not begin in time is refused for good, and everybod
   // Nothing that is tried again: writers would wait most of the time.
   t.match(error, { code: 'BACKEND_REFUSED', retry: 'after', message: /had not begun after 0\.3 s/ });
   writeFileSync(a.inside('data', 'row'), 'written', { flush: true });
+  await a.leave(volume);
+});
+
+t.test('a freeze that was given up and has its effect later keeps nobody from writing', async (t) => {
+  // Over before it has begun.
+  const { a } = await cluster(t, { frozenMs: -1 });
+  const volume = await a.create('data');
+  await a.mount(volume);
+  t.match(await messageOf(a.snapshot(volume)), /^BACKEND_REFUSED: .* had not begun after/);
+  run('fsfreeze', '--freeze', a.target('data'));
+  const thawed = () => spawnSync('fsfreeze', ['--unfreeze', a.target('data')]).status !== 0;
+  await pause(2_500);
+  t.ok(thawed());
   await a.leave(volume);
 });
 
