@@ -8,6 +8,7 @@ import type { DriverDeps } from './parts.ts';
 import { countDown, countUp, holdsOn, reference } from './references.ts';
 import type { Releasing } from './releasing.ts';
 import type { MountRecord } from './state.ts';
+import { tellHolds } from './telling.ts';
 
 /** How often a mount may be lost again between its making and its being held. */
 const ATTEMPTS = 3;
@@ -67,6 +68,7 @@ export class Mounting {
       if (holds === 0) this.#releasing.intend(tx, name);
       return holds;
     });
+    tellHolds(this.#deps, name);
     if (left === 0) await this.#releasing.release(name, c);
   }
 
@@ -150,6 +152,7 @@ export class Mounting {
     const again = reference(store, name, id) !== undefined;
     const replay = again && !this.#isUsed(mount.device ?? '');
     await store.update((tx) => countUp(tx, { volume: name, id, boot, since: now() }, replay));
+    tellHolds(this.#deps, name);
     return pathOf(mount);
   }
 

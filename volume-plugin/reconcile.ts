@@ -5,6 +5,7 @@ import { Losing } from './losing.ts';
 import type { DriverDeps } from './parts.ts';
 import { dropReferences, holdsOn, referencesOf } from './references.ts';
 import type { MountRecord } from './state.ts';
+import { tellHolds } from './telling.ts';
 
 const TICK_MS = 5_000;
 const PASS_MS = 120_000;
@@ -60,7 +61,9 @@ export class Reconciler {
 
   /** Begins to repair and to refresh, until the plugin's life ends. */
   start(refreshMs: number): void {
-    const { windows } = this.#deps;
+    const { windows, store } = this.#deps;
+    // What an earlier life did not come to tell.
+    for (const volume of store.all('mounts').keys()) tellHolds(this.#deps, volume);
     this.#loop(TICK_MS, async () => this.tick());
     this.#loop(windows.staleMs / 4, async (c) => void (await this.pass(c)));
     this.#loop(refreshMs, async (c) => {
@@ -137,6 +140,7 @@ export class Reconciler {
     if (passes < PASSES) return false;
     this.#unused.delete(volume);
     await store.update((tx) => dropReferences(tx, volume));
+    tellHolds(this.#deps, volume);
     return true;
   }
 

@@ -73,7 +73,7 @@ export const VOLUME_ERRORS = {
     retry: 'backoff',
   },
   VOLUME_BUSY: {
-    text: 'Volume {volume} is in use on host {holder}[, {reason}].',
+    text: 'Volume {volume} is in use on host {holder}[ by {users}][, {reason}].',
     fix: 'Stop its containers on {holder} and repeat the command.',
     retry: 'after',
   },

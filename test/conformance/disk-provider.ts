@@ -124,6 +124,22 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
     t.same((await tagsOf(b, '2'))?.tags, { options: '{}', epoch: '2' });
   });
 
+  await t.test('what its holder and another host write to its tags at once is there in the end', async (t) => {
+    const { a, b, create, selves } = await world(t);
+    const { id } = await create('data');
+    await a.attach(id, context());
+    await settled(a, id, 'attached');
+    const holds = `2 ${selves[0]?.id}`;
+    await Promise.all([a.tag(id, { holds }, context()), b.tag(id, { epoch: '1' }, context())]);
+    for (const host of [a, b]) {
+      const found = await shown(
+        () => host.describe(id, context()),
+        (disk) => disk?.tags.holds === holds && disk.tags.epoch === '1',
+      );
+      t.match(found?.tags, { holds, epoch: '1', options: '{}' });
+    }
+  });
+
   await t.test('a disk is removed once, and not while somebody has it', async (t) => {
     const { a, b, create, selves } = await world(t);
     const { id } = await create('data');

@@ -131,7 +131,7 @@ export interface Backend {
   create(spec: NewVolume, c: Context): Promise<Volume>;
   /**
    * Brings the volume to this host and mounts it at `target`, an empty folder; when it is mounted there already,
-   * verifies that. Errors: VOLUME_BUSY (names the host that has it), FORMAT_REFUSED, FILESYSTEM_DAMAGED, …
+   * verifies that. Errors: VOLUME_BUSY (names the host that has it and its containers' number), FORMAT_REFUSED, FILESYSTEM_DAMAGED, …
    */
   mount(volume: Volume, target: string, c: Context): Promise<Mounted>;
   /** Writes out and unmounts; nothing of this host uses the volume afterwards. Errors: VOLUME_IN_USE. */
@@ -160,6 +160,11 @@ export interface Backend {
   cutOff?(target: string, c: Context): Promise<void>;
   /** Absent where volumes are neither resized nor copied. */
   readonly dayTwo?: DayTwo;
+  /**
+   * So many containers have the volume on this host now: to be told to other hosts, which name it to whoever is refused the
+   * volume. Answers at once; what becomes of it is nobody's concern. Absent where volumes are on several hosts at a time.
+   */
+  tellHolds?(volume: Volume, count: number): void;
   /** What `docker volume rm` does, by the volume's `on-remove`. Succeeds when there is none. Errors: VOLUME_BUSY. */
   remove(volume: VolumeRemoval, c: Context): Promise<void>;
   /**

@@ -3,6 +3,7 @@ import { PluginError } from '../../shared/errors.ts';
 import { isUnused } from '../../shared/kernel/block-device.ts';
 import { detachDisk } from '../block/attach.ts';
 import { currentDisk, generationOf, isBlank, isMoving } from '../block/generations.ts';
+import { busyDisk } from '../block/hold-tag.ts';
 import type { Disk } from '../block/provider.ts';
 import { refuseWhileMoving, removeMoveSnapshots } from '../block/stillness.ts';
 import type { Volume, VolumeRemoval } from './backend.ts';
@@ -66,9 +67,9 @@ export const siblings = async ({ provider }: BlockParts, volume: Volume, c: Cont
 };
 
 const free = async (parts: BlockParts, disk: Disk, c: Context): Promise<void> => {
-  const { volume, holder } = disk;
+  const { holder } = disk;
   if (holder === undefined) return;
-  if (holder.id !== parts.self().id) throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name });
+  if (holder.id !== parts.self().id) throw busyDisk(disk);
   await letGo(parts, disk, c);
 };
 

@@ -19,6 +19,8 @@ import {
 } from '../block/filesystem.ts';
 import { ensureFilesystem } from '../block/format.ts';
 import { currentDisk, currentDisks, generationOf, unusable } from '../block/generations.ts';
+import { HoldCounts } from '../block/hold-count.ts';
+import { busyDisk } from '../block/hold-tag.ts';
 import { epochOf, refuseWhenLost, verifyCopy, whyLost } from '../block/holding.ts';
 import { leaversOf } from '../block/leaving.ts';
 import type { Disk, DiskHost, DiskProvider, DiskTraits } from '../block/provider.ts';
@@ -54,10 +56,14 @@ export interface BlockBackendOptions {
   readonly settleMs?: number;
   /** So long nobody may be kept from writing, in milliseconds. */
   readonly frozenMs?: number;
+  /** How long changes of a volume's containers are gathered before other hosts are told, in milliseconds. */
+  readonly gatherMs?: number;
 }
 
 /** Clouds show most of what was written at once, and all of it within a few seconds. */
 const SETTLE_MS = 10_000;
+/** Changes of how many containers have a volume are gathered for so long before others are told. */
+const GATHER_MS = 1_000;
 const TIDY_MS = 60_000;
 const FROZEN_MS = 30_000;
 
@@ -69,6 +75,7 @@ export class BlockBackend implements Backend {
   readonly #provider: DiskProvider;
   readonly #parts: BlockParts;
   readonly #usages = new Usages();
+  readonly #holds: HoldCounts;
   readonly #settleMs: number;
   #self: DiskHost | undefined;
   #zones: ZoneMove | undefined;
@@ -81,6 +88,7 @@ export class BlockBackend implements Backend {
   constructor(provider: DiskProvider, options: BlockBackendOptions = {}) {
     const { locks = new KeyedMutex(), onRemove = 'delete', settleMs = SETTLE_MS, frozenMs = FROZEN_MS } = options;
     this.#settleMs = settleMs;
+    this.#holds = new HoldCounts(provider, options.gatherMs ?? GATHER_MS);
     this.#provider = provider;
     this.#parts = { provider, locks, onRemove, settleMs, frozenMs, self: () => this.#here() };
     this.dayTwo = {
@@ -134,6 +142,7 @@ export class BlockBackend implements Backend {
     const brought = await this.#moves().bring(volume.name, volume.handle.disk, c);
     const { disk, device } = await attachDisk(this.#provider, here, brought.disk, c);
     this.#known.set(volume.name, disk);
+    this.#holds.mounted(volume.name, disk.id);
     let present = mountAt(readMountTable(), target);
     if (present !== undefined && !isMountOf(present, device)) {
       throw new PluginError('VOLUME_NOT_MOUNTED', {
@@ -174,8 +183,14 @@ export class BlockBackend implements Backend {
     }
   }
 
+  tellHolds(volume: Volume, count: number): void {
+    if (this.#self === undefined || this.#log === undefined) return;
+    this.#holds.set(volume.name, count, this.#self, newContext(this.#log, Number.POSITIVE_INFINITY));
+  }
+
   async leave(volume: Volume, c: Context): Promise<void> {
     const self = this.#here();
+    await this.#holds.end(volume.name);
     for (const disk of await siblings(this.#parts, volume, c)) {
       if (disk.holder?.id === self.id) await letGo(this.#parts, disk, c);
     }
@@ -187,13 +202,14 @@ export class BlockBackend implements Backend {
     // One that was moving it when it died keeps it from being attached, and may have its next generation.
     await this.#moves().endMoveOf(volume.name, host, c);
     const held = disks.filter(({ holder: one }) => one !== undefined);
-    const { id, holder, tags } = held.find((one) => one.id === current.id) ?? held[0] ?? current;
+    const disk = held.find((one) => one.id === current.id) ?? held[0] ?? current;
+    const { id, holder, tags } = disk;
     if (holder === undefined) return;
     if (holder.id === this.#here().id) throw new PluginError('VOLUME_IN_USE', { volume: volume.name });
     const alive = (await this.#provider.fate(holder.id, c)) === 'alive';
     if (alive || holder.name !== host) {
       const reason = alive ? 'and that host runs' : `not on ${host}`;
-      throw new PluginError('VOLUME_BUSY', { volume: volume.name, holder: holder.name, reason });
+      throw busyDisk(disk, reason);
     }
     // First, so that a crash leaves an epoch without a fencing and never the reverse.
     await this.#provider.tag(id, { epoch: String(epochOf(tags) + 1) }, c);
@@ -229,6 +245,7 @@ export class BlockBackend implements Backend {
   }
 
   async remove(volume: VolumeRemoval, c: Context): Promise<void> {
+    await this.#holds.end(volume.name);
     await removeDisks(this.#parts, volume, c);
     this.#known.delete(volume.name);
   }
@@ -257,6 +274,7 @@ export class BlockBackend implements Backend {
   }
 
   async close(): Promise<void> {
+    await this.#holds.close();
     await this.#provider.close();
   }
 

@@ -9,8 +9,8 @@ import { fromPieces, leftoverPieces, toPieces } from './tag-pieces.ts';
 
 const MOST = 20;
 const LONGEST = 128;
-/** Room for what comes later in a volume's life: `formatting`, `formatted`, `epoch`, `leaving`, `retired`. */
-const LATER = 5;
+/** Room for what comes later in a volume's life: `formatting`, `formatted`, `epoch`, `leaving`, `retired`, `holds`. */
+const LATER = 6;
 
 const PREFIX = 'drayage:';
 

@@ -1,6 +1,7 @@
 import { type Context, now } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceSize } from '../../shared/kernel/block-device.ts';
+import { busyDisk } from './hold-tag.ts';
 import { onceInAWhile, until } from './looking.ts';
 import type { Disk, DiskHost, DiskProvider } from './provider.ts';
 
@@ -126,10 +127,11 @@ const sizeOf = (device: string): number => {
 
 const takeFrom = async (
   provider: DiskProvider,
-  { id, volume }: Disk,
+  disk: Disk,
   holder: { readonly id: string; readonly name: string },
   c: Context,
 ): Promise<void> => {
+  const { id, volume } = disk;
   const fate = await provider.fate(holder.id, c);
   if (fate === 'stopped' || fate === 'gone') {
     const host = holder.name;
@@ -138,7 +140,7 @@ const takeFrom = async (
     return;
   }
   const reason = fate === 'alive' ? undefined : 'and whether that host still runs is not known';
-  throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name, reason });
+  throw busyDisk(disk, reason);
 };
 
 /**

@@ -7,7 +7,7 @@ import { fromPieces, leftoverPieces, toPieces } from './tag-pieces.ts';
 
 const MOST = 50;
 const LONGEST = 256;
-/** Room for what comes later in a volume's life: `formatting`, `formatted`, `epoch`, `leaving`, `retired`, …. */
+/** Room for what comes later in a volume's life: `formatting`, `formatted`, `epoch`, `leaving`, `retired`, `holds`, …. */
 const LATER = 8;
 
 const PREFIX = 'drayage:';

@@ -1,3 +1,4 @@
+import { HOLDS } from './hold-tag.ts';
 import type { DiskHost, DiskTags } from './provider.ts';
 
 /**
@@ -37,10 +38,10 @@ export const leavingTag = ({ id, name, zone }: DiskHost, stillness: string): Dis
 /** The removal of what a host says. */
 export const notLeaving = (host: string): Readonly<Record<string, undefined>> => ({ [`${PREFIX}${host}`]: undefined });
 
-/** Tags that a later generation has from an earlier one: all but those that say where in a move the earlier one is. */
+/** Tags that a later generation has from an earlier one: all but those that say where the earlier one is. */
 export const inherited = (tags: DiskTags): DiskTags =>
   Object.fromEntries(
     Object.entries(tags).filter(
-      ([tag]) => !tag.startsWith(PREFIX) && !['generation', 'moving', 'retired'].includes(tag),
+      ([tag]) => !tag.startsWith(PREFIX) && !['generation', 'moving', 'retired', HOLDS].includes(tag),
     ),
   );

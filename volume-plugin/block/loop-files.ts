@@ -152,7 +152,26 @@ export class LoopFiles {
 
   /** Takes the note away, if it is this host's. */
   async letGo(id: string, host: string): Promise<void> {
-    if ((await this.holder(id))?.id === host) await this.folder.remove(`${id}.holder`);
+    if ((await this.holder(id))?.id === host) await this.folder.remove(`${id}.holder`, `${id}.holds`);
+  }
+
+  /**
+   * How many containers of its holder use the disk, as a tag. It is a file of its own: the description may be written by
+   * another host at the same time.
+   */
+  async holds(id: string): Promise<string | undefined> {
+    try {
+      return (await this.folder.read<{ readonly id: string; readonly tag: string }>(`${id}.holds`))?.tag;
+    } catch (error) {
+      // Spoilt: a disk is as well without it.
+      if (error instanceof PluginError && error.code === 'BACKEND_REFUSED') return undefined;
+      throw error;
+    }
+  }
+
+  async setHolds(id: string, tag: string | undefined): Promise<void> {
+    if (tag === undefined) await this.folder.remove(`${id}.holds`);
+    else await this.folder.replace(`${id}.holds`, JSON.stringify({ id, tag }));
   }
 
   /** Makes an image, unless there is one: zeros, which take no room before they are written to, or a copy. */

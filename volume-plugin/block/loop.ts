@@ -4,6 +4,7 @@ import { isUnused } from '../../shared/kernel/block-device.ts';
 import { attachLoop, detachLoop, findLoop, growLoop } from '../../shared/kernel/loop-device.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { Copies } from './copies.ts';
+import { HOLDS } from './hold-tag.ts';
 import { LoopAdoption } from './loop-adoption.ts';
 import { copyOf, type LoopDescription, LoopFiles, type LoopHolder, missing } from './loop-files.ts';
 import { LoopRoom } from './loop-room.ts';
@@ -201,7 +202,10 @@ export class LoopProvider implements DiskProvider {
       async () => {
         if (await this.#snapshots.tag(id, (before) => changed(before, tags))) return;
         const found = await this.#must(id);
-        await this.#files.write({ ...found, tags: changed(found.tags, tags) });
+        const { [HOLDS]: holds, ...others } = tags;
+        if (HOLDS in tags) await this.#files.setHolds(id, holds);
+        if (Object.keys(others).length === 0) return;
+        await this.#files.write({ ...found, tags: changed(found.tags, others) });
       },
       c,
     );
@@ -354,9 +358,11 @@ export class LoopProvider implements DiskProvider {
 
   /** The note says who has it: a device alone may be left over from a crash, and goes with the next detach. */
   async #disk(found: LoopDescription): Promise<Disk> {
-    const { id, volume, size, tags, fromSnapshot, created } = found;
+    const { id, volume, size, fromSnapshot, created } = found;
     const [note, image] = await Promise.all([this.#files.holder(id), this.#files.imageSize(id)]);
     const holder = note?.meanwhile === undefined ? note : undefined;
+    const holds = holder === undefined ? undefined : await this.#files.holds(id);
+    const tags = holds === undefined ? found.tags : { ...found.tags, [HOLDS]: holds };
     const isNew = holder === undefined && tags.formatting === undefined && tags.formatted === undefined;
     const there = holder === undefined ? 'available' : 'attached';
     return {

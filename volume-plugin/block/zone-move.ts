@@ -3,6 +3,7 @@ import { type Context, now, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { isBlank, latestDisk } from './generations.ts';
+import { busyDisk } from './hold-tag.ts';
 import { type Leaver, leaversOf, leavingTag } from './leaving.ts';
 import { NextGeneration, OPEN_SETTLES } from './next-generation.ts';
 import type { Disk } from './provider.ts';
@@ -250,8 +251,9 @@ export class ZoneMove {
   }
 
   /** Looks before anything is written: nearly always what it finds is so. Errors: VOLUME_BUSY, VOLUME_MOVING. */
-  async #mayLeave({ volume, zone, holder, state, tags }: Disk, older: readonly Disk[], c: Context): Promise<void> {
+  async #mayLeave(head: Disk, older: readonly Disk[], c: Context): Promise<void> {
     const { provider, self } = this.#deps;
+    const { volume, zone, holder, state, tags } = head;
     // A generation that is being made is waited for by who has it made, as long as that host lives.
     const from = older.find(({ id }) => id === tags.moving);
     for (const leaver of leaversOf(from?.tags ?? {})) {
@@ -261,7 +263,7 @@ export class ZoneMove {
     const fate = await provider.fate(holder.id, c);
     if (fate === 'stopped' || fate === 'gone') return;
     const reason = fate === 'alive' ? `in zone ${zone}` : 'and whether that host still runs is not known';
-    throw new PluginError('VOLUME_BUSY', { volume, holder: holder.name, reason });
+    throw busyDisk(head, reason);
   }
 
   /** Takes back that this host is leaving a disk, unless that has a later generation or may get one. */

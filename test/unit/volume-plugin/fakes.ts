@@ -85,6 +85,8 @@ export class FakeBackend implements Backend {
   readonly type: string;
   readonly schema: Schema = FAKE_SCHEMA;
   readonly calls: string[] = [];
+  /** What other hosts are to be told: `data 2`. */
+  readonly told: string[] = [];
   /** What a call fails with, as long as it is there. */
   readonly failing = new Map<Call, PluginError>();
   /** Fails only after it has had its effect. */
@@ -169,6 +171,9 @@ export class FakeBackend implements Backend {
       if (holder !== undefined) throw new PluginError('VOLUME_BUSY', { volume: name, holder });
       this.#cluster.volumes.delete(name);
     });
+  }
+  tellHolds({ name }: Volume, count: number): void {
+    this.told.push(`${name} ${count}`);
   }
   status() {
     return { size: '1GiB' };

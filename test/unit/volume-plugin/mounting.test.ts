@@ -198,6 +198,21 @@ t.test('a volume in use elsewhere is refused with the name of the host', async (
   t.equal(await two.driver.mount('data', 'id', context()), '/mnt/data/data');
 });
 
+t.test('the back-end hears how many containers have a volume; docker cp with one of them is none', async (t) => {
+  const { driver, backend } = await bench();
+  await driver.create('data', {}, context());
+  await driver.mount('data', 'first', context());
+  await driver.mount('data', 'second', context());
+  await driver.mount('data', 'second', context());
+  await driver.unmount('data', 'second', context());
+  await driver.unmount('data', 'first', context());
+  await driver.unmount('data', 'second', context());
+  t.same(
+    backend.told.filter((text, n, all) => text !== all[n - 1]),
+    ['data 1', 'data 2', 'data 1', 'data 0'],
+  );
+});
+
 t.test('a volume in use cannot be removed; one that is leaving can', async (t) => {
   const { driver, backend, cluster, stop } = await bench();
   await driver.create('data', {}, context());
