@@ -78,6 +78,30 @@ export function matrix(engine: EngineVersion): void {
       },
     );
 
+    await t.test('Compose makes a volume by its driver_opts, finds it again, and down -v removes it', async (t) => {
+      const compose = async (command: string, ...args: string[]) => {
+        const yaml = `
+services:
+  box: { image: "${IMAGE}", command: ["sh", "-c", "${command}"], network_mode: none, volumes: ["files:/d"] }
+volumes:
+  files: { driver: ${NAME}, driver_opts: { type: block, size: 64MiB } }
+`;
+        const { code, stdout, stderr } = await host.compose('shop', yaml, args);
+        t.equal(code, 0, code === 0 ? `compose ${args[0]}` : stderr);
+        return stdout;
+      };
+      const write = 'echo composed > /d/row && sync';
+      await compose(write, 'up', '--exit-code-from', 'box');
+      t.match(JSON.parse(await one.must('volume', 'inspect', 'shop_files')), [
+        { Driver: 'cloudvol:latest', Options: { type: 'block', size: '64MiB' }, Status: { type: 'block' } },
+      ]);
+      await compose(write, 'down', '-t', '0');
+      t.match(await compose('cat /d/row', 'up', '--exit-code-from', 'box'), /composed/);
+      await compose('cat /d/row', 'down', '-t', '0', '-v');
+      t.notMatch(await one.must('volume', 'ls', '-q'), /shop_files/);
+      t.notMatch((await one.loops()).join(), /shop_files/, 'its disk is gone');
+    });
+
     await t.test('two containers share it; docker cp unmounts nothing that is in use', async (t) => {
       await one.must('run', '-d', '--name', 'first', '-v', 'data:/d', IMAGE, ...SLEEP);
       await one.must('run', '-d', '--name', 'second', '-v', 'data:/d', IMAGE, ...SLEEP);
