@@ -4,11 +4,13 @@
  *
  *     npm run bench:volume -- [--rounds 15] [--volumes 1000] [--engine 28] [--json FILE]
  *
- * Disks are files (`loop`), in a folder that two hosts share.
+ * Disks are files (`loop`), in a folder that two hosts share: there is no cloud. What a move costs with one is measured beside
+ * it, without Docker, with disks of EBS in the simulated AWS (see move-ebs.ts).
  */
 import { truncateSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ask } from '../../bin/cli/client.ts';
 import { describeRequest, descriptionOfToken } from '../../volume-plugin/block/loop-files.ts';
@@ -212,10 +214,29 @@ async function move(from: VolumeHost, to: VolumeHost, rounds: number) {
     }
   }
   const [total, own] = [median(times['bench-move']), median(times['bench-own'])];
-  return { total_ms: rounded(total), docker_ms: rounded(own), cloud_ms: 0, ours_ms: rounded(total - own) };
+  const ours = rounded(total - own);
+  return { disks: 'files: no cloud', total_ms: rounded(total), docker_ms: rounded(own), cloud_ms: 0, ours_ms: ours };
+}
+
+/** With a cloud, whose own time is known: so many moves. */
+const MOVES = 5;
+
+interface EbsMove {
+  readonly total_ms: number;
+  readonly cloud_ms: number;
+  readonly ours_ms: number;
+}
+
+/** In a mount namespace of its own, which ends with it. */
+async function moveEbs(): Promise<EbsMove> {
+  const program = fileURLToPath(new URL('move-ebs.ts', import.meta.url));
+  const namespace = ['unshare', '--mount', '--propagation', 'slave'];
+  return JSON.parse(await must([...namespace, process.execPath, program, String(MOVES)])) as EbsMove;
 }
 
 async function measure({ engine, rounds, volumes }: Extent) {
+  say('move of a simulated disk of EBS');
+  const ebs = await moveEbs();
   say('starts two hosts');
   const rig = await Rig.up({ hosts: 2, engine });
   try {
@@ -229,7 +250,7 @@ async function measure({ engine, rounds, volumes }: Extent) {
     const moved = await move(one, two, rounds);
     const ratio = await fioRatio(one);
     say(`${volumes} volumes`);
-    return { docker_run: docker, ...(await catalogue(one, volumes)), ...ratio, move: moved };
+    return { docker_run: docker, ...(await catalogue(one, volumes)), ...ratio, move: moved, move_ebs: ebs };
   } finally {
     await rig.down();
   }
@@ -259,9 +280,12 @@ async function main(): Promise<void> {
       [`Get with ${extent.volumes} volumes, p99`, ms(found.get_p99_ms)],
       [`Path with ${extent.volumes} volumes, p99`, ms(found.path_p99_ms)],
       [`List with ${extent.volumes} volumes, p99`, ms(found.list_p99_ms)],
-      ['move to another host', ms(found.move.total_ms)],
+      ['docker stop to data read on another host, files (no cloud)', ms(found.move.total_ms)],
       ['  of that the same with volumes of Docker', ms(found.move.docker_ms)],
       ['  of that ours', ms(found.move.ours_ms)],
+      ['Unmount to data read on another host, simulated EBS', ms(found.move_ebs.total_ms)],
+      ['  of that the cloud’s, detaching and attaching', ms(found.move_ebs.cloud_ms)],
+      ['  of that ours', ms(found.move_ebs.ours_ms)],
     ]),
   );
   const [low, high] = found.fio_quartiles;

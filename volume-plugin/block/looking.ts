@@ -6,11 +6,13 @@ import { PluginError } from '../../shared/errors.ts';
 /** First and longest pause between two looks, in milliseconds. */
 const FIRST_MS = 100;
 const LONGEST_MS = 3_000;
+/** How the pauses grow: so small a part of what a state lasts is it seen too late. */
+const GROWTH = 1.25;
 
 /** Waited before a step is asked for again that does not show: what was just asked for may not show yet. */
 const AGAIN_MS = 10_000;
 
-/** `again`: something was asked for, and is looked at without a pause. */
+/** `again`: something was asked for, and is looked at without a pause; the pauses begin anew. */
 export type Look<T> = { readonly done: T } | 'again' | 'wait';
 
 /**
@@ -31,9 +33,12 @@ export const until = async <T>(
         reason = news;
       });
       if (typeof result === 'object') return result.done;
-      if (result === 'again') continue;
+      if (result === 'again') {
+        pause = FIRST_MS;
+        continue;
+      }
       await sleep(pause * (0.8 + 0.4 * Math.random()), c);
-      pause = Math.min(LONGEST_MS, pause * 1.6);
+      pause = Math.min(LONGEST_MS, pause * GROWTH);
     }
   } catch (error) {
     if (!(error instanceof PluginError && error.code === 'DEADLINE') || reason === undefined) throw error;

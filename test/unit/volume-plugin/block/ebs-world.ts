@@ -33,7 +33,7 @@ export interface EbsWorldConfig extends AwsSimConfig {
 const QUOTAS = { 'seconds-between-snapshots': 0, 'hours-between-modifications': 0 };
 const FAST = { burst: 1_000_000, perSecond: 1_000_000 };
 
-export const ebsWorld = async (t: Test, config: EbsWorldConfig = {}): Promise<EbsWorld> => {
+export const ebsWorld = async (t: Pick<Test, 'teardown'>, config: EbsWorldConfig = {}): Promise<EbsWorld> => {
   const { actions, policy, zones = ['a', 'a'], type = 'm6i.large', quotas, pace, ...rest } = config;
   const aws = await startAwsSim({ rates: {}, ...rest, quotas: { ...QUOTAS, ...quotas } });
   t.teardown(() => aws.close());
