@@ -4,7 +4,7 @@ import { request } from 'node:http';
 import path from 'node:path';
 import { ended, isGone, type Outcome, signal, startTime, until } from './command.ts';
 import type { Host } from './host.ts';
-import { withoutMissingRights } from './rights.ts';
+import { withPossibleRights } from './rights.ts';
 
 /**
  * The plugin's name for `docker plugin` commands. The driver's is `vpc`: Docker registers a managed plugin called vpc as
@@ -42,8 +42,9 @@ export class InstalledPlugin {
   static async install(host: Host, folder: string, settings: PluginSettings): Promise<InstalledPlugin> {
     const name = settings.name ?? PLUGIN_NAME;
     if (!host.takeSeeded(folder, name)) {
-      withoutMissingRights(folder);
-      await host.dockerMust(['plugin', 'create', name, folder], { timeoutMs: 120_000 });
+      await withPossibleRights(folder, async (possible) => {
+        await host.dockerMust(['plugin', 'create', name, possible], { timeoutMs: 120_000 });
+      });
     }
     const plugin = await InstalledPlugin.find(host, name);
     await plugin.set(settings.env ?? {});

@@ -1,6 +1,7 @@
 /** What a plugin may ask for on this machine. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { must } from './command.ts';
 
 /** Bits of /proc/self/status, as linux/capability.h numbers them: those that plugins ask for, or may. */
 const BITS: Readonly<Record<string, bigint>> = {
@@ -18,21 +19,27 @@ interface Config {
 }
 
 /**
- * Takes from a built plugin what nobody on this machine has, such as CAP_SYS_RESOURCE in a container: the engine would
- * refuse the whole plugin, and most of it works without. Answers what was taken.
+ * Hands `use` a built plugin without what nobody on this machine has, such as CAP_SYS_RESOURCE in a container: the engine
+ * would refuse the whole plugin, and most of it works without. That is a copy: virtual machines use the folder, too, and
+ * have every right.
  */
-export function withoutMissingRights(folder: string): string[] {
+export async function withPossibleRights<T>(folder: string, use: (folder: string) => Promise<T>): Promise<T> {
   const bound = BigInt(`0x${/^CapBnd:\t(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
-  const file = path.join(folder, 'config.json');
-  const config = JSON.parse(readFileSync(file, 'utf8')) as Config;
-  const isMissing = (name: string): boolean => {
+  const config = JSON.parse(readFileSync(path.join(folder, 'config.json'), 'utf8')) as Config;
+  const isPossible = (name: string): boolean => {
     const bit = BITS[name];
-    return bit !== undefined && ((bound >> bit) & 1n) === 0n;
+    return bit === undefined || ((bound >> bit) & 1n) === 1n;
   };
   const { capabilities } = config.linux;
-  const missing = capabilities.filter(isMissing);
-  if (missing.length === 0) return [];
-  const linux = { ...config.linux, capabilities: capabilities.filter((name) => !isMissing(name)) };
-  writeFileSync(file, JSON.stringify({ ...config, linux }));
-  return missing;
+  if (capabilities.every(isPossible)) return await use(folder);
+  // In the same file system, for its files are links; with a dot in front, by which what a killed test leaves is swept.
+  const copy = mkdtempSync(path.join(path.dirname(folder), `.${path.basename(folder)}-`));
+  try {
+    await must(['cp', '-al', path.join(folder, 'rootfs'), copy]);
+    const linux = { ...config.linux, capabilities: capabilities.filter(isPossible) };
+    writeFileSync(path.join(copy, 'config.json'), JSON.stringify({ ...config, linux }));
+    return await use(copy);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
 }
