@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly input?: string;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
+  /** Kills the program and its children; what came of it until then is the outcome. */
+  readonly killed?: AbortSignal;
 }
 
 /** A program that could not be started, ran past its deadline, or (from `must`) answered with a failure. */
@@ -89,10 +91,19 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
     let stdout = '';
     let stderr = '';
     let late = false;
+    const kill = (): void => {
+      if (child.pid !== undefined) killTree(child.pid);
+    };
     const timer = setTimeout(() => {
       late = true;
-      if (child.pid !== undefined) killTree(child.pid);
+      kill();
     }, timeoutMs);
+    const { killed } = options;
+    killed?.addEventListener('abort', kill, { once: true });
+    const ends = (): void => {
+      clearTimeout(timer);
+      killed?.removeEventListener('abort', kill);
+    };
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
     });
@@ -105,11 +116,11 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
     });
     child.stdin?.end(options.input);
     child.on('error', (error) => {
-      clearTimeout(timer);
+      ends();
       reject(new CommandError(`${file} could not be started: ${error.message}`));
     });
     child.on('close', (code) => {
-      clearTimeout(timer);
+      ends();
       const outcome = { code, stdout, stderr, ms: performance.now() - started };
       if (late) reject(new CommandError(`${argv.join(' ')} did not end within ${timeoutMs} ms`, outcome));
       else resolve(outcome);

@@ -22,6 +22,8 @@ export class VirtualMachine {
   readonly agent: GuestAgent;
   readonly #rig: Rig;
   readonly #template: Template;
+  /** Ends the clients of an engine that is gone: nothing would tell them. */
+  readonly #off = new AbortController();
   #qmp: Qmp | undefined;
   #pid = 0;
 
@@ -67,10 +69,10 @@ export class VirtualMachine {
     return await this.agent.must(argv, options);
   }
 
-  /** The docker client, here, over the network, which is much faster than in the guest. A failure is an outcome. */
+  /** The docker client, here, over the network, which is much faster than in the guest. A failure is an outcome; so is `kill9`. */
   async docker(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
     const client = [this.#template.tools.docker, '-H', `tcp://${this.v4}:${DOCKER_PORT}`, ...args];
-    return await run(this.inNetwork(client), { timeoutMs: 120_000, ...options });
+    return await run(this.inNetwork(client), { timeoutMs: 120_000, killed: this.#off.signal, ...options });
   }
 
   async dockerMust(args: readonly string[], options: RunOptions = {}): Promise<string> {
@@ -158,6 +160,7 @@ export class VirtualMachine {
   async kill9(): Promise<void> {
     signal(this.#pid, 'SIGKILL');
     await ended(this.#pid, 10_000);
+    this.#off.abort();
   }
 
   /** Shifts the guest's clock. */
