@@ -140,7 +140,14 @@ export class BlockBackend implements Backend {
     const options = readBlockOptions(volume);
     const here = this.#here();
     const brought = await this.#moves().bring(volume.name, volume.handle.disk, c);
-    const { disk, device } = await attachDisk(this.#provider, here, brought.disk, c);
+    const attach = () => attachDisk(this.#provider, here, brought.disk, c);
+    const { disk, device } = await attach().catch(async (error: unknown) => {
+      // By what an earlier life has mounted, whose state was lost: others may have had the disk since. It is mounted anew.
+      const isLeft = mountAt(readMountTable(), target)?.source.startsWith('/dev/') === true;
+      if (asPluginError(error).code !== 'VOLUME_IN_USE' || !isLeft) throw error;
+      await this.unmount(volume, target, c);
+      return await attach();
+    });
     this.#known.set(volume.name, disk);
     this.#holds.mounted(volume.name, disk.id);
     let present = mountAt(readMountTable(), target);
