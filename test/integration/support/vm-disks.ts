@@ -49,9 +49,10 @@ export async function untilRunOn(machine: VirtualMachine, volume: string, script
   }
 }
 
-/** A container that appends a line to /data/log and syncs it, four times a second; it ends at the first error. */
-export async function startWriter(machine: VirtualMachine, volume: string): Promise<void> {
-  const script = 'while echo line >> /data/log && sync -f /data/log; do sleep 0.25; done; echo failed; sleep 600';
+/** A container that appends a line to a file of the volume and syncs it, four times a second; at the first error it says `failed`. */
+export async function startWriter(machine: VirtualMachine, volume: string, file = 'log'): Promise<void> {
+  const path = `/data/${file}`;
+  const script = `while echo line >> ${path} && sync -f ${path}; do sleep 0.25; done; echo failed; sleep 600`;
   const run = [
     'run',
     '-d',
