@@ -20,8 +20,9 @@ const hostOf = async (provider: DiskProvider, mounts: string) => {
   const writes: unknown[] = [];
   const tag = provider.tag.bind(provider);
   provider.tag = async (id, tags, c) => {
-    await tag(id, tags, c);
+    // Others may see it before it is answered.
     writes.push(tags);
+    await tag(id, tags, c);
   };
   const backend = new BlockBackend(provider, { gatherMs: GATHER_MS, settleMs: 100 });
   await backend.start(context());
