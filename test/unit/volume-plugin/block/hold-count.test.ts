@@ -11,6 +11,10 @@ inOwnMounts(import.meta.filename);
 t.setTimeout(30_000);
 
 const GATHER_MS = 30;
+/** Files may be slow to write. */
+const until = async (is: () => boolean | Promise<boolean>): Promise<void> => {
+  for (const c = context(5_000); !c.signal.aborted && !(await is()); ) await pause(5);
+};
 const pause = (ms = 6 * GATHER_MS): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A disk that host `a` has attached, and what `a` writes to its tags. */
@@ -48,6 +52,7 @@ t.test('changes of one moment are one write, and what does not change is none', 
   const { a, set, shown, writes, counts, self, c } = await world(t);
   for (const count of [1, 2, 3, 2]) set(count);
   t.same(writes, [], 'nobody waits for it');
+  await until(async () => holdsOf(await shown()) === 2);
   await pause();
   t.same(writes, [{ holds: '2 id-a' }]);
   const seen = await shown();
@@ -68,7 +73,7 @@ t.test('changes of one moment are one write, and what does not change is none', 
   await pause();
   t.equal(writes.length, 1, 'after a restart neither: the disk says so already');
   restarted.set('data', 1, self, c);
-  await pause();
+  await until(async () => holdsOf(await shown()) === 1);
   t.equal(busyDisk(await shown()).message, 'VOLUME_BUSY: Volume data is in use on host a by 1 container.');
   await counts.close();
 });
@@ -84,22 +89,32 @@ t.test('a volume that is used for a moment only is not written to', async (t) =>
 t.test('what changes while it is written is written next; a failure is repeated with the next change', async (t) => {
   const { set, writes, work, shown } = await world(t);
   const held = Promise.withResolvers<void>();
-  work.before = () => held.promise;
+  let isBegun = false;
+  work.before = () => {
+    isBegun = true;
+    return held.promise;
+  };
   set(1);
-  await pause(3 * GATHER_MS);
+  await until(() => isBegun);
   set(2);
   held.resolve();
+  await until(async () => holdsOf(await shown()) === 2);
   await pause();
   t.same(writes, [{ holds: '1 id-a' }, { holds: '2 id-a' }]);
-  work.before = () => Promise.reject(new PluginError('BACKEND_UNREACHABLE', { provider: 'loop' }));
+  let hasFailed = false;
+  work.before = async () => {
+    hasFailed = true;
+    throw new PluginError('BACKEND_UNREACHABLE', { provider: 'loop' });
+  };
   set(3);
+  await until(() => hasFailed);
   await pause();
   t.equal(holdsOf(await shown()), 2);
   work.before = async () => undefined;
   await pause();
   t.equal(holdsOf(await shown()), 2, 'not before');
   set(4);
-  await pause();
+  await until(async () => holdsOf(await shown()) === 4);
   t.equal(holdsOf(await shown()), 4);
 });
 
@@ -120,6 +135,7 @@ t.test('nothing is written to a disk that was let go, is another host’s, is re
   }
   counts.mounted('data', id);
   set(2);
+  await until(async () => holdsOf(await shown()) === 2);
   await pause();
   t.equal(holdsOf(await shown()), 2);
   await a.detach(id, self.id, context());
