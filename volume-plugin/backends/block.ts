@@ -152,10 +152,8 @@ export class BlockBackend implements Backend {
     this.#holds.mounted(volume.name, disk.id);
     let present = mountAt(readMountTable(), target);
     if (present !== undefined && !isMountOf(present, device)) {
-      throw new PluginError('VOLUME_NOT_MOUNTED', {
-        volume: volume.name,
-        reason: `${present.source} is mounted there`,
-      });
+      const reason = `${present.source} is mounted there`;
+      throw new PluginError('VOLUME_NOT_MOUNTED', { volume: volume.name, reason });
     }
     // A crash in the middle of a look at it, or of the renaming of a copy, has left it there: it is not ready yet.
     const { formatted, moving, clone } = disk.tags;
