@@ -118,7 +118,12 @@ async function crashes(t: Test, cluster: Cluster): Promise<void> {
     await serve(one);
     await one.plugin.kill9();
     await reachedByAll(t, cluster, 'after kill -9 of the plugin');
-    await one.plugin.untilRunning();
+    const hasStarted = () =>
+      one.reconcile(true).then(
+        () => true,
+        () => false,
+      );
+    await until('the plugin to have read its state', hasStarted, { timeoutMs: 20_000 });
     await until('an empty look', async () => (await one.reconcile(true)).length === 0);
     t.same(await claimsOf(cluster), [`${ADDRESS}/32 host1`]);
   });
