@@ -95,8 +95,10 @@ export class Endpoints {
    * daemon killed). It goes if its container is gone, and is named otherwise.
    */
   async #evictHolder(network: NetworkRecord, address: string, c: Context): Promise<void> {
-    for (const holder of this.#endpointsOf(network.id)) {
-      if (holder.address !== address && holder.address6 !== address) continue;
+    const holders = this.#those(
+      (one) => one.network === network.id && (one.address === address || one.address6 === address),
+    );
+    for (const holder of holders) {
       if (holder.phase !== 'created' && (await this.#deps.path.present(holder.id)) === 'sandbox') {
         throw new PluginError('ADDRESS_IN_USE', { address, owner: `running endpoint ${holder.id.slice(0, 12)}` });
       }
@@ -105,8 +107,11 @@ export class Endpoints {
     }
   }
 
-  #endpointsOf(network: string): EndpointRecord[] {
-    return [...this.#deps.store.all('endpoints').values()].filter((endpoint) => endpoint.network === network);
+  /** Those of all endpoints that are meant. There may be thousands, and few are: nothing is made for the others. */
+  #those(isMeant: (endpoint: EndpointRecord) => boolean): EndpointRecord[] {
+    const found: EndpointRecord[] = [];
+    for (const endpoint of this.#deps.store.all('endpoints').values()) if (isMeant(endpoint)) found.push(endpoint);
+    return found;
   }
 
   /** Errors: ENDPOINT_UNKNOWN, NETWORK_*, LINK_FAILED. */
@@ -118,9 +123,8 @@ export class Endpoints {
         const settled = await this.#settledIn(sandbox);
         const [joining, ways] = await store.update((tx) => {
           const { told: _former, ...known } = this.#endpoint(network, id);
-          const others = [...tx.all('endpoints').values()].filter(
-            (other) => sandbox !== undefined && other.sandbox === sandbox && other.id !== id,
-          );
+          const others =
+            sandbox === undefined ? [] : this.#those((other) => other.sandbox === sandbox && other.id !== id);
           const placed: EndpointRecord = {
             ...known,
             phase: 'joining',

@@ -50,7 +50,9 @@ async function dieAt(t: Test, one: VolumeHost, step: Step, at: number, when: Kil
   armKill(stateFolder(one), at, when);
   const outcome = await one.host.docker(step.command);
   const isDead = (): boolean => !readdirSync(stateFolder(one)).includes('kill-point.json');
-  if (step.settled !== undefined) await until(what, async () => isDead() || (await step.settled?.()) === true);
+  // It may die while it is asked.
+  const isOver = async (): Promise<boolean> => (await step.settled?.().catch(() => false)) === true;
+  if (step.settled !== undefined) await until(what, async () => isDead() || (await isOver()));
   const died = !disarmKill(stateFolder(one));
   if (died) await untilRestarted(one, before);
   if (outcome.code !== 0) {
@@ -237,8 +239,9 @@ t.test('the cloudvol driver outlives its deaths', async (t) => {
       await untilReady(one);
       await isThere(t, how);
       const holds = await one.holds('data');
-      // Where the container goes on, nobody can tell the killed copy's hold from another one of its own.
-      t.equal(holds, liveRestore ? 2 : 1, `held ${holds} times`);
+      // Where the container goes on, nobody can tell the killed copy's hold from another one of its own, unless the engine
+      // has given it back with its last breath.
+      t.ok(holds === 1 || (liveRestore && holds === 2), `held ${holds} times`);
       await one.must('exec', 'user', 'sh', '-c', 'echo more > /d/more && sync');
       await one.must('rm', '-f', 'user');
       await nothingLeft(t, one, how);
