@@ -64,13 +64,16 @@ const stat = (pid: number | 'self'): string | undefined => {
 
 /** Unmounts, detaches and removes everything below a folder. */
 const clear = (folder: string): void => {
+  // Looked up first: a file whose file system is unmounted from here has another path.
+  const lines = run('losetup', '--noheadings', '--output', 'NAME,BACK-FILE').split('\n');
+  const devices = lines.flatMap((line) => {
+    const [, device = '', file = ''] = /^(\S+) +(.+?)(?: \(deleted\))?$/.exec(line) ?? [];
+    return file.startsWith(`${folder}/`) ? [device] : [];
+  });
   for (const { target } of [...readMountTable()].reverse()) {
     if (target === folder || target.startsWith(`${folder}/`)) run('umount', '-l', target);
   }
-  for (const line of run('losetup', '--noheadings', '--output', 'NAME,BACK-FILE').split('\n')) {
-    const [, device = '', file = ''] = /^(\S+) +(.+?)(?: \(deleted\))?$/.exec(line) ?? [];
-    if (file.startsWith(`${folder}/`)) run('losetup', '--detach', device);
-  }
+  for (const device of devices) run('losetup', '--detach', device);
   rmSync(folder, { recursive: true, force: true });
 };
 
