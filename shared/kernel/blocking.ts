@@ -1,4 +1,4 @@
-import { now } from '../context.ts';
+import { type Context, now, remaining } from '../context.ts';
 import { PluginError } from '../errors.ts';
 
 /**
@@ -15,6 +15,9 @@ const PER_KEY = 2;
 const IN_ALL = 12;
 /** A file or a sector comes within milliseconds; a server that fails over may need that long. */
 const PATIENCE_MS = 20_000;
+
+/** How long such a call is waited for on behalf of a caller, in milliseconds. */
+export const patienceWithin = (c: Context): number => Math.min(PATIENCE_MS, remaining(c));
 
 interface Waiting {
   readonly key: string;
@@ -49,9 +52,9 @@ const giveBack = (key: string): void => {
 
 /**
  * Makes the call, which must clean up after itself when nobody waits for it any more; or else `discard` is given what it
- * answered too late. `key` is what would be dead (a
- * folder, a device), `what` says in a sentence what is done: "reading /mnt/disks". Errors: those of the call, and
- * DEADLINE after `patienceMs`, its turn included.
+ * answered too late, and may fail: what it would tell of, a server or a disk that was dead, has been told. `key` is what
+ * would be dead (a folder, a device), `what` says in a sentence what is done: "reading /mnt/disks". Errors: those of the
+ * call, and DEADLINE after `patienceMs`, its turn included.
  */
 export const blocking = <T>(
   key: string,
@@ -69,13 +72,13 @@ export const blocking = <T>(
       take(key);
       // One that throws at once is told like one that rejects.
       const made = (async () => call())();
-      const end = (tell: () => unknown): void => {
+      const end = (tell: () => void): void => {
         clearTimeout(timer);
         giveBack(key);
         tell();
       };
       made.then(
-        (result) => end(() => (late ? discard(result) : resolve(result))),
+        (result) => end(() => (late ? void (async () => discard(result))().catch(() => undefined) : resolve(result))),
         (error: unknown) => end(() => reject(error)),
       );
     },

@@ -3,7 +3,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Context } from '../context.ts';
 import { PluginError } from '../errors.ts';
-import { blocking } from './blocking.ts';
+import { blocking, patienceWithin } from './blocking.ts';
 import { exec } from './exec.ts';
 import { deviceControlLater, SystemCallError } from './syscalls.ts';
 
@@ -58,6 +58,18 @@ const withFile = async <T>(path: string, flags: number, use: (file: FileHandle) 
   }
 };
 
+/** Asks the device for it; false: the kernel refuses. */
+const isDone = (device: string, flags: number, request: number, argument: Buffer | null): Promise<boolean> =>
+  withFile(device, flags, async ({ fd }) => {
+    try {
+      await deviceControlLater(fd, request, argument);
+      return true;
+    } catch (error) {
+      if (error instanceof SystemCallError) return false;
+      throw error;
+    }
+  });
+
 /** Device number and inode of the file behind a device, as one text; undefined: it has none any more. */
 const identity = async (device: string): Promise<string | undefined> => {
   try {
@@ -73,12 +85,11 @@ const identity = async (device: string): Promise<string | undefined> => {
 };
 
 /** The loop device of a file; undefined when it has none. Errors: EXEC_FAILED, when it has several; DEADLINE. */
-export const findLoop = async (file: string, _c: Context): Promise<string | undefined> => {
-  const key = dirname(file);
+export const findLoop = async (file: string, c: Context): Promise<string | undefined> => {
   // The kernel shows the path of another namespace, whose last part is the same; only those are opened.
   const likely = devices().filter((one) => basename(one.file) === basename(file));
   if (likely.length === 0) return undefined;
-  const found = await blocking(key, `looking for the device of ${file}`, async () => {
+  const look = async (): Promise<string[]> => {
     const { dev, ino } = await stat(file, { bigint: true }).catch((error: unknown) => {
       if (hasCode(error, 'ENOENT')) return { dev: undefined, ino: undefined };
       throw error;
@@ -86,7 +97,8 @@ export const findLoop = async (file: string, _c: Context): Promise<string | unde
     const all: string[] = [];
     for (const { device } of likely) if ((await identity(device)) === `${dev} ${ino}`) all.push(device);
     return all;
-  });
+  };
+  const found = await blocking(dirname(file), `looking for the device of ${file}`, look, patienceWithin(c));
   if (found.length > 1) {
     const reason = `${file} is behind several devices: ${found.join(', ')}`;
     throw new PluginError('EXEC_FAILED', { command: 'losetup', reason });
@@ -98,7 +110,7 @@ export const findLoop = async (file: string, _c: Context): Promise<string | unde
 export const attachLoop = async (file: string, c: Context): Promise<string> => {
   const known = await findLoop(file, c);
   if (known !== undefined) return known;
-  const made = await blocking(dirname(file), `making ${file} a device`, () => configure(file));
+  const made = await blocking(dirname(file), `making ${file} a device`, () => configure(file), patienceWithin(c));
   if (made !== undefined) return made;
   // Past the page cache, the data would be in memory twice; where the file system cannot, the kernel goes through it.
   const { stdout } = await exec('losetup', ['--find', '--show', '--nooverlap', '--direct-io=on', file], c);
@@ -115,17 +127,8 @@ const configure = async (path: string): Promise<string | undefined> => {
           const config = Buffer.alloc(CONFIG_SIZE);
           config.writeUInt32LE(file.fd, 0);
           config.writeUInt32LE(LO_FLAGS_DIRECT_IO, INFO_AT + FLAGS_AT);
-          config.write(path.slice(0, NAME_SIZE - 1), INFO_AT + NAME_AT);
-          const done = await withFile(device, constants.O_RDWR, async ({ fd }) => {
-            try {
-              await deviceControlLater(fd, LOOP_CONFIGURE, config);
-              return true;
-            } catch (error) {
-              if (error instanceof SystemCallError) return false;
-              throw error;
-            }
-          });
-          if (done) return device;
+          config.write(path, INFO_AT + NAME_AT, NAME_SIZE - 1);
+          if (await isDone(device, constants.O_RDWR, LOOP_CONFIGURE, config)) return device;
         }
         return undefined;
       }),
@@ -141,17 +144,8 @@ const configure = async (path: string): Promise<string | undefined> => {
 export const detachLoop = async (file: string, c: Context): Promise<void> => {
   const device = await findLoop(file, c);
   if (device === undefined) return;
-  const ended = await blocking(dirname(file), `ending the device of ${file}`, () =>
-    withFile(device, constants.O_RDONLY, async ({ fd }) => {
-      try {
-        await deviceControlLater(fd, LOOP_CLR_FD, null);
-        return true;
-      } catch (error) {
-        if (error instanceof SystemCallError) return false;
-        throw error;
-      }
-    }),
-  );
+  const end = (): Promise<boolean> => isDone(device, constants.O_RDONLY, LOOP_CLR_FD, null);
+  const ended = await blocking(dirname(file), `ending the device of ${file}`, end, patienceWithin(c));
   if (!ended && (await findLoop(file, c)) !== undefined) await exec('losetup', ['--detach', device], c);
 };
 

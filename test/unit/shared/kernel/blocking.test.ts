@@ -57,6 +57,25 @@ t.test('what comes when nobody waits for it any more is discarded', async (t) =>
   t.same(discarded, ['late']);
 });
 
+t.test('a file that cannot even be closed when it comes too late does not end the plugin', async (t) => {
+  const unhandled: unknown[] = [];
+  const note = (error: unknown) => unhandled.push(error);
+  process.on('unhandledRejection', note);
+  t.teardown(() => process.off('unhandledRejection', note));
+  for (const [n, discard] of [
+    () => Promise.reject(new Error('EIO')),
+    () => {
+      throw new Error('ESTALE');
+    },
+  ].entries()) {
+    const { call, letGo } = hung();
+    await t.rejects(blocking(`stale-${n}`, 'opening', call, 10, discard), { code: 'DEADLINE' });
+    letGo();
+  }
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.same(unhandled, []);
+});
+
 t.test('dead servers, however many, leave threads for everything else', async (t) => {
   const calls = Array.from({ length: 20 }, hung);
   let begun = 0;
