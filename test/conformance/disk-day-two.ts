@@ -2,25 +2,14 @@ import { closeSync, fsyncSync, openSync, readFileSync, readSync, writeSync } fro
 import { basename } from 'node:path';
 import type { Test } from 'tap';
 import type { DiskProvider, Snapshot } from '../../volume-plugin/block/provider.ts';
-import {
-  codeOf,
-  context,
-  grown,
-  listed,
-  type MakeWorld,
-  ready,
-  settled,
-  shown,
-  startWorld,
-  used,
-} from './disk-tools.ts';
+import { codeOf, context, grown, type MakeWorld, ready, settled, startWorld, used } from './disk-tools.ts';
 
 /** What every provider of disks must do beside making, attaching and removing them. */
 export const diskDayTwoConformance = async (t: Test, make: MakeWorld): Promise<void> => {
   const world = (t: Test) => startWorld(t, make);
 
   await t.test('the disks of one volume are listed by its name, those of several generations all', async (t) => {
-    const { a, b, create, size } = await world(t);
+    const { a, b, create, size, listed } = await world(t);
     const { id } = await create('data');
     await create('data-2');
     t.match(await listed(b, 1, 'data'), [{ id, volume: 'data' }]);
@@ -43,9 +32,10 @@ export const diskDayTwoConformance = async (t: Test, make: MakeWorld): Promise<v
     t.equal((await grown(b, id, size + growth)).size, size + growth);
     await a.attach(id, context());
     const disk = await settled(a, id, 'attached');
-    if (!devices) return;
-    const device = (await a.device(disk, context())) ?? '';
+    const device = (devices && (await a.device(disk, context()))) || '';
     await a.resize(id, size + 2 * growth, context());
+    t.match(await grown(b, id, size + 2 * growth), { size: size + 2 * growth, state: 'attached' });
+    if (!devices) return;
     await grown(a, id, size + 2 * growth);
     t.equal(Number(readFileSync(`/sys/class/block/${basename(device)}/size`, 'utf8')) * 512, size + 2 * growth);
     t.equal(await a.device(disk, context()), device, 'the kernel shows it under the same name');
@@ -65,7 +55,7 @@ export const diskDayTwoConformance = async (t: Test, make: MakeWorld): Promise<v
   await t.test(
     'a snapshot has its tags and its origin, is listed on every host, and is taken once a token',
     async (t) => {
-      const { a, b, create, selves } = await world(t);
+      const { a, b, create, selves, shown } = await world(t);
       const { id, size } = await create('data');
       await used(a, id, selves[0]?.id);
       const tags = { options: '{}', reason: 'user' };
@@ -99,7 +89,7 @@ export const diskDayTwoConformance = async (t: Test, make: MakeWorld): Promise<v
   );
 
   await t.test('a disk from a snapshot says so, may be larger, and outlives what it comes from', async (t) => {
-    const { a, b, create, growth, selves } = await world(t);
+    const { a, b, create, growth, selves, listed } = await world(t);
     const { id, size } = await create('data');
     await used(a, id, selves[0]?.id);
     const taken = await a.snapshot(id, { options: '{}' }, 'snapshot-1', context());
@@ -121,7 +111,7 @@ export const diskDayTwoConformance = async (t: Test, make: MakeWorld): Promise<v
   });
 
   await t.test('a disk that is released is no volume’s, is found by its name, and can be adopted', async (t) => {
-    const { a, b, create, selves } = await world(t);
+    const { a, b, create, selves, listed } = await world(t);
     const { id } = await create('data');
     await settled(a, id, 'available');
     await settled(b, id, 'available');

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { Test } from 'tap';
 import type { Disk, DiskProvider } from '../../volume-plugin/block/provider.ts';
 import { diskDayTwoConformance } from './disk-day-two.ts';
-import { codeOf, context, heldBy, listed, type MakeWorld, settled, shown, startWorld } from './disk-tools.ts';
+import { codeOf, context, type MakeWorld, settled, startWorld } from './disk-tools.ts';
 
 export type { DiskWorld } from './disk-tools.ts';
 
@@ -12,7 +12,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   const world = (t: Test) => startWorld(t, make);
 
   await t.test('a disk that is made is listed on every host, with its tags, and held by none', async (t) => {
-    const { a, b, create, size } = await world(t);
+    const { a, b, create, size, listed } = await world(t);
     const { id } = await create('data');
     const disk = await settled(b, id, 'available');
     t.match(disk, { id, volume: 'data', tags: { options: '{}' }, holder: undefined });
@@ -24,7 +24,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   await t.test(
     'making it again with the same token makes no second one, also when both are at it at once',
     async (t) => {
-      const { a, b, create } = await world(t);
+      const { a, b, create, listed } = await world(t);
       const made = await Promise.all([create('data', a), create('data', b), create('data', a), create('data', b)]);
       t.equal(new Set(made.map(({ id }) => id)).size, 1);
       t.equal((await create('data')).id, made[0]?.id);
@@ -33,7 +33,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   );
 
   await t.test('who it belongs to after a restart is known, and the host is the same', async (t) => {
-    const { a, b, create, selves, again } = await world(t);
+    const { a, b, create, selves, again, heldBy } = await world(t);
     const { id } = await create('data');
     await a.attach(id, context());
     await settled(a, id, 'attached');
@@ -49,7 +49,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   await t.test(
     'an attached disk has a device of its size; another host has none, and cannot have the disk',
     async (t) => {
-      const { a, b, create, devices, selves } = await world(t);
+      const { a, b, create, devices, selves, heldBy } = await world(t);
       const { id } = await create('data');
       await a.attach(id, context());
       const disk = await settled(a, id, 'attached');
@@ -68,7 +68,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   await t.test(
     'a disk that is given up can be had by another host; giving up what is not had changes nothing',
     async (t) => {
-      const { a, b, create, selves } = await world(t);
+      const { a, b, create, selves, heldBy } = await world(t);
       const [hostA = '', hostB = ''] = selves.map(({ id }) => id);
       const { id } = await create('data');
       await a.attach(id, context());
@@ -86,7 +86,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   );
 
   await t.test('of two hosts at once one has it, in every round', async (t) => {
-    const { a, b, create, selves, rounds } = await world(t);
+    const { a, b, create, selves, rounds, shown } = await world(t);
     const { id } = await create('data');
     const wins = [0, 0];
     const wrong: string[] = [];
@@ -94,13 +94,18 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
       const answers = await Promise.all([a, b].map((host) => codeOf(host.attach(id, context()))));
       const winners = answers.flatMap((answer, n) => (answer === 'none' ? [n] : []));
       const [winner] = winners;
-      const holder = (await settled(a, id, 'attached')).holder?.id;
+      const seen = await shown(
+        () => a.describe(id, context()),
+        (found) => found?.holder !== undefined,
+      );
+      const holder = seen?.holder?.id;
       if (winners.length !== 1 || winner === undefined || selves[winner]?.id !== holder) {
         wrong.push(`round ${round}: ${answers.join(', ')}; held by ${holder}`);
         break;
       }
       if (answers.some((answer) => answer !== 'none' && answer !== 'VOLUME_BUSY')) wrong.push(answers.join(', '));
       wins[winner] = (wins[winner] ?? 0) + 1;
+      await settled(a, id, 'attached');
       await [a, b][winner]?.detach(id, holder ?? '', context());
       for (const host of [a, b]) await settled(host, id, 'available');
     }
@@ -109,7 +114,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   });
 
   await t.test('tags are added, changed and taken away, for every host to see', async (t) => {
-    const { a, b, create } = await world(t);
+    const { a, b, create, shown } = await world(t);
     const { id } = await create('data');
     await a.tag(id, { formatted: 'ext4', epoch: '1' }, context());
     await b.tag(id, { epoch: '2' }, context());
@@ -125,7 +130,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   });
 
   await t.test('what its holder and another host write to its tags at once is there in the end', async (t) => {
-    const { a, b, create, selves } = await world(t);
+    const { a, b, create, selves, shown } = await world(t);
     const { id } = await create('data');
     await a.attach(id, context());
     await settled(a, id, 'attached');
@@ -141,7 +146,7 @@ export const diskProviderConformance = async (t: Test, make: MakeWorld): Promise
   });
 
   await t.test('a disk is removed once, and not while somebody has it', async (t) => {
-    const { a, b, create, selves } = await world(t);
+    const { a, b, create, selves, listed } = await world(t);
     const { id } = await create('data');
     await a.attach(id, context());
     await settled(a, id, 'attached');

@@ -17,6 +17,8 @@ export interface DiskWorld {
   readonly devices: boolean;
   /** How often two hosts are after one disk at the same time. */
   readonly rounds: number;
+  /** What one host does shows on the others after so many milliseconds at most; 0: at once. */
+  readonly lateMs: number;
 }
 
 export const context = (ms = 30_000): Context => newContext(silentLogger, ms);
@@ -29,6 +31,9 @@ export const codeOf = (promise: Promise<unknown>): Promise<string> =>
 
 /** Makes a world without disks, gone when the test ends. */
 export type MakeWorld = (t: Test) => Promise<DiskWorld>;
+
+/** Looks until something shows, or would have shown by now, and answers the last look. */
+export type Shown = <T>(look: () => Promise<T>, fits: (found: T) => boolean) => Promise<T>;
 
 /** Two hosts of a new world, at work until the test ends. */
 export const startWorld = async (t: Test, make: MakeWorld) => {
@@ -43,7 +48,25 @@ export const startWorld = async (t: Test, make: MakeWorld) => {
   if (a === undefined || b === undefined) throw new Error('a world without hosts');
   const create = (volume: string, provider = a) =>
     provider.create({ volume, size: made.size, tags: { options: '{}' } }, `token-${volume}`, context());
-  return { ...made, again: made.host, a, b, selves, create };
+  const shown: Shown = async (look, fits) => {
+    for (const end = performance.now() + made.lateMs; ; await pause(20)) {
+      const isLast = performance.now() >= end;
+      const found = await look();
+      if (fits(found) || isLast) return found;
+    }
+  };
+  /** So many disks as a host lists them. */
+  const listed = (host: DiskProvider, count: number, volume?: string): Promise<readonly Disk[]> =>
+    shown(
+      () => host.list(context(), volume),
+      ({ length }) => length === count,
+    );
+  const heldBy = (host: DiskProvider, id: string, holder: string | undefined): Promise<Disk | undefined> =>
+    shown(
+      () => host.describe(id, context()),
+      (found) => found?.holder?.id === holder,
+    );
+  return { ...made, again: made.host, a, b, selves, create, shown, listed, heldBy };
 };
 
 /** Waits until the disk is in a state; providers take their time. */
@@ -54,27 +77,6 @@ export const settled = async (provider: DiskProvider, id: string, state: DiskSta
   }
   throw new Error(`${id} is not ${state}`);
 };
-
-/** What others have done may show later: looks until it does, and answers the last look. */
-export const shown = async <T>(look: () => Promise<T>, fits: (found: T) => boolean): Promise<T> => {
-  for (const c = context(10_000); ; await pause(20)) {
-    const found = await look();
-    if (fits(found) || c.signal.aborted) return found;
-  }
-};
-
-/** So many disks as a host lists them. */
-export const listed = (host: DiskProvider, count: number, volume?: string): Promise<readonly Disk[]> =>
-  shown(
-    () => host.list(context(), volume),
-    ({ length }) => length === count,
-  );
-
-export const heldBy = (host: DiskProvider, id: string, holder: string | undefined): Promise<Disk | undefined> =>
-  shown(
-    () => host.describe(id, context()),
-    (found) => found?.holder?.id === holder,
-  );
 
 /** Was on a host once: there are clouds that copy no disk that never was. */
 export const used = async (host: DiskProvider, id: string, self: string | undefined): Promise<Disk> => {

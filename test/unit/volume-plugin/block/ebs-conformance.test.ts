@@ -19,7 +19,7 @@ t.test('volumes of EBS are disks, also with no more rights than the policy that 
         if (code === 'UnauthorizedOperation') refused.push(action);
       }
     });
-    return { host, size: GIB, growth: GIB, devices: false, rounds: 20 };
+    return { host, size: GIB, growth: GIB, devices: false, rounds: 20, lateMs: 0 };
   }),
 );
 
@@ -47,6 +47,6 @@ t.test('also where states last, and what was written shows later', (t) =>
       optimizeMs: 20,
     };
     const { host } = await ebsWorld(t, { lagMs: 50, times });
-    return { host, size: GIB, growth: GIB, devices: false, rounds: 3 };
+    return { host, size: GIB, growth: GIB, devices: false, rounds: 3, lateMs: 10_000 };
   }),
 );

@@ -46,7 +46,7 @@ const leftovers = (folder: string): string[] => readdirSync(folder).filter((name
 t.test('disks in files are disks', (t) =>
   diskProviderConformance(t, async (t) => {
     const folder = join(scratch(t), 'disks');
-    return { host: (n) => provider(folder, n), size: 16 * MIB, growth: 8 * MIB, devices: true, rounds: 60 };
+    return { host: (n) => provider(folder, n), size: 16 * MIB, growth: 8 * MIB, devices: true, rounds: 60, lateMs: 0 };
   }),
 );
 
