@@ -100,3 +100,12 @@ export const sleep = (ms: number, c: Context): Promise<void> =>
     );
     c.signal.addEventListener('abort', ended, { once: true });
   });
+
+/** Waits for work that others wait for too, or that does not know of contexts, but no longer than this one: then its reason is thrown. */
+export const noLongerThan = <T>(c: Context, work: Promise<T>): Promise<T> =>
+  new Promise<T>((resolve, reject) => {
+    const ended = (): void => reject(c.signal.reason);
+    if (c.signal.aborted) ended();
+    c.signal.addEventListener('abort', ended, { once: true });
+    work.then(resolve, reject).finally(() => c.signal.removeEventListener('abort', ended));
+  });

@@ -2,11 +2,10 @@ import { randomUUID } from 'node:crypto';
 import type { Entry } from '../../shared/cloud/aliyun/answers.ts';
 import { LARGEST_BATCH } from '../../shared/cloud/aliyun/client.ts';
 import { AliyunRefusal, isOpen, isTransient, kindOfError } from '../../shared/cloud/aliyun/errors.ts';
-import { type Context, newContext, now, remaining, sleep } from '../../shared/context.ts';
+import { type Context, newContext, noLongerThan, now, remaining, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { isMoving, judge, type Wanted } from './aliyun-routes.ts';
 import type { AliyunTurns } from './aliyun-turns.ts';
-import { noLongerThan } from './wait.ts';
 
 /** A claim in work. */
 interface Job {

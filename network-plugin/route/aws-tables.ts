@@ -1,10 +1,9 @@
 import { parseCidr } from '../../shared/cidr.ts';
 import type { Table, TableRoute } from '../../shared/cloud/aws/model.ts';
 import type { Ec2 } from '../../shared/cloud/aws/routes.ts';
-import { type Context, newContext, now } from '../../shared/context.ts';
+import { type Context, newContext, noLongerThan, now } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
-import { noLongerThan } from './wait.ts';
 
 /** A reading of all tables. Nothing that was written before `begun` is missing in it for longer than EC2's lag. */
 export interface Reading {

@@ -1,7 +1,7 @@
 import { overlaps, parseCidr } from '../../shared/cidr.ts';
 import type { RouteInput, Table, TableRoute } from '../../shared/cloud/aws/model.ts';
 import { type Ec2, isRefusal } from '../../shared/cloud/aws/routes.ts';
-import { type Context, newContext, now, sleep, throwIfDone } from '../../shared/context.ts';
+import { type Context, newContext, noLongerThan, now, sleep, throwIfDone } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -9,7 +9,6 @@ import { pauseMs } from '../../shared/retry.ts';
 import { conflict, type ObstacleDeps, refuseObstacles } from './aws-obstacles.ts';
 import { type AwsTables, countOf, type Reading, routeTo } from './aws-tables.ts';
 import type { NextHop, RouteRequest } from './provider.ts';
-import { noLongerThan } from './wait.ts';
 
 export interface WriteDeps extends ObstacleDeps {
   readonly ec2: Pick<Ec2, 'call' | 'isPressed'>;

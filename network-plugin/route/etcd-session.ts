@@ -1,4 +1,4 @@
-import { type Context, newContext } from '../../shared/context.ts';
+import { type Context, newContext, noLongerThan } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { EtcdClient, Range } from '../../shared/etcd/client.ts';
 import { EtcdError } from '../../shared/etcd/wire.ts';
@@ -6,7 +6,6 @@ import type { Logger } from '../../shared/log.ts';
 import { type EtcdKeys, readClaim, readHost, writeClaim, writeHost } from './etcd-keys.ts';
 import { EtcdView } from './etcd-view.ts';
 import type { NextHop, RouteEvent } from './provider.ts';
-import { noLongerThan } from './wait.ts';
 
 /** This host's place in the cluster, which every claim stands on. */
 export interface Grip {

@@ -1,11 +1,10 @@
-import { type Context, newContext, sleep } from '../../shared/context.ts';
+import { type Context, newContext, noLongerThan, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { pauseMs } from '../../shared/retry.ts';
 import { patienceOf } from '../../shared/unattended.ts';
 import type { RouteProvider } from './provider.ts';
 import { isBusy } from './refusals.ts';
-import { noLongerThan } from './wait.ts';
 
 export interface LinkDeps {
   readonly provider: Pick<RouteProvider, 'name'>;

@@ -1,4 +1,4 @@
-import { type Context, newContext, now } from '../../shared/context.ts';
+import { type Context, newContext, noLongerThan, now } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { freezeFilesystem, thawFilesystem } from '../block/filesystem.ts';
@@ -84,16 +84,11 @@ const whileFrozen = async <T>(
     if (asPluginError(error).code !== 'EXEC_FAILED' && !(await thaw(target, c.log))) void thawLater(target, c.log);
     throw why(error);
   });
-  const over = Promise.withResolvers<never>();
-  const end = (): void => over.reject(inner.signal.reason);
-  inner.signal.addEventListener('abort', end, { once: true });
-  if (inner.signal.aborted) end();
   try {
-    return await Promise.race([work(inner), over.promise]);
+    return await noLongerThan(inner, work(inner));
   } catch (error) {
     throw why(error);
   } finally {
-    inner.signal.removeEventListener('abort', end);
     await thaw(target, c.log);
   }
 };

@@ -1,4 +1,4 @@
-import { type Context, cancellable, newContext } from '../../shared/context.ts';
+import { type Context, cancellable, newContext, noLongerThan } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 
@@ -31,12 +31,7 @@ export class Copies {
   /** Waits until the disk is not being copied. Errors: the context's. */
   async ended(disk: string, c: Context): Promise<void> {
     const found = this.#underWay.get(disk);
-    if (found === undefined) return;
-    const over = Promise.withResolvers<never>();
-    const end = (): void => over.reject(c.signal.reason);
-    c.signal.addEventListener('abort', end, { once: true });
-    if (c.signal.aborted) end();
-    await Promise.race([found.done, over.promise]).finally(() => c.signal.removeEventListener('abort', end));
+    if (found !== undefined) await noLongerThan(c, found.done);
   }
 
   /** Ends all of it. */

@@ -1,4 +1,4 @@
-import { type Context, now, remaining, sleep, throwIfDone } from '../../context.ts';
+import { type Context, noLongerThan, now, remaining, sleep, throwIfDone } from '../../context.ts';
 import { asPluginError, PluginError } from '../../errors.ts';
 import { pauseMs, type RetryPolicy } from '../../retry.ts';
 import { ClockSkew } from '../clock.ts';
@@ -124,7 +124,7 @@ export class AliyunCaller {
         timeoutMs: Math.min(ANSWER_MS, remaining(c)),
       };
       try {
-        const answer = await orEnded(sdk.send(request, key), c);
+        const answer = await noLongerThan(c, sdk.send(request, key));
         this.clock.observe(answer.date, sentAt, Date.now());
         this.#refusesTime = false;
         this.#limits.accepted(action);
@@ -152,11 +152,3 @@ export class AliyunCaller {
     return translate(error, { clock, role: this.#options.credentials.role });
   }
 }
-
-/** Waits no longer than the context: then its reason is thrown. */
-const orEnded = <T>(work: Promise<T>, c: Context): Promise<T> =>
-  new Promise((resolve, reject) => {
-    const ended = (): void => reject(c.signal.reason);
-    c.signal.addEventListener('abort', ended, { once: true });
-    work.then(resolve, reject).finally(() => c.signal.removeEventListener('abort', ended));
-  });
