@@ -3,8 +3,10 @@ import { PluginError } from '../../shared/errors.ts';
 import { deviceNumbers } from '../../shared/kernel/block-device.ts';
 import { type MountEntry, readMountTable } from '../../shared/kernel/mount-table.ts';
 import type { KeyedMutex } from '../../shared/keyed-mutex.ts';
+import { currentDisk } from '../block/generations.ts';
 import { until } from '../block/looking.ts';
 import type { Disk, DiskHost, DiskProvider, Snapshot } from '../block/provider.ts';
+import type { Volume } from './backend.ts';
 import type { OnRemove } from './block-options.ts';
 
 /** What the parts of the back-end for disks work with. */
@@ -21,6 +23,13 @@ export interface BlockParts {
   /** So long nobody may be kept from writing, in milliseconds: what has not begun by then is given up. */
   readonly frozenMs: number;
 }
+
+/** Of all disks of a volume the one that it is on. Errors: DISK_MISSING. */
+export const currentOf = ({ name, handle }: Volume, disks: readonly Disk[]): Disk => {
+  const found = currentDisk(disks);
+  if (found === undefined) throw new PluginError('DISK_MISSING', { volume: name, disk: handle.disk ?? 'unknown' });
+  return found;
+};
 
 /** Is that the file system on this device? btrfs shows numbers of its own, as it may be on several devices. */
 export const isMountOf = ({ type, source, device }: MountEntry, of: string): boolean =>
