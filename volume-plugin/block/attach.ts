@@ -2,7 +2,7 @@ import { type Context, now } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceSize } from '../../shared/kernel/block-device.ts';
 import { busyDisk } from './hold-tag.ts';
-import { onceInAWhile, until } from './looking.ts';
+import { type Look, onceInAWhile, until } from './looking.ts';
 import type { Disk, DiskHost, DiskProvider } from './provider.ts';
 
 /** Getting a disk to this host and away from it: one step of the provider at a time, with a look in between. */
@@ -24,13 +24,8 @@ const describe = async (provider: DiskProvider, disk: Disk, c: Context): Promise
  * when the provider says that this host is stopped or gone. The device is taken for the disk's when its serial number
  * and its size are. Errors: VOLUME_BUSY, DISK_MISSING, DISK_FAILED, STILL_WORKING, and those of the provider.
  */
-export const attachDisk = async (provider: DiskProvider, self: DiskHost, disk: Disk, c: Context): Promise<Attached> => {
-  const steps = stepsTo(provider, self);
-  return await until<Attached>(`attaching disk ${disk.id} of volume ${disk.volume}`, c, async (says) => {
-    const found = await describe(provider, disk, c);
-    says(`it is ${found.state}`);
-    const step = await steps(found, c);
-    if (step !== 'held') return step;
+export const attachDisk = async (provider: DiskProvider, self: DiskHost, disk: Disk, c: Context): Promise<Attached> =>
+  await holdDisk(provider, self, disk, c, async (found, says) => {
     says('its device has not appeared');
     const device = await provider.device(found, c);
     const size = device === undefined ? 0 : sizeOf(device);
@@ -43,16 +38,24 @@ export const attachDisk = async (provider: DiskProvider, self: DiskHost, disk: D
     }
     return { done: { disk: found, device } };
   });
-};
 
-/** The same without its device. Answers the disk as the look that showed it attached here has seen it. */
-export const holdDisk = async (provider: DiskProvider, self: DiskHost, disk: Disk, c: Context): Promise<Disk> => {
+/**
+ * Gets the disk to this host, and goes on with `held` whenever a look shows that it is here, until that is done. Errors:
+ * as of `attachDisk`, and those of `held`.
+ */
+export const holdDisk = async <T>(
+  provider: DiskProvider,
+  self: DiskHost,
+  disk: Disk,
+  c: Context,
+  held: (found: Disk, says: (reason: string) => void) => Promise<Look<T>>,
+): Promise<T> => {
   const steps = stepsTo(provider, self);
-  return await until<Disk>(`attaching disk ${disk.id} of volume ${disk.volume}`, c, async (says) => {
+  return await until<T>(`attaching disk ${disk.id} of volume ${disk.volume}`, c, async (says) => {
     const found = await describe(provider, disk, c);
     says(`it is ${found.state}`);
     const step = await steps(found, c);
-    return step === 'held' ? { done: found } : step;
+    return step === 'held' ? await held(found, says) : step;
   });
 };
 

@@ -1,9 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { VOLUME_PERMISSIONS, volumePolicyDocument } from '../../../../shared/cloud/aliyun/volume-policy.ts';
-import { detachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
+import { detachDisk } from '../../../../volume-plugin/block/attach.ts';
 import type { DiskHost, DiskProvider } from '../../../../volume-plugin/block/provider.ts';
 import { ask, context, diskSite, GIB, ROLE, settled, site, thrown } from './aliyun-disk-world.ts';
+import { holdDisk } from './hold-disk.ts';
 
 t.setTimeout(90_000);
 

@@ -3,10 +3,11 @@ import t, { type Test } from 'tap';
 import { newContext } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
-import { detachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
+import { detachDisk } from '../../../../volume-plugin/block/attach.ts';
 import type { Disk, DiskHost, DiskProvider } from '../../../../volume-plugin/block/provider.ts';
 import type { AliyunConfig } from '../../../sim/aliyun/sim.ts';
 import { diskSite, GIB } from './aliyun-disk-world.ts';
+import { holdDisk } from './hold-disk.ts';
 
 t.setTimeout(180_000);
 

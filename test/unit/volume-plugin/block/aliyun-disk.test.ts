@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
-import { attachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
+import { attachDisk } from '../../../../volume-plugin/block/attach.ts';
 import type { DiskRequest } from '../../../../volume-plugin/block/provider.ts';
 import { ask, context, GIB, site, thrown } from './aliyun-disk-world.ts';
+import { holdDisk } from './hold-disk.ts';
 
 t.test('who this host is comes from the metadata service, its name from ECS', async (t) => {
   const { selfA, instance, sim, host } = await site(t);

@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { detachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
+import { detachDisk } from '../../../../volume-plugin/block/attach.ts';
 import type { DiskHost, DiskProvider } from '../../../../volume-plugin/block/provider.ts';
 import { type EbsWorldConfig, ebsWorld } from './ebs-world.ts';
+import { holdDisk } from './hold-disk.ts';
 import { codeOf, context } from './scratch.ts';
 
 t.setTimeout(240_000);

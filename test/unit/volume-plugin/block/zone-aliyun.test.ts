@@ -1,9 +1,10 @@
 import t from 'tap';
-import { detachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
+import { detachDisk } from '../../../../volume-plugin/block/attach.ts';
 import { generationOf } from '../../../../volume-plugin/block/generations.ts';
 import type { Disk } from '../../../../volume-plugin/block/provider.ts';
 import { ZoneMove } from '../../../../volume-plugin/block/zone-move.ts';
 import { ask, context, diskSite, settled } from './aliyun-disk-world.ts';
+import { holdDisk } from './hold-disk.ts';
 import { codeOf } from './scratch.ts';
 
 t.setTimeout(60_000);

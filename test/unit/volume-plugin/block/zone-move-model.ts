@@ -1,9 +1,10 @@
 import { type Context, newContext } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
-import { detachDisk, holdDisk } from '../../../../volume-plugin/block/attach.ts';
+import { detachDisk } from '../../../../volume-plugin/block/attach.ts';
 import type { DiskProvider } from '../../../../volume-plugin/block/provider.ts';
 import { ZoneMove } from '../../../../volume-plugin/block/zone-move.ts';
+import { holdDisk } from './hold-disk.ts';
 import { VirtualTime } from './virtual-time.ts';
 import { firstDisk, type Machine, randomly, type Weather, ZoneWorld } from './zone-world.ts';
 

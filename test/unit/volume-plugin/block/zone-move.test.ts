@@ -1,6 +1,6 @@
 import t from 'tap';
-import { holdDisk } from '../../../../volume-plugin/block/attach.ts';
 import { generationOf } from '../../../../volume-plugin/block/generations.ts';
+import { holdDisk } from './hold-disk.ts';
 import { context, world } from './zone-scene.ts';
 
 t.setTimeout(120_000);

@@ -2,10 +2,10 @@ import type { Test } from 'tap';
 import { newContext } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
-import { holdDisk } from '../../../../volume-plugin/block/attach.ts';
 import { generationOf } from '../../../../volume-plugin/block/generations.ts';
 import type { DiskProvider } from '../../../../volume-plugin/block/provider.ts';
 import { ZoneMove } from '../../../../volume-plugin/block/zone-move.ts';
+import { holdDisk } from './hold-disk.ts';
 import { VirtualTime } from './virtual-time.ts';
 import { firstDisk, type Machine, randomly, ZoneWorld } from './zone-world.ts';
 
