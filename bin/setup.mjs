@@ -31,9 +31,12 @@ const tools = [
   'xfsprogs',
 ];
 
+/** Beside those: a second client of the simulated AWS, and what virtual machines run on. */
+const testTools = [...tools, 'awscli', 'qemu-system-x86', 'qemu-utils'];
+
 /** Command → what to run on the pinned Node (one after the other), the Debian packages it needs, and whether as root. */
 const commands = {
-  test: { run: [['test/run.ts']], packages: tools, root: true },
+  test: { run: [['test/run.ts']], packages: testTools, root: true },
   demo: { run: [['test/rig/demo.ts']], packages: tools, root: true },
   rig: { run: [['test/rig/main.ts']], packages: tools, root: true },
   'bench:net': {

@@ -1,8 +1,6 @@
 /** A second, independent client: the vendor's command, as Debian packages it (Python, botocore). */
 import t from 'tap';
-import { installMissing } from '../../rig/apt.ts';
 import { run } from '../../rig/command.ts';
-import { withLock } from '../../rig/packages.ts';
 import { awsSite } from './aws-site.ts';
 
 // Python starts slowly where much else is running.
@@ -19,10 +17,6 @@ const cli = async (environment: Record<string, string>, ...args: string[]) => {
   const { code, stdout, stderr } = await run(argv, { env, timeoutMs: 60_000 });
   return { code, stderr, answer: stdout.trim() === '' ? undefined : (JSON.parse(stdout) as unknown) };
 };
-
-t.before(async () => {
-  await withLock('awscli', () => installMissing({ [AWS]: 'awscli' }, (line) => t.comment(line)));
-});
 
 t.test('the command makes, lists and replaces routes, and hears the refusals', async (t) => {
   const { aws, table, a, b } = await awsSite(t);
