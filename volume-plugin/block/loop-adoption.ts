@@ -1,7 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { findLoop } from '../../shared/kernel/loop-device.ts';
-import { descriptionOfId, type LoopDescription, type LoopFiles, missing } from './loop-files.ts';
+import { type LoopDescription, type LoopFiles, missing } from './loop-files.ts';
 import type { AnyDisk, DiskTags } from './provider.ts';
 
 /** How disks that were released, and images that somebody has put into the folder, become volumes' disks. */
@@ -55,8 +55,8 @@ export class LoopAdoption {
     if (found.volume !== volume) {
       throw new PluginError('VOLUME_EXISTS', { volume: found.volume, differences: `disk ${found.id} is its` });
     }
-    const adopted = { ...found, tags };
-    await this.#files.write(adopted);
+    const adopted = await this.#files.change(found.id, (one) => ({ ...one, tags }));
+    if (adopted === undefined) throw missing(found);
     return adopted;
   }
 
@@ -70,8 +70,7 @@ export class LoopAdoption {
     const token = `adopted ${id}`;
     if (found === undefined) return (await this.#files.made(volume, token))?.id;
     const own = await this.#files.takeOver(`${id}.img`, { volume, tags, size: found.size }, token);
-    const description = descriptionOfId('loop', id);
-    if (description !== undefined) await this.#files.folder.remove(description);
+    await this.#files.forget(id);
     return own;
   }
 }

@@ -5,6 +5,7 @@ import { PluginError } from '../../shared/errors.ts';
 import { blocking } from '../../shared/kernel/blocking.ts';
 import { exec } from '../../shared/kernel/exec.ts';
 import { DurableFolder, type Fill } from './durable-folder.ts';
+import { changedDisk, LoopChanges, type LoopVersion } from './loop-changes.ts';
 import type { DiskRequest, DiskTags } from './provider.ts';
 
 /** The folder of the loop provider: for each disk an image, its description, and a note of who has it. */
@@ -72,9 +73,11 @@ const FOREIGN = /^(?!loop-|snap-|\.).+\.(img|raw)$/s;
 /** Files of disks. Names of volumes are checked before they get here. Everything is durable when it resolves. */
 export class LoopFiles {
   readonly folder: DurableFolder;
+  readonly #changes: LoopChanges;
 
   constructor(folder: string) {
     this.folder = new DurableFolder(folder);
+    this.#changes = new LoopChanges(this.folder);
   }
 
   image(id: string): string {
@@ -85,6 +88,8 @@ export class LoopFiles {
   async prepare(self: LoopHolder): Promise<void> {
     await this.folder.prepare();
     for (const name of await this.folder.names()) {
+      const changed = changedDisk(name);
+      if (changed !== undefined && (await this.read(changed)) === undefined) await this.folder.removeAbandoned(name);
       const [, id = '', end] = /^(.+)\.(img|holder)$/s.exec(name) ?? [];
       if (descriptionOfId('loop', id) === undefined) continue;
       const holder = await this.holder(id);
@@ -99,19 +104,27 @@ export class LoopFiles {
 
   /** Every disk, or those of one volume: a disk's description has its volume's name, or the one that it had. */
   async all(volume?: string): Promise<readonly LoopDescription[]> {
-    const names = (await this.folder.names()).filter((name) => {
+    const names = await this.folder.names();
+    const descriptions = names.filter((name) => {
       const [, of] = DESCRIPTION.exec(name) ?? [];
       return of !== undefined && (volume === undefined || of === volume);
     });
-    const found = await Promise.all(names.map((name) => this.folder.read<LoopDescription>(name)));
-    return found.flatMap((one) => one ?? []);
+    const found = descriptions.map(async (name) => {
+      const first = await this.folder.read<LoopDescription>(name);
+      return first === undefined ? [] : [(await this.#changes.last(first, names)).description];
+    });
+    return (await Promise.all(found)).flat();
   }
 
   /** The description of this very disk. */
   async read(id: string): Promise<LoopDescription | undefined> {
+    return (await this.#version(id))?.description;
+  }
+
+  async #version(id: string): Promise<LoopVersion | undefined> {
     const name = descriptionOfId('loop', id);
-    const found = name === undefined ? undefined : await this.folder.read<LoopDescription>(name);
-    return found?.id === id ? found : undefined;
+    const first = name === undefined ? undefined : await this.folder.read<LoopDescription>(name);
+    return first?.id === id ? await this.#changes.last(first) : undefined;
   }
 
   /** Describes a new disk, unless the token has made one: of several hosts at once one succeeds. Answers the disk. */
@@ -120,20 +133,37 @@ export class LoopFiles {
     const description = describeRequest(request, token);
     for (;;) {
       if (await this.folder.create(name, JSON.stringify(description))) return description;
-      const known = await this.folder.read<LoopDescription>(name);
+      const known = await this.made(request.volume, token);
       // Gone between the two looks: try again.
       if (known !== undefined) return known;
     }
   }
 
   /** The disk that the token has made, if it has. */
-  made(volume: string, token: string): Promise<LoopDescription | undefined> {
-    return this.folder.read<LoopDescription>(descriptionOfToken('loop', token, volume));
+  async made(volume: string, token: string): Promise<LoopDescription | undefined> {
+    const first = await this.folder.read<LoopDescription>(descriptionOfToken('loop', token, volume));
+    return first && (await this.#changes.last(first)).description;
   }
 
-  async write(description: LoopDescription): Promise<void> {
-    const name = descriptionOfId('loop', description.id);
-    if (name !== undefined) await this.folder.replace(name, JSON.stringify(description));
+  /**
+   * Changes a description: of several hosts at once one after the other, each what the one before has written. Answers
+   * what it is then; undefined: there is no such disk.
+   */
+  async change(id: string, work: (now: LoopDescription) => LoopDescription): Promise<LoopDescription | undefined> {
+    for (;;) {
+      const found = await this.#version(id);
+      if (found === undefined) return undefined;
+      const after = work(found.description);
+      if (JSON.stringify(after) === JSON.stringify(found.description)) return after;
+      if (await this.#changes.add(found.number, after)) return after;
+    }
+  }
+
+  /** Removes what describes a disk: from then on there is none. */
+  async forget(id: string): Promise<void> {
+    const name = descriptionOfId('loop', id);
+    if (name !== undefined) await this.folder.remove(name);
+    await this.#changes.remove(id);
   }
 
   holder(id: string): Promise<LoopHolder | undefined> {
@@ -198,8 +228,8 @@ export class LoopFiles {
 
   /** Removes a disk, under a note of one's own. The description goes last but the note: the rest is found by it. */
   async remove({ id }: LoopDescription, self: LoopHolder): Promise<void> {
-    const description = descriptionOfId('loop', id);
-    await this.folder.remove(`${id}.img`, ...(description === undefined ? [] : [description]));
+    await this.folder.remove(`${id}.img`);
+    await this.forget(id);
     await this.letGo(id, self.id);
   }
 

@@ -79,7 +79,7 @@ export class LoopHolding {
     if (found === undefined || found.volume === '') return;
     const holder = await this.#files.holder(id);
     if (holder !== undefined) throw busy(found, holder);
-    await this.#files.write({ ...found, volume: '', name: found.volume });
+    await this.#files.change(id, (one) => ({ ...one, volume: '', name: found.volume }));
   }
 
   /** One that is still used somewhere would end only with its last user: nobody else may have it before that. */

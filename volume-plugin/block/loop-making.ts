@@ -76,7 +76,7 @@ export class LoopMaking {
     await files.growImage(id, bytes);
     const device = await findLoop(files.image(id), c);
     if (device !== undefined) await growLoop(device, c);
-    await files.write({ ...found, size: bytes });
+    await files.change(id, (one) => ({ ...one, size: Math.max(one.size, bytes) }));
   }
 
   /** A snapshot that disks can be made from. */

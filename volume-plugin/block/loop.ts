@@ -110,11 +110,11 @@ export class LoopProvider implements DiskProvider {
       id,
       async () => {
         if (await this.#snapshots.tag(id, (before) => changed(before, tags))) return;
-        const found = await this.#reading.must(id);
+        await this.#reading.must(id);
         const { [HOLDS]: holds, ...others } = tags;
         if (HOLDS in tags) await this.#files.setHolds(id, holds);
         if (Object.keys(others).length === 0) return;
-        await this.#files.write({ ...found, tags: changed(found.tags, others) });
+        await this.#files.change(id, (one) => ({ ...one, tags: changed(one.tags, others) }));
       },
       c,
     );
