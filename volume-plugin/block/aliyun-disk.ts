@@ -61,7 +61,7 @@ export class AliyunDiskProvider implements DiskProvider {
 
   async start(c: Context): Promise<DiskHost> {
     const caller = await this.#looking.asking('who this host is', () => this.#place.find(c));
-    this.#client ??= new AliyunDisks(caller, this.#options.calls?.retry);
+    this.#client ??= new AliyunDisks(caller);
     return this.#place.self;
   }
 

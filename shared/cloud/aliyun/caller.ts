@@ -1,5 +1,5 @@
 import { type Context, noLongerThan, now, remaining, sleep, throwIfDone } from '../../context.ts';
-import { asPluginError, PluginError } from '../../errors.ts';
+import { PluginError } from '../../errors.ts';
 import { pauseMs, type RetryPolicy } from '../../retry.ts';
 import { ClockSkew } from '../clock.ts';
 import { type Rate, RateLimits } from '../token-bucket.ts';
@@ -31,7 +31,7 @@ export interface CallerOptions {
   /** Instead of the region's public endpoints. */
   readonly endpoint?: string | undefined;
   readonly rateOf?: (action: string) => Rate;
-  /** Pauses between attempts at reading. */
+  /** Pauses between attempts. */
   readonly retry?: RetryPolicy;
 }
 
@@ -79,8 +79,27 @@ export class AliyunCaller {
     return this.#refusesTime;
   }
 
-  /** Repeats until there is an answer that is final, nobody answers, or the context ends. Errors: PROVIDER_*, DEADLINE. */
+  /** A call that changes nothing, until there is an answer that is final. Errors: PROVIDER_*, DEADLINE. */
   async read(service: Service, action: string, parameters: Parameters, c: Context): Promise<Body> {
+    try {
+      return await this.repeat(service, action, parameters, c);
+    } catch (error) {
+      throw this.translate(error);
+    }
+  }
+
+  /**
+   * Repeats until there is an answer that is final, nobody answers, or the context ends; `isPassing` says of which errors
+   * more may be expected. For writes that may be repeated. Errors: those of the last attempt that says more than that time
+   * ran out, as `once`.
+   */
+  async repeat(
+    service: Service,
+    action: string,
+    parameters: Parameters,
+    c: Context,
+    isPassing: (error: unknown) => boolean = isTransient,
+  ): Promise<Body> {
     let failure: unknown;
     let silent = 0;
     for (let attempt = 1; ; attempt += 1) {
@@ -90,13 +109,13 @@ export class AliyunCaller {
         // What failed before says more than that time ran out, or that the next turn would come too late.
         const late = error instanceof PluginError && (error.code === 'PROVIDER_THROTTLED' || error.code === 'DEADLINE');
         if ((late || c.signal.aborted) && failure !== undefined) throw failure;
-        failure = this.translate(error);
+        failure = error;
         const kind = kindOfError(error);
         // After a throttle the next turn itself comes late enough.
         const pause = kind === 'throttled' ? 0 : pauseMs(attempt, this.#options.retry);
         if (kind === 'silent') silent += 1;
-        if (!isTransient(error) || pause >= remaining(c) || silent >= SILENT_TRIES) throw failure;
-        c.log.debug('will ask Aliyun again', { action, attempt, error: asPluginError(failure).message });
+        if (!isPassing(error) || pause >= remaining(c) || silent >= SILENT_TRIES) throw failure;
+        c.log.debug('will ask Aliyun again', { action, attempt, kind });
         await sleep(pause, c).catch(() => Promise.reject(failure));
       }
     }

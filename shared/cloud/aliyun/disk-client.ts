@@ -1,6 +1,5 @@
 import { Batch } from '../../batch.ts';
-import { type Context, remaining, sleep } from '../../context.ts';
-import { pauseMs, type RetryPolicy } from '../../retry.ts';
+import type { Context } from '../../context.ts';
 import { records, text } from './answers.ts';
 import type { AliyunCaller, Body, Parameters } from './caller.ts';
 import { type DiskInfo, diskOf, GIB, idIn, type SnapshotInfo, snapshotOf, type Tags } from './disk-answers.ts';
@@ -12,8 +11,6 @@ const PAGE = 100;
 /** Most tags, and keys of tags, of one request. */
 export const MOST_TAGS = 20;
 const GATHER_MS = 4;
-/** Where nobody answers, more tries only keep the user waiting. */
-const SILENT_TRIES = 4;
 
 export interface NewDisk {
   readonly zone: string;
@@ -63,13 +60,11 @@ const isSnapshotId = (id: string): boolean => /^s-[a-z0-9]{1,60}$/i.test(id);
  */
 export class AliyunDisks {
   readonly caller: AliyunCaller;
-  readonly #retry: RetryPolicy;
   readonly #disks: Batch<DiskInfo>;
   readonly #snapshots: Batch<SnapshotInfo>;
 
-  constructor(caller: AliyunCaller, retry: RetryPolicy = {}) {
+  constructor(caller: AliyunCaller) {
     this.caller = caller;
-    this.#retry = retry;
     this.#disks = new Batch({
       ...{ most: MOST_IDS, gatherMs: GATHER_MS },
       ask: async (ids, c) => {
@@ -180,22 +175,9 @@ export class AliyunDisks {
     }
   }
 
-  async #write(action: string, parameters: Parameters, c: Context): Promise<Body> {
-    let silent = 0;
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return await this.caller.once('ecs', action, parameters, c);
-      } catch (error) {
-        // Of a `copying` disk the snapshot ends some time.
-        const kind = kindOfError(error);
-        if (!isTransient(error) && kind !== 'copying') throw error;
-        if (kind === 'silent') silent += 1;
-        const pause = pauseMs(attempt, this.#retry);
-        if (pause >= remaining(c) || silent >= SILENT_TRIES) throw error;
-        c.log.debug('will ask Aliyun again', { action, attempt, kind });
-        // What failed says more than that time ran out.
-        await sleep(pause, c).catch(() => Promise.reject(error));
-      }
-    }
+  #write(action: string, parameters: Parameters, c: Context): Promise<Body> {
+    // Of a `copying` disk the snapshot ends some time.
+    const isPassing = (error: unknown): boolean => isTransient(error) || kindOfError(error) === 'copying';
+    return this.caller.repeat('ecs', action, parameters, c, isPassing);
   }
 }
