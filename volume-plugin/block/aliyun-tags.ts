@@ -1,3 +1,4 @@
+import { CLUSTER_TAG } from '../../shared/cloud/cluster-tag.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { DiskRequest, DiskTags } from './provider.ts';
 import { fromPieces, leftoverPieces, toPieces } from './tag-pieces.ts';
@@ -16,7 +17,7 @@ const PREFIX = 'drayage:';
 
 /** Tags of ours that say whose a disk is; the others are the volume's own. */
 export const VOLUME = `${PREFIX}volume`;
-export const CLUSTER = `${PREFIX}cluster`;
+export const CLUSTER = CLUSTER_TAG;
 /** Which request made it: for one that is repeated with other parameters. */
 export const TOKEN = `${PREFIX}token`;
 /** The volume whose it was before it was let go. */

@@ -1,4 +1,4 @@
-import { CLUSTER_TAG } from '../../shared/cloud/aws/volume-policy.ts';
+import { CLUSTER_TAG } from '../../shared/cloud/cluster-tag.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { DiskRequest, DiskTags } from './provider.ts';
 import { fromPieces, leftoverPieces, toPieces } from './tag-pieces.ts';

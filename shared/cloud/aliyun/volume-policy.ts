@@ -1,9 +1,7 @@
+import { CLUSTER_TAG } from '../cluster-tag.ts';
 import type { PolicyDocument, PolicyScope } from './policy.ts';
 
 /** What the provider of Aliyun's disks may do, for `drayage policy aliyun --plugin volume`: what it calls, and no more. */
-
-/** The tag that every disk and snapshot of a cluster has. */
-const CLUSTER_TAG = 'drayage:cluster';
 
 interface Permission {
   /** With its service, as RAM writes it. */

@@ -10,6 +10,7 @@ import {
   classify,
   Ec2Error,
   type Ec2ErrorKind,
+  ROUTE_ERROR_KINDS,
   toPluginError,
   VOLUME_ERROR_KINDS,
 } from './errors.ts';
@@ -43,14 +44,7 @@ export interface Ec2Options<C extends CallTable<C>> {
 }
 
 /** What only the caller can put into words. */
-const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set<Ec2ErrorKind>([
-  ...VOLUME_ERROR_KINDS,
-  'route-exists',
-  'route-missing',
-  'table-missing',
-  'target-missing',
-  'table-full',
-]);
+const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set([...ROUTE_ERROR_KINDS, ...VOLUME_ERROR_KINDS]);
 
 /**
  * An account's limits are shared by all its hosts (for each API 50 at once and 5 a second that change something, 100
@@ -97,8 +91,8 @@ export class Ec2Client<C extends CallTable<C>> {
   }
 
   /**
-   * Errors: an Ec2Error of the kinds of Ec2Refusal or VolumeErrorKind; PROVIDER_AUTH, PROVIDER_PERMISSION, PROVIDER_THROTTLED,
-   * PROVIDER_REFUSED, DEADLINE; PROVIDER_UNREACHABLE, and then whether it was done is not known.
+   * Errors: an Ec2Error of the kinds of RouteErrorKind or VolumeErrorKind; PROVIDER_AUTH, PROVIDER_PERMISSION,
+   * PROVIDER_THROTTLED, PROVIDER_REFUSED, DEADLINE; PROVIDER_UNREACHABLE, and then whether it was done is not known.
    */
   async call<A extends ActionOf<C>>(action: A, input: C[A]['input'], c: Context): Promise<C[A]['output']> {
     // A failure that is not worth another try leaves the loop as a value.

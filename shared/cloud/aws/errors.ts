@@ -2,6 +2,17 @@ import { PluginError } from '../../errors.ts';
 
 /** The only place where EC2's codes become ours. Codes are from the API reference's list and from its clients. */
 
+/** What failed calls for routes come to. */
+export const ROUTE_ERROR_KINDS = [
+  'route-exists',
+  'route-missing',
+  'table-missing',
+  'target-missing',
+  'table-full',
+] as const;
+
+export type RouteErrorKind = (typeof ROUTE_ERROR_KINDS)[number];
+
 /** What failed calls for volumes come to. */
 export const VOLUME_ERROR_KINDS = [
   'disk-missing',
@@ -21,12 +32,8 @@ export type VolumeErrorKind = (typeof VOLUME_ERROR_KINDS)[number];
 
 /** What a failed call came to. The first groups are for who made the call; of the rest nobody can make anything but an error. */
 export type Ec2ErrorKind =
+  | RouteErrorKind
   | VolumeErrorKind
-  | 'route-exists'
-  | 'route-missing'
-  | 'table-missing'
-  | 'target-missing'
-  | 'table-full'
   | 'dry-run'
   | 'refused'
   | 'expired'
@@ -118,6 +125,10 @@ export class Ec2Error extends Error {
     this.clockCorrected = clockCorrected;
   }
 }
+
+/** Is it this refusal of EC2's? */
+export const isOfKind = (error: unknown, ...kinds: readonly Ec2ErrorKind[]): error is Ec2Error =>
+  error instanceof Ec2Error && kinds.includes(error.kind);
 
 /** What the vendor's client threw, in our words. Whatever else it holds (headers, keys) is left behind. */
 export const classify = (

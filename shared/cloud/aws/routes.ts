@@ -1,13 +1,7 @@
 import { type Dialect, Ec2Client, type Ec2Options } from './client.ts';
-import { Ec2Error, type Ec2ErrorKind } from './errors.ts';
+import { type Ec2Error, isOfKind, type RouteErrorKind } from './errors.ts';
 import type { Calls } from './model.ts';
 import { PERMISSIONS } from './policy.ts';
-
-/** What a call for routes may throw beside a PluginError: kinds that only the caller can put into words. */
-export type Ec2Refusal = Extract<
-  Ec2ErrorKind,
-  'route-exists' | 'route-missing' | 'table-missing' | 'target-missing' | 'table-full'
->;
 
 const ROUTES: Dialect<Calls> = {
   permissions: PERMISSIONS,
@@ -21,6 +15,5 @@ export class Ec2 extends Ec2Client<Calls> {
   }
 }
 
-/** Is it this refusal of EC2's? */
-export const isRefusal = (error: unknown, ...kinds: readonly Ec2Refusal[]): error is Ec2Error =>
-  error instanceof Ec2Error && kinds.some((kind) => kind === error.kind);
+/** Is it this refusal of EC2's, which only the caller can put into words? */
+export const isRefusal: (error: unknown, ...kinds: readonly RouteErrorKind[]) => error is Ec2Error = isOfKind;

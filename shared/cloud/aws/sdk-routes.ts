@@ -15,21 +15,12 @@ import {
 } from '@aws-sdk/client-ec2';
 import { parseCidr } from '../../cidr.ts';
 import type { Calls, RouteInput, Table, TableRoute, Target, Wire } from './model.ts';
-import {
-  chunks,
-  dry,
-  instanceOf,
-  nextToken,
-  openSdk,
-  PAGE,
-  pages,
-  type SdkOptions,
-  type Senders,
-  within,
-} from './sdk.ts';
+import { chunks, dry, instanceOf, nextToken, openSdk, pages, type SdkOptions, type Senders, within } from './sdk.ts';
 import { getServiceQuota } from './sdk-quota.ts';
 
 /** The calls for routes, through the vendor's client. */
+
+const PAGE = 100;
 
 const targetOf = (route: SdkRoute): Target | undefined => {
   const { NetworkInterfaceId: id, InstanceId: instance } = route;

@@ -22,7 +22,6 @@ export type Senders<C extends CallTable<C>> = {
 
 /** Longest list of values in one filter. */
 const FILTER_VALUES = 200;
-export const PAGE = 100;
 
 export const chunks = (items: readonly string[]): string[][] =>
   Array.from({ length: Math.ceil(items.length / FILTER_VALUES) }, (_, n) =>

@@ -1,10 +1,8 @@
+import { CLUSTER_TAG } from '../cluster-tag.ts';
 import { type PolicyDocument, type PolicyScope, partitionOf, type Statement } from './policy.ts';
 import type { VolumeCalls } from './volume-model.ts';
 
 /** What the provider of EBS volumes may do, for `drayage policy aws --plugin volume`: what it calls, and no more. */
-
-/** The tag that every disk and snapshot of a cluster has: what has it is ours to change. */
-export const CLUSTER_TAG = 'drayage:cluster';
 
 interface Permission {
   /** With its service, as IAM writes it. */

@@ -1,5 +1,5 @@
 import { type Dialect, Ec2Client, type Ec2Options } from './client.ts';
-import { Ec2Error, type Ec2ErrorKind, type VolumeErrorKind } from './errors.ts';
+import { type Ec2Error, type Ec2ErrorKind, isOfKind, type VolumeErrorKind } from './errors.ts';
 import type { VolumeCalls } from './volume-model.ts';
 import { VOLUME_PERMISSIONS } from './volume-policy.ts';
 
@@ -48,6 +48,5 @@ export class Ebs extends Ec2Client<VolumeCalls> {
   }
 }
 
-/** Is it this refusal of EC2's? */
-export const isVolumeRefusal = (error: unknown, ...kinds: readonly VolumeErrorKind[]): error is Ec2Error =>
-  error instanceof Ec2Error && kinds.some((kind) => kind === error.kind);
+/** Is it this refusal of EC2's, which only the caller can put into words? */
+export const isVolumeRefusal: (error: unknown, ...kinds: readonly VolumeErrorKind[]) => error is Ec2Error = isOfKind;
