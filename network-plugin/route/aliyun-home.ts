@@ -4,6 +4,7 @@ import { AliyunCaller, type CallerOptions } from '../../shared/cloud/aliyun/call
 import { AliyunClient, USUAL_ROUTE_QUOTA } from '../../shared/cloud/aliyun/client.ts';
 import { Credentials } from '../../shared/cloud/aliyun/credentials.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
+import { regionOf } from '../../shared/cloud/settings.ts';
 import { type Context, newContext } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { Settings } from '../options.ts';
@@ -93,18 +94,12 @@ export class AliyunHome {
   async find(c: Context): Promise<void> {
     const { settings, host, calls } = this.#options;
     const [instance, vpc, here, address] = await Promise.all([
-      this.#required('instance-id', c),
-      this.#required('vpc-id', c),
-      this.#required('region-id', c),
-      this.#required('private-ipv4', c),
+      this.metadata.must('meta-data/instance-id', c),
+      this.metadata.must('meta-data/vpc-id', c),
+      this.metadata.must('meta-data/region-id', c),
+      this.metadata.must('meta-data/private-ipv4', c),
     ]);
-    const region = settings.region ?? here;
-    if (region !== here) {
-      const reason = `this host's instance is in ${here}`;
-      throw new PluginError('SETTING_INVALID', {
-        ...{ option: 'REGION', value: region, reason, allowed: `${here}, or nothing`, example: here },
-      });
-    }
+    const region = regionOf(settings, here);
     const { credentials } = this;
     const caller = new AliyunCaller({ ...calls, credentials, region, endpoint: settings.cloudEndpoint });
     const client = this.#place?.client ?? new AliyunClient(caller);
@@ -150,13 +145,6 @@ export class AliyunHome {
     const inside = vswitches.flatMap((one) => one.cidrs.map((cidr) => parseCidr(cidr)));
     const apart = inside.filter((one) => !around.some((cidr) => contains(cidr, one)));
     return [...new Set([...around, ...apart].map((cidr) => cidr.text))];
-  }
-
-  async #required(name: string, c: Context): Promise<string> {
-    const value = await this.metadata.get(`meta-data/${name}`, c);
-    if (value !== undefined && value !== '') return value;
-    const reason = `metadata service at ${this.metadata.endpoint}: it has no ${name}; is this an ECS instance in a VPC?`;
-    throw new PluginError('PROVIDER_UNREACHABLE', { provider: 'aliyun', reason });
   }
 
   async #surroundings(client: AliyunClient, vpc: string, region: string, c: Context): Promise<Surroundings> {

@@ -1,7 +1,6 @@
 import { partitionOf } from '../../shared/cloud/aws/policy.ts';
 import type { Metadata } from '../../shared/cloud/metadata.ts';
 import type { Context } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
 
 /** Who this machine is to AWS. */
 export interface AwsIdentity {
@@ -30,12 +29,7 @@ export const identify = async (
   region: string | undefined,
   c: Context,
 ): Promise<AwsIdentity> => {
-  const must = async (path: string): Promise<string> => {
-    const found = await metadata.get(path, c);
-    if (found !== undefined && found !== '') return found;
-    const reason = `metadata service at ${metadata.endpoint}: it has no ${path}; is this an EC2 instance in a VPC?`;
-    throw new PluginError('PROVIDER_UNREACHABLE', { provider: 'aws', reason });
-  };
+  const must = (path: string): Promise<string> => metadata.must(path, c);
   const macs = await metadata.list(`${INTERFACES}/`, c);
   const ofUplink = macs.length < 2 ? undefined : await macWith(metadata, macs, addresses, c);
   const path = `${INTERFACES}/${ofUplink ?? (await must('meta-data/mac'))}`;

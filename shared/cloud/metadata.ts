@@ -8,6 +8,8 @@ import { PluginError } from '../errors.ts';
  */
 
 interface Dialect {
+  /** What people call a machine of this cloud. */
+  readonly machine: string;
   readonly endpoint: string;
   readonly ttlHeader: string;
   readonly tokenHeader: string;
@@ -15,11 +17,13 @@ interface Dialect {
 
 const DIALECTS = {
   aws: {
+    machine: 'EC2 instance',
     endpoint: 'http://169.254.169.254',
     ttlHeader: 'x-aws-ec2-metadata-token-ttl-seconds',
     tokenHeader: 'x-aws-ec2-metadata-token',
   },
   aliyun: {
+    machine: 'ECS instance',
     endpoint: 'http://100.100.100.200',
     ttlHeader: 'x-aliyun-ecs-metadata-token-ttl-seconds',
     tokenHeader: 'x-aliyun-ecs-metadata-token',
@@ -49,7 +53,7 @@ const LARGEST_BODY = 256 * 1024;
 /** Both clouds answer within milliseconds; where nobody does, one should know soon. */
 const TIMEOUT_MS = 1_500;
 
-/** Nothing is asked at construction. Errors of `get` and `list`: PROVIDER_UNREACHABLE, DEADLINE. */
+/** Nothing is asked at construction. Errors of reading: PROVIDER_UNREACHABLE, DEADLINE. */
 export class Metadata {
   readonly endpoint: string;
   readonly #options: MetadataOptions;
@@ -69,6 +73,13 @@ export class Metadata {
     if (reply.status === 200) return reply.body.trim();
     if (reply.status === 404) return undefined;
     throw this.#failure(`it answered ${reply.status} for ${path}`);
+  }
+
+  /** The same where every instance has some. Errors: also PROVIDER_UNREACHABLE when there is none. */
+  async must(path: string, c: Context): Promise<string> {
+    const found = await this.get(path, c);
+    if (found !== undefined && found !== '') return found;
+    throw this.#failure(`it has no ${path}; is this an ${this.#dialect.machine} in a VPC?`);
   }
 
   /** The lines at a path, without the slash that marks folders; empty when there is none. */

@@ -37,6 +37,15 @@ export const CLOUD_SETTINGS = {
 
 export type CloudSettings = Parsed<typeof CLOUD_SETTINGS>;
 
+/** The region to work in: that of this host's instance, and no other. Errors: SETTING_INVALID when another one is set. */
+export const regionOf = ({ region = '' }: Pick<CloudSettings, 'region'>, here: string): string => {
+  if (region === '' || region === here) return here;
+  const reason = `this host's instance is in ${here}`;
+  throw new PluginError('SETTING_INVALID', {
+    ...{ option: 'REGION', value: region, reason, allowed: `${here}, or nothing`, example: here },
+  });
+};
+
 /** The access key of the settings. Errors: SETTING_INVALID when only a part of it is set. */
 export const keyOf = ({
   accessKeyId: id,

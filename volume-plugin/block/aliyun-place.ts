@@ -2,10 +2,11 @@ import { AliyunCaller, type CallerOptions } from '../../shared/cloud/aliyun/call
 import { AliyunClient } from '../../shared/cloud/aliyun/client.ts';
 import { Credentials } from '../../shared/cloud/aliyun/credentials.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
-import { type CloudSettings, keyOf } from '../../shared/cloud/settings.ts';
+import { type CloudSettings, keyOf, regionOf } from '../../shared/cloud/settings.ts';
 import type { Context } from '../../shared/context.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { PluginError } from '../../shared/errors.ts';
 import { Absence } from './absence.ts';
+import { InstanceNames } from './instance-names.ts';
 import type { DiskHost, HostFate } from './provider.ts';
 
 export interface PlaceOptions {
@@ -23,7 +24,7 @@ export class AliyunPlace {
   readonly #options: PlaceOptions;
   readonly #metadata: Metadata;
   readonly #credentials: Credentials;
-  readonly #names = new Map<string, string>();
+  readonly #names = new InstanceNames((ids, c) => this.#meet(ids, c));
   readonly #absence: Absence;
   #caller: AliyunCaller | undefined;
   #self: (DiskHost & { readonly zone: string }) | undefined;
@@ -54,39 +55,26 @@ export class AliyunPlace {
     // For the complaint alone: half a key is refused at once.
     keyOf(settings);
     const [id, zone, here] = await Promise.all([
-      this.#required('instance-id', c),
-      this.#required('zone-id', c),
-      this.#required('region-id', c),
+      this.#metadata.must('meta-data/instance-id', c),
+      this.#metadata.must('meta-data/zone-id', c),
+      this.#metadata.must('meta-data/region-id', c),
     ]);
-    const region = settings.region ?? here;
-    if (region !== here) {
-      const reason = `this host's instance is in ${here}`;
-      throw new PluginError('SETTING_INVALID', {
-        ...{ option: 'REGION', value: region, reason, allowed: `${here}, or nothing`, example: here },
-      });
-    }
+    const region = regionOf(settings, here);
     const credentials = this.#credentials;
     this.#caller ??= new AliyunCaller({ ...calls, credentials, region, endpoint: settings.cloudEndpoint });
-    await this.#meet(this.#caller, [id], c);
+    await this.#meet([id], c);
     this.#self = { id, zone, name: this.nameOf(id) };
     return this.#caller;
   }
 
   /** What people call an instance; its id until it was met. */
   nameOf(id: string): string {
-    return this.#names.get(id) ?? id;
+    return this.#names.of(id);
   }
 
   /** Learns the names of those that are not known. Without them disks are worth reading all the same. */
-  async meet(ids: readonly string[], c: Context): Promise<void> {
-    const unknown = [...new Set(ids)].filter((id) => !this.#names.has(id));
-    if (unknown.length === 0 || this.#caller === undefined) return;
-    try {
-      await this.#meet(this.#caller, unknown, c);
-    } catch (error) {
-      if (c.signal.aborted) throw error;
-      c.log.warn('hosts that have disks could not be looked up', { error: asPluginError(error).message });
-    }
+  meet(ids: readonly string[], c: Context): Promise<void> {
+    return this.#names.meet(ids, c);
   }
 
   /** Asked anew each time. Errors: PROVIDER_*, DEADLINE. */
@@ -103,15 +91,9 @@ export class AliyunPlace {
     return this.#absence.missed(id);
   }
 
-  async #meet(caller: AliyunCaller, ids: readonly string[], c: Context): Promise<void> {
-    const found = await new AliyunClient(caller).instances(ids, c);
-    for (const { id, host } of found) this.#names.set(id, host);
-  }
-
-  async #required(name: string, c: Context): Promise<string> {
-    const value = await this.#metadata.get(`meta-data/${name}`, c);
-    if (value !== undefined && value !== '') return value;
-    const reason = `metadata service at ${this.#metadata.endpoint}: it has no ${name}; is this an ECS instance?`;
-    throw new PluginError('PROVIDER_UNREACHABLE', { provider: 'aliyun', reason });
+  async #meet(ids: readonly string[], c: Context): Promise<void> {
+    if (this.#caller === undefined) return;
+    const found = await new AliyunClient(this.#caller).instances(ids, c);
+    for (const { id, host } of found) this.#names.learn(id, host);
   }
 }

@@ -4,11 +4,12 @@ import type { InstanceState } from '../../shared/cloud/aws/model.ts';
 import type { Machine } from '../../shared/cloud/aws/volume-model.ts';
 import { Ebs, isVolumeRefusal } from '../../shared/cloud/aws/volumes.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
-import { type CloudSettings, keyOf } from '../../shared/cloud/settings.ts';
+import { type CloudSettings, keyOf, regionOf } from '../../shared/cloud/settings.ts';
 import type { Rate } from '../../shared/cloud/token-bucket.ts';
 import type { Context } from '../../shared/context.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { PluginError } from '../../shared/errors.ts';
 import { Absence } from './absence.ts';
+import { InstanceNames } from './instance-names.ts';
 import type { DiskHost, HostFate } from './provider.ts';
 
 export interface PlaceOptions {
@@ -39,7 +40,7 @@ export class EbsPlace {
   readonly #options: PlaceOptions;
   readonly #metadata: Metadata;
   readonly #credentials: Credentials;
-  readonly #names = new Map<string, string>();
+  readonly #names = new InstanceNames((ids, c) => this.#meet(ids, c));
   readonly #absence: Absence;
   readonly #machines = new Batch<Machine>({
     ...{ most: 200, gatherMs: 10 },
@@ -83,17 +84,11 @@ export class EbsPlace {
   async find(c: Context): Promise<DiskHost> {
     const { settings, rateOf } = this.#options;
     const [id, zone, here] = await Promise.all([
-      this.#required('instance-id', c),
-      this.#required('placement/availability-zone', c),
-      this.#required('placement/region', c),
+      this.#metadata.must('meta-data/instance-id', c),
+      this.#metadata.must('meta-data/placement/availability-zone', c),
+      this.#metadata.must('meta-data/placement/region', c),
     ]);
-    const region = settings.region ?? here;
-    if (region !== here) {
-      const reason = `this host's instance is in ${here}`;
-      throw new PluginError('SETTING_INVALID', {
-        ...{ option: 'REGION', value: region, reason, allowed: `${here}, or nothing`, example: here },
-      });
-    }
+    const region = regionOf(settings, here);
     const { cloudEndpoint: endpoint } = settings;
     this.#ebs ??= new Ebs({
       ...{ region, log: c.log, credentials: this.#credentials },
@@ -107,19 +102,12 @@ export class EbsPlace {
 
   /** What people call an instance; its id until it was met. */
   nameOf(id: string): string {
-    return this.#names.get(id) ?? id;
+    return this.#names.of(id);
   }
 
   /** Learns the names of those that are not known. Without them disks are worth reading all the same. */
-  async meet(ids: readonly string[], c: Context): Promise<void> {
-    const unknown = [...new Set(ids)].filter((id) => !this.#names.has(id));
-    if (unknown.length === 0) return;
-    try {
-      await this.#meet(unknown, c);
-    } catch (error) {
-      if (c.signal.aborted) throw error;
-      c.log.warn('hosts that have disks could not be looked up', { error: asPluginError(error).message });
-    }
+  meet(ids: readonly string[], c: Context): Promise<void> {
+    return this.#names.meet(ids, c);
   }
 
   /** This host as EC2 sees it. Questions of one moment are one call. */
@@ -150,14 +138,7 @@ export class EbsPlace {
 
   async #meet(ids: readonly string[], c: Context): Promise<readonly Machine[]> {
     const found = await this.ebs.call('DescribeInstances', { ids }, c);
-    for (const machine of found) this.#names.set(machine.id, nameIn(machine));
+    for (const machine of found) this.#names.learn(machine.id, nameIn(machine));
     return found;
-  }
-
-  async #required(name: string, c: Context): Promise<string> {
-    const value = await this.#metadata.get(`meta-data/${name}`, c);
-    if (value !== undefined && value !== '') return value;
-    const reason = `metadata service at ${this.#metadata.endpoint}: it has no ${name}; is this an EC2 instance?`;
-    throw new PluginError('PROVIDER_UNREACHABLE', { provider: 'aws', reason });
   }
 }

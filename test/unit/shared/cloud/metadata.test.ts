@@ -91,6 +91,27 @@ t.test('a token that is refused is fetched anew, once', async (t) => {
   t.equal(calls.length - before, 3, 'a request, a token, a request');
 });
 
+t.test(
+  'what every instance must have and this one has not is named, and what kind of machine it should be',
+  async (t) => {
+    const machines = { aws: /EC2 instance/, aliyun: /ECS instance/ };
+    for (const cloud of ['aws', 'aliyun'] as const) {
+      const { endpoint } = await service(t, cloud, ({ url }, response) => {
+        if (url !== '/latest/meta-data/empty') return false;
+        response.end('\n');
+        return true;
+      });
+      const metadata = new Metadata({ cloud, endpoint });
+      t.equal(await metadata.must('meta-data/instance-id', context()), 'i-0123');
+      for (const path of ['meta-data/region', 'meta-data/empty']) {
+        const error = await failure(metadata.must(path, context()));
+        t.match(error, { code: 'PROVIDER_UNREACHABLE', context: { provider: cloud }, message: machines[cloud] });
+        t.match(error.message, `${endpoint}: it has no ${path}`);
+      }
+    }
+  },
+);
+
 t.test('a service that is off is named as such', async (t) => {
   const { endpoint } = await service(t, 'aws', (_, response) => {
     response.writeHead(403).end();
