@@ -57,9 +57,8 @@ const retag = (disks: Disks, parameters: Parameters, change: (tags: Tags) => Tag
     return { id, tags };
   });
   for (const { id, tags } of known) {
-    const snapshot = disks.snapshots.get(id);
-    if (kind === 'disk') disks.change(id, { tags });
-    else if (snapshot !== undefined) disks.snapshots.set(id, { ...snapshot, tags });
+    if (kind === 'disk') disks.disks.change(id, { tags });
+    else disks.snapshots.change(id, { tags });
   }
   return {};
 };

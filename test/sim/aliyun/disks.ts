@@ -2,7 +2,7 @@
 import { ApiError } from '../core/api.ts';
 import { Background } from '../core/background.ts';
 import { LaggedMap } from '../core/lagged-map.ts';
-import { type DiskTimes, type Media, type MediaDisk, noMedia } from '../core/media.ts';
+import { type DiskTimes, type Media, type MediaDisk, progressOf } from '../core/media.ts';
 import type { Quotas } from '../core/quotas.ts';
 import { GIB } from './disk-kinds.ts';
 import type { Instance, World } from './world.ts';
@@ -102,7 +102,7 @@ export class Disks {
     this.#bus = bus;
     this.times = { ...times };
     this.quotas = quotas;
-    this.#background = new Background(world.core.clock);
+    this.#background = new Background(world.core.clock, media);
     this.disks = new LaggedMap(world.core.clock, lag);
     this.snapshots = new LaggedMap(world.core.clock, lag);
   }
@@ -134,9 +134,10 @@ export class Disks {
 
   change(id: string, changes: Partial<SimDisk>): SimDisk {
     const known = this.disks.get(id);
-    if (known === undefined) throw new ApiError('InvalidDiskId.NotFound', 'The specified disk does not exist.', 404);
-    const changed = { ...known, ...changes };
-    this.disks.set(id, changed);
+    const changed = this.disks.change(id, changes);
+    if (known === undefined || changed === undefined) {
+      throw new ApiError('InvalidDiskId.NotFound', 'The specified disk does not exist.', 404);
+    }
     if (changed.status !== known.status || changed.size !== known.size) this.#note(id, changed);
     return changed;
   }
@@ -151,12 +152,11 @@ export class Disks {
     this.disks.set(disk.id, disk);
     this.#note(disk.id, disk);
     const from = request.snapshot === '' ? undefined : request.snapshot;
-    const source = this.snapshots.get(request.snapshot);
-    if (source !== undefined) this.snapshots.set(source.id, { ...source, used: true });
+    this.snapshots.change(request.snapshot, { used: true });
     const fails = this.failing > 0;
     if (fails) this.failing -= 1;
-    const make = this.#doing(() => this.#media.create(this.#mediaDisk(disk), from));
-    this.#background.after(this.times.createMs, make, () => {
+    const make = (): Promise<void> => this.#media.create(this.#mediaDisk(disk), from);
+    this.#background.onMedia(this.times.createMs, make, () => {
       if (fails) this.#gone(disk.id);
       else this.change(disk.id, { status: 'Available' });
     });
@@ -166,11 +166,7 @@ export class Disks {
   /** Of a disk that is Available. */
   remove(id: string): void {
     this.#gone(id);
-    this.#background.after(
-      0,
-      this.#doing(() => this.#media.remove(id)),
-      () => undefined,
-    );
+    this.#background.onMedia(0, () => this.#media.remove(id));
   }
 
   /** Of a disk that is Available, to a machine that runs or is stopped. */
@@ -178,7 +174,7 @@ export class Disks {
     const disk = this.change(id, { ...changes, status: 'Attaching', instance: instance.id });
     const plug =
       instance.status === 'Running' ? () => this.#media.attach(this.#mediaDisk(disk), instance.id) : undefined;
-    this.#background.after(this.times.attachMs, this.#doing(plug), () => {
+    this.#background.onMedia(this.times.attachMs, plug, () => {
       const now = this.disks.get(id);
       if (now?.status !== 'Attaching' || now.instance !== instance.id) return;
       this.change(id, { status: 'In_use', used: true });
@@ -189,11 +185,12 @@ export class Disks {
   detach(id: string): void {
     const { instance } = this.change(id, { status: 'Detaching' });
     const unplug = this.#isRunning(instance) ? () => this.#unplug(id, instance) : undefined;
-    const doing = this.mounted.has(id) ? unplug : this.#doing(unplug);
-    this.#background.after(this.times.detachMs, doing, () => {
+    const free = (): void => {
       const now = this.disks.get(id);
       if (now?.status === 'Detaching' && now.instance === instance) this.#free(id);
-    });
+    };
+    if (this.mounted.has(id)) this.#background.after(this.times.detachMs, unplug, free);
+    else this.#background.onMedia(this.times.detachMs, unplug, free);
   }
 
   /** `seen`: the machine that has it is told now; otherwise when it starts the next time. */
@@ -202,7 +199,7 @@ export class Disks {
       const disk = this.disks.get(id);
       if (seen && disk !== undefined) await this.#media.resize({ ...this.#mediaDisk(disk), bytes: size * GIB });
     };
-    this.#background.after(this.times.resizeMs, this.#doing(grow), () => {
+    this.#background.onMedia(this.times.resizeMs, grow, () => {
       if (this.disks.get(id) !== undefined) this.change(id, { size });
     });
   }
@@ -217,52 +214,37 @@ export class Disks {
     };
     this.snapshots.set(snapshot.id, snapshot);
     await this.#media.snapshot(id, snapshot.id);
-    this.#background.after(this.times.snapshotMs, undefined, () => {
-      const known = this.snapshots.get(snapshot.id);
-      if (known !== undefined) this.snapshots.set(snapshot.id, { ...known, status: 'accomplished' });
-    });
+    const done = (): void => void this.snapshots.change(snapshot.id, { status: 'accomplished' });
+    this.#background.onMedia(this.times.snapshotMs, undefined, done);
     return snapshot;
   }
 
   removeSnapshot(id: string): void {
     this.snapshots.delete(id);
-    this.#background.after(
-      0,
-      this.#doing(() => this.#media.removeSnapshot(id)),
-      () => undefined,
-    );
+    this.#background.onMedia(0, () => this.#media.removeSnapshot(id));
   }
 
   /** Percent, by the time that has passed. */
   progress({ status, created }: SimSnapshot): number {
     if (status === 'accomplished') return 100;
-    const part = (this.#world.core.clock.now() - created) / Math.max(1, this.times.snapshotMs);
-    return Math.min(99, Math.floor(100 * part));
+    return progressOf(this.#world.core.clock.now() - created, this.times.snapshotMs);
   }
 
   /** The machine goes off, and with it whatever it was about to write. */
   stopMachine(instance: string, then: () => void): void {
-    this.#machine(() => this.#media.stop(instance, 'stop'), this.times.stopMs, then);
+    this.#background.onMedia(this.times.stopMs, () => this.#media.stop(instance, 'stop'), then);
   }
 
   startMachine(instance: string, then: () => void): void {
-    const disks = this.of(instance).filter(({ status }) => status === 'In_use');
-    this.#machine(
-      () =>
-        this.#media.start(
-          instance,
-          disks.map((one) => this.#mediaDisk(one)),
-        ),
-      0,
-      then,
-    );
+    const disks = this.of(instance).flatMap((one) => (one.status === 'In_use' ? [this.#mediaDisk(one)] : []));
+    this.#background.onMedia(0, () => this.#media.start(instance, disks), then);
   }
 
   /** The machine is gone for good: its disks are free, but for those that go with it. */
   releaseMachine(instance: string): void {
-    this.#machine(
-      () => this.#media.stop(instance, 'terminate'),
+    this.#background.onMedia(
       this.times.stopMs,
+      () => this.#media.stop(instance, 'terminate'),
       () => {
         for (const { id, deleteWithInstance } of this.of(instance)) {
           if (deleteWithInstance) this.remove(id);
@@ -270,17 +252,6 @@ export class Disks {
         }
       },
     );
-  }
-
-  /** At once where nothing takes time: who stops a machine then sees it stopped. */
-  #machine(work: () => Promise<void>, ms: number, then: () => void): void {
-    if (this.#media === noMedia && ms <= 0) then();
-    else this.#background.after(ms, this.#doing(work), then);
-  }
-
-  /** Without media there is nothing to do. */
-  #doing(work: (() => Promise<void>) | undefined): (() => Promise<void>) | undefined {
-    return this.#media === noMedia ? undefined : work;
   }
 
   async #unplug(id: string, instance: string): Promise<void> {

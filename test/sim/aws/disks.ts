@@ -58,7 +58,7 @@ export class Disks {
 
   /** The state `error`, as after a failure of the hardware. */
   breakDown(volume: string): void {
-    this.#storage.change(volume, { state: 'error' });
+    this.#storage.volumes.change(volume, { state: 'error' });
   }
 
   /** A key of KMS that volumes can be encrypted with. */

@@ -8,6 +8,7 @@ import { named, throttled, unavailable } from './errors.ts';
 import { type Asked, allows, askedBy, type Policy } from './iam.ts';
 import { instanceTypeActions } from './instance-types.ts';
 import { machineActions } from './machine-actions.ts';
+import { modificationActions } from './modification-actions.ts';
 import { networkActions } from './network-actions.ts';
 import { booleanOf } from './parameters.ts';
 import { tagActions } from './resource-tags.ts';
@@ -25,6 +26,7 @@ const actions: Actions = {
   ...machineActions,
   ...networkActions,
   ...volumeActions,
+  ...modificationActions,
   ...snapshotActions,
   ...tagActions,
   ...instanceTypeActions,

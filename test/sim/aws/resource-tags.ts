@@ -49,12 +49,12 @@ const resources = (parameters: Parameters, { storage }: Surroundings) => {
     if (id.startsWith('vol-')) {
       const found = storage.volumes.get(id);
       if (found === undefined) throw notFound('vol', [id]);
-      return { tags: found.tags, set: (tags: Tags) => storage.change(id, { tags }) };
+      return { tags: found.tags, set: (tags: Tags) => storage.volumes.change(id, { tags }) };
     }
     if (id.startsWith('snap-')) {
       const found = storage.snapshots.get(id);
       if (found === undefined) throw notFound('snap', [id]);
-      return { tags: found.tags, set: (tags: Tags) => storage.changeSnapshot(id, { tags }) };
+      return { tags: found.tags, set: (tags: Tags) => storage.snapshots.change(id, { tags }) };
     }
     throw new ApiError('InvalidID', `The ID '${id}' is not valid`);
   });

@@ -3,7 +3,7 @@ import { Background } from '../core/background.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Ids } from '../core/ids.ts';
 import { LaggedMap } from '../core/lagged-map.ts';
-import { type DiskTimes, type Media, type MediaDisk, noMedia } from '../core/media.ts';
+import { type DiskTimes, type Media, type MediaDisk, progressOf } from '../core/media.ts';
 
 export type Tags = Readonly<Record<string, string>>;
 
@@ -95,7 +95,7 @@ export class Storage {
     this.#clock = clock;
     this.#ids = ids;
     this.#media = media;
-    this.#background = new Background(clock);
+    this.#background = new Background(clock, media);
     this.#isOn = isOn;
     this.times = times;
     this.volumes = new LaggedMap(clock, lag);
@@ -112,16 +112,6 @@ export class Storage {
     return this.volumes.entries().flatMap(([, one]) => (one.attachment?.instance === instance ? [one] : []));
   }
 
-  change(id: string, change: Partial<Volume>): void {
-    const found = this.volumes.get(id);
-    if (found !== undefined) this.volumes.set(id, { ...found, ...change });
-  }
-
-  changeSnapshot(id: string, change: Partial<Snapshot>): void {
-    const found = this.snapshots.get(id);
-    if (found !== undefined) this.snapshots.set(id, { ...found, ...change });
-  }
-
   /** `failed`: what is to be done instead of making it available, as when its key cannot be used: it vanishes again. */
   create(
     request: Omit<Volume, 'id' | 'state' | 'attachment' | 'modification' | 'created'>,
@@ -134,13 +124,13 @@ export class Storage {
     };
     const { id } = volume;
     this.volumes.set(id, volume);
-    this.#later(
+    this.#background.onMedia(
       this.times.createMs,
       () => this.#media.create(mediaDisk(volume), request.snapshot),
       () => {
         if (this.volumes.get(id)?.state !== 'creating') return;
         if (failed === undefined) {
-          this.change(id, { state: 'available' });
+          this.volumes.change(id, { state: 'available' });
           return;
         }
         this.volumes.delete(id);
@@ -151,8 +141,8 @@ export class Storage {
   }
 
   delete(id: string): void {
-    this.change(id, { state: 'deleting' });
-    this.#later(
+    this.volumes.change(id, { state: 'deleting' });
+    this.#background.onMedia(
       this.times.deleteMs,
       () => this.#media.remove(id),
       () => this.volumes.delete(id),
@@ -162,15 +152,15 @@ export class Storage {
   attach(id: string, instance: string, device: string): Attachment {
     const since = this.#clock.now();
     const attachment: Attachment = { instance, device, state: 'attaching', since, deleteOnTermination: false };
-    this.change(id, { state: 'in-use', attachment });
+    this.volumes.change(id, { state: 'in-use', attachment });
     const volume = this.volumes.get(id);
     const plug = async (): Promise<void> => {
       if (volume !== undefined && this.#isOn(instance)) await this.#media.attach(mediaDisk(volume), instance);
     };
-    this.#later(this.times.attachMs, plug, () => {
+    this.#background.onMedia(this.times.attachMs, plug, () => {
       // Unless it was asked to be detached, or its instance has ended, meanwhile.
       if (this.volumes.get(id)?.attachment !== attachment) return;
-      this.change(id, { attachment: { ...attachment, state: 'attached' } });
+      this.volumes.change(id, { attachment: { ...attachment, state: 'attached' } });
     });
     return attachment;
   }
@@ -180,14 +170,14 @@ export class Storage {
     const attachment = this.volumes.get(id)?.attachment;
     if (attachment === undefined) return undefined;
     const detaching: Attachment = { ...attachment, state: 'detaching' };
-    this.change(id, { attachment: detaching });
+    this.volumes.change(id, { attachment: detaching });
     this.#ask(id, detaching, force, this.times.detachMs);
     return detaching;
   }
 
   /** The machine of an instance stops; then its disks stay with it, or, when it has ended, are let go. */
   stop(instance: string, how: 'stop' | 'terminate', then: () => void): void {
-    this.#later(
+    this.#background.onMedia(
       this.times.stopMs,
       () => this.#media.stop(instance, how),
       () => {
@@ -204,7 +194,7 @@ export class Storage {
   /** Its machine is on again, with its disks. */
   start(instance: string, then: () => void): void {
     const disks = this.of(instance).flatMap((one) => (one.attachment?.state === 'detaching' ? [] : [mediaDisk(one)]));
-    this.#later(0, () => this.#media.start(instance, disks), then);
+    this.#background.onMedia(0, () => this.#media.start(instance, disks), then);
   }
 
   modify(id: string, target: VolumeShape): Modification {
@@ -215,12 +205,12 @@ export class Storage {
       ...{ state: 'modifying', started, target },
       original: { size, type, iops, throughput },
     };
-    this.change(id, { modification });
+    this.volumes.change(id, { modification });
     const grow = (): Promise<void> => this.#media.resize(mediaDisk({ id, size: target.size }));
-    this.#later(this.times.resizeMs, grow, () => {
-      this.change(id, { ...target, modification: { ...modification, state: 'optimizing' } });
-      this.#later(this.times.optimizeMs, undefined, () => {
-        this.change(id, { modification: { ...modification, state: 'completed', ended: this.#clock.now() } });
+    this.#background.onMedia(this.times.resizeMs, grow, () => {
+      this.volumes.change(id, { ...target, modification: { ...modification, state: 'optimizing' } });
+      this.#background.onMedia(this.times.optimizeMs, undefined, () => {
+        this.volumes.change(id, { modification: { ...modification, state: 'completed', ended: this.#clock.now() } });
       });
     });
     return modification;
@@ -234,15 +224,16 @@ export class Storage {
     };
     await this.#media.snapshot(volume.id, snapshot.id);
     this.snapshots.set(snapshot.id, snapshot);
-    this.#later(this.times.snapshotMs, undefined, () => this.changeSnapshot(snapshot.id, { state: 'completed' }));
+    this.#background.onMedia(this.times.snapshotMs, undefined, () =>
+      this.snapshots.change(snapshot.id, { state: 'completed' }),
+    );
     return snapshot;
   }
 
   /** Percent. */
   progress({ state, started }: Snapshot): number {
     if (state === 'completed') return 100;
-    const passed = this.#clock.now() - started;
-    return Math.min(99, Math.max(0, Math.floor((100 * passed) / Math.max(1, this.times.snapshotMs))));
+    return progressOf(this.#clock.now() - started, this.times.snapshotMs);
   }
 
   async deleteSnapshot(id: string): Promise<void> {
@@ -263,18 +254,13 @@ export class Storage {
         if (!isAsked()) return;
         if (answer === 'done') {
           this.mounted.delete(id);
-          this.change(id, { state: 'available', attachment: undefined });
+          this.volumes.change(id, { state: 'available', attachment: undefined });
           return;
         }
         const busy: Attachment = { ...asked, state: 'busy' };
-        this.change(id, { attachment: busy });
+        this.volumes.change(id, { attachment: busy });
         this.#ask(id, busy, force, this.times.busyMs);
       });
     });
-  }
-
-  /** With no medium and no time it is done before the request is answered. */
-  #later(ms: number, work: (() => Promise<void>) | undefined, then: () => void): void {
-    this.#background.after(ms, this.#media === noMedia ? undefined : work, then);
   }
 }

@@ -3,6 +3,7 @@ import { ApiError } from '../core/api.ts';
 import type { Action, Actions, Surroundings } from './action.ts';
 import { checkId, invalid, missing, notFound } from './errors.ts';
 import { attachable } from './instance-types.ts';
+import { named } from './machine-actions.ts';
 import { booleanOf, type FilterTable, filtered, listOf, type Parameters, page, tagSet } from './parameters.ts';
 import { tagsFor } from './resource-tags.ts';
 import type { Attachment, Storage, Volume } from './storage.ts';
@@ -222,12 +223,7 @@ const filters: FilterTable<Volume> = {
 };
 
 const describeVolumes = (parameters: Parameters, { storage, pageSize }: Surroundings) => {
-  const ids = listOf(parameters, 'VolumeId');
-  for (const id of ids) checkId('vol', id);
-  const seen = new Map(storage.volumes.visible());
-  const unknown = ids.filter((id) => !seen.has(id));
-  if (unknown.length > 0) throw notFound('vol', unknown);
-  const all = [...seen.values()].filter(({ id }) => ids.length === 0 || ids.includes(id));
+  const all = named(new Map(storage.volumes.visible()), 'vol', listOf(parameters, 'VolumeId'));
   const found = filtered(all, parameters, filters, ({ tags }) => tags);
   const { items, next } = page(found, parameters, { least: 5, most: 1000, usual: pageSize, ids: 'VolumeId' });
   return { volumeSet: items.map(volumeElements), nextToken: next };

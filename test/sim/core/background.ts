@@ -1,12 +1,15 @@
 /** What goes on in a simulated cloud after a request was answered. */
 import type { Clock } from './clock.ts';
+import { type Media, noMedia } from './media.ts';
 
 export class Background {
   readonly #clock: Clock;
+  readonly #media: Media;
   readonly #failures: unknown[] = [];
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, media: Media) {
     this.#clock = clock;
+    this.#media = media;
   }
 
   /**
@@ -26,6 +29,11 @@ export class Background {
       then(result as T);
     };
     void run().catch((error: unknown) => this.#failures.push(error));
+  }
+
+  /** The same of work on the media: without media (`noMedia`) there is none to be done. */
+  onMedia(ms: number, work: (() => Promise<void>) | undefined, then: () => void = () => undefined): void {
+    this.after(ms, this.#media === noMedia ? undefined : work, then);
   }
 
   /** What has failed since the last time somebody asked. */

@@ -30,6 +30,15 @@ export class LaggedMap<V> {
     this.#write(key, value);
   }
 
+  /** Sets a value that differs in these parts. Answers it; undefined when there was none. */
+  change(key: string, changes: Partial<V>): V | undefined {
+    const known = this.get(key);
+    if (known === undefined) return undefined;
+    const changed = { ...known, ...changes };
+    this.#write(key, changed);
+    return changed;
+  }
+
   /** False when there was none. */
   delete(key: string): boolean {
     if (this.get(key) === undefined) return false;

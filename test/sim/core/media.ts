@@ -67,6 +67,10 @@ export interface DiskTimes {
   readonly stopMs: number;
 }
 
+/** Percent of something that takes `wholeMs` and is not done yet. */
+export const progressOf = (passedMs: number, wholeMs: number): number =>
+  Math.min(99, Math.max(0, Math.floor((100 * passedMs) / Math.max(1, wholeMs))));
+
 /** No state lasts: for tests that do not wait. */
 export const noTimes: DiskTimes = {
   createMs: 0,
