@@ -3,6 +3,12 @@ import { CLOUD_SETTINGS } from '../shared/cloud/settings.ts';
 import { LOG_LEVELS } from '../shared/log.ts';
 import { option, type Parsed, parseOptions } from '../shared/options.ts';
 
+/**
+ * The plugin's name for `docker plugin` commands. The driver's is `vpc`: Docker registers a managed plugin called vpc as
+ * `vpc:latest`, does not find that as `vpc`, and then does not look for a socket `vpc.sock` either.
+ */
+export const PLUGIN_NAME = 'drayage/network';
+
 /** The plugin's settings (`docker plugin set drayage/network NAME=value`), the options of a network (`-o`) and of its IPAM. */
 
 const SECOND = 1000;

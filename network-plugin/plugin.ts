@@ -20,7 +20,7 @@ import { dropTeller, foreignDrops } from './firewall/foreign-drops.ts';
 import { Ipam } from './ipam.ts';
 import { KernelWatch } from './kernel-watch.ts';
 import type { Measures } from './measures.ts';
-import { SETTINGS, type Settings } from './options.ts';
+import { PLUGIN_NAME, SETTINGS, type Settings } from './options.ts';
 import { ephemeralRange } from './ports/ephemeral-range.ts';
 import { PortPublisher } from './ports/port-publisher.ts';
 import { protocol, takeBack } from './protocol.ts';
@@ -60,7 +60,7 @@ export interface StartedPlugin extends Started {
 /** Builds the plugin from its settings. Errors: SETTING_INVALID, STATE_*, UPLINK_MISSING, KERNEL, FIREWALL. */
 export async function startPlugin(options: PluginOptions, c: Context): Promise<StartedPlugin> {
   const { folder, log } = options;
-  const settings = fromEnv(SETTINGS, options.env);
+  const settings = fromEnv(SETTINGS, options.env, PLUGIN_NAME);
   const file = await FileStore.open<NetworkState>(join(folder, 'state'), {
     version: STATE_VERSION,
     collections: ['hosts', 'claims', 'gateways', 'pools', 'addresses', 'networks', 'endpoints'],

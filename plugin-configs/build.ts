@@ -102,7 +102,7 @@ async function report(plugin: PluginName, out: string): Promise<void> {
   const bytes = await buildPlugin(plugin, out);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`${out}: ${(bytes / 1e6).toFixed(1)} MB unpacked, built in ${seconds} s.`);
-  console.log(`Next: docker plugin create drayage/${plugin} ${out}`);
+  console.log(`Next: docker plugin create ${PLUGINS[plugin].name} ${out}`);
 }
 
 if (import.meta.main) {

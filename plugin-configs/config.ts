@@ -1,9 +1,9 @@
 /** The managed plugins' `config.json`: written by hand but for `env`, which comes from the plugin's own settings. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SETTINGS as NETWORK_SETTINGS } from '../network-plugin/options.ts';
+import { PLUGIN_NAME as NETWORK_NAME, SETTINGS as NETWORK_SETTINGS } from '../network-plugin/options.ts';
 import { describe, type Schema } from '../shared/options.ts';
-import { SETTINGS as VOLUME_SETTINGS } from '../volume-plugin/options.ts';
+import { PLUGIN_NAME as VOLUME_NAME, SETTINGS as VOLUME_SETTINGS } from '../volume-plugin/options.ts';
 import { CACHE_ENVIRONMENT } from './compile-cache.ts';
 
 /** One variable of a plugin's environment, as Docker wants it; nobody may set those without `settable`. */
@@ -14,8 +14,10 @@ interface EnvEntry {
   readonly value: string;
 }
 
-/** What of a plugin's environment users set, and what they do not. */
-interface Environment {
+/** A plugin: its name, and what of its environment users set and what they do not. */
+interface Buildable {
+  /** What the plugin must be called on a host. */
+  readonly name: string;
   readonly settings: Schema;
   readonly fixed: readonly EnvEntry[];
 }
@@ -55,9 +57,9 @@ const ONE_HEAP: EnvEntry = {
 
 /** The plugins that can be built. */
 export const PLUGINS = {
-  network: { settings: NETWORK_SETTINGS, fixed: [XTABLES_LOCK, ONE_HEAP, ...COMPILE_CACHE] },
-  volume: { settings: VOLUME_SETTINGS, fixed: [THREADS, ...COMPILE_CACHE] },
-} as const satisfies Record<string, Environment>;
+  network: { name: NETWORK_NAME, settings: NETWORK_SETTINGS, fixed: [XTABLES_LOCK, ONE_HEAP, ...COMPILE_CACHE] },
+  volume: { name: VOLUME_NAME, settings: VOLUME_SETTINGS, fixed: [THREADS, ...COMPILE_CACHE] },
+} as const satisfies Record<string, Buildable>;
 
 export type PluginName = keyof typeof PLUGINS;
 
@@ -69,7 +71,7 @@ export function isPluginName(name: string): name is PluginName {
 /** Answers the text of a plugin's `config.json`, with the environment that its settings ask for now. */
 export async function configText(plugin: PluginName): Promise<string> {
   const config: unknown = JSON.parse(await readFile(configFile(plugin), 'utf8'));
-  const { settings, fixed }: Environment = PLUGINS[plugin];
+  const { settings, fixed }: Buildable = PLUGINS[plugin];
   const env = [...describe(settings, 'setting').env, ...fixed];
   return `${JSON.stringify(Object.assign({}, config, { env }), null, 2)}\n`;
 }

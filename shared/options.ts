@@ -21,9 +21,19 @@ const exampleOf = (known: Schema[string]): string | undefined => {
   return known.spec.default === undefined ? undefined : known.format(known.spec.default);
 };
 
-const invalid = (where: Where, name: string, known: Schema[string], text: string, reason: string): PluginError =>
+/** Whose values they are: a plugin's settings bear its name, so that the remedy can be typed as it stands. */
+type Owner = { readonly where: Where; readonly plugin?: string };
+
+const invalid = (
+  { where, plugin }: Owner,
+  name: string,
+  known: Schema[string],
+  text: string,
+  reason: string,
+): PluginError =>
   new PluginError(where === 'setting' ? 'SETTING_INVALID' : 'OPTION_INVALID', {
     where: `The ${where}`,
+    plugin,
     option: name,
     value: known.spec.sensitive === true ? REDACTED : text,
     reason,
@@ -33,7 +43,7 @@ const invalid = (where: Where, name: string, known: Schema[string], text: string
 
 /** Parses one value; a problem is put into `errors`. */
 const parseOne = (
-  where: Where,
+  owner: Owner,
   name: string,
   known: Schema[string],
   text: string | undefined,
@@ -41,7 +51,7 @@ const parseOne = (
 ) => {
   if (text === undefined) {
     if (known.spec.default === undefined && known.spec.required === true) {
-      errors.push(invalid(where, name, known, '', 'it is required'));
+      errors.push(invalid(owner, name, known, '', 'it is required'));
     }
     return known.spec.default;
   }
@@ -49,7 +59,7 @@ const parseOne = (
     return known.parse(text);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    errors.push(invalid(where, name, known, text, error.message));
+    errors.push(invalid(owner, name, known, text, error.message));
     return undefined;
   }
 };
@@ -70,10 +80,10 @@ export const checkOptions = <S extends Schema>(
   const values = Object.entries(schema).map(([name, known]) => {
     const given = Object.hasOwn(input, name) ? input[name] : undefined;
     if (given !== undefined && typeof given !== 'string') {
-      errors.push(invalid(where, name, known, JSON.stringify(given), 'it is not text'));
+      errors.push(invalid({ where }, name, known, JSON.stringify(given), 'it is not text'));
       return [name, undefined] as const;
     }
-    return [name, parseOne(where, name, known, given, errors)] as const;
+    return [name, parseOne({ where }, name, known, given, errors)] as const;
   });
   return { values: Object.fromEntries(values) as Parsed<S>, errors };
 };
@@ -98,23 +108,28 @@ export const envName = (name: string, known: Schema[string]): string =>
 
 /**
  * Parses settings from the environment; other variables are none of our business. An empty one counts as not set: a
- * managed plugin's settings are always present. All problems are listed, as SETTING_INVALID each.
+ * managed plugin's settings are always present. All problems are listed, as SETTING_INVALID each; `plugin`: its name.
  */
 export const checkEnv = <S extends Schema>(
   schema: S,
   env: Readonly<Record<string, string | undefined>>,
+  plugin: string,
 ): { readonly values: Parsed<S>; readonly errors: readonly PluginError[] } => {
   const errors: PluginError[] = [];
   const values = Object.entries(schema).map(([name, known]) => {
     const variable = envName(name, known);
-    return [name, parseOne('setting', variable, known, env[variable] || undefined, errors)];
+    return [name, parseOne({ where: 'setting', plugin }, variable, known, env[variable] || undefined, errors)];
   });
   return { values: Object.fromEntries(values) as Parsed<S>, errors };
 };
 
 /** As `checkEnv`, but throws the first problem. */
-export const fromEnv = <S extends Schema>(schema: S, env: Readonly<Record<string, string | undefined>>): Parsed<S> => {
-  const { values, errors } = checkEnv(schema, env);
+export const fromEnv = <S extends Schema>(
+  schema: S,
+  env: Readonly<Record<string, string | undefined>>,
+  plugin: string,
+): Parsed<S> => {
+  const { values, errors } = checkEnv(schema, env, plugin);
   if (errors[0] !== undefined) throw errors[0];
   return values;
 };

@@ -43,7 +43,7 @@ function settingProblems(schema: Schema, assignments: readonly string[]): string
   const unknown = Object.keys(env).filter((name) => !known.has(name));
   return [
     ...unknown.map((name) => `there is no setting ${name}`),
-    ...checkEnv(schema, env).errors.map(({ message }) => message),
+    ...checkEnv(schema, env, 'a plugin').errors.map(({ message }) => message),
   ];
 }
 

@@ -2,6 +2,9 @@ import { CLOUD_SETTINGS } from '../shared/cloud/settings.ts';
 import { LOG_LEVELS } from '../shared/log.ts';
 import { option, type Parsed } from '../shared/options.ts';
 
+/** What the plugin must be called for `-d cloudvol` to find it. */
+export const PLUGIN_NAME = 'cloudvol';
+
 /** Settings of the volume plugin; each is an environment variable of its configuration. */
 export const SETTINGS = {
   defaultType: option.text({ default: 'block', help: 'The type of volumes that are created without `-o type=`.' }),

@@ -18,7 +18,7 @@ import { openBackends } from './backends/registry.ts';
 import { Driver } from './driver.ts';
 import { LinuxMountFolders } from './mount-folders.ts';
 import { LinuxMountTables } from './mount-tables.ts';
-import { SETTINGS, type Settings } from './options.ts';
+import { PLUGIN_NAME, SETTINGS, type Settings } from './options.ts';
 import { type DriverDeps, WINDOWS, type Windows } from './parts.ts';
 import { protocol, takeBack } from './protocol.ts';
 import { Reconciler } from './reconcile.ts';
@@ -60,7 +60,7 @@ export interface StartedPlugin extends Started {
 /** Builds the plugin from its settings. Errors: SETTING_INVALID, STATE_*, EXEC_FAILED. */
 export async function startPlugin(options: PluginOptions, c: Context): Promise<StartedPlugin> {
   const { folder, log } = options;
-  const settings = fromEnv(SETTINGS, options.env);
+  const settings = fromEnv(SETTINGS, options.env, PLUGIN_NAME);
   const file = await FileStore.open<VolumeState>(join(folder, 'state'), {
     ...{ version: STATE_VERSION, collections: COLLECTIONS, log, recovery: RECOVERY },
   });

@@ -59,7 +59,7 @@ export const COMMON_ERRORS = {
   },
   SETTING_INVALID: {
     text: '{option}={value} is not a valid setting[: {reason}].',
-    fix: 'Allowed: {allowed}[, for example: docker plugin set drayage/network {option}={example}].',
+    fix: 'Allowed: {allowed}[, for example: docker plugin set {plugin} {option}={example}].',
     retry: 'never',
   },
   SOCKET_TAKEN: {

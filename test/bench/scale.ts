@@ -8,7 +8,7 @@
  * They come within `spread` seconds (a second for 50): each brings a processor of its own, but not here.
  */
 import { parseArgs } from 'node:util';
-import { SETTINGS } from '../../network-plugin/options.ts';
+import { PLUGIN_NAME, SETTINGS } from '../../network-plugin/options.ts';
 import { RouteEngine } from '../../network-plugin/route/engine.ts';
 import type { RouteKernel } from '../../network-plugin/route/kernel.ts';
 import { openProvider, peersIn } from '../../network-plugin/route/registry.ts';
@@ -64,13 +64,17 @@ interface Joined {
 }
 
 const member = async (cloud: SimulatedCloud, host: SiteHost): Promise<Member> => {
-  const settings = fromEnv(SETTINGS, {
-    PROVIDER: cloud.name,
-    CLOUD_ENDPOINT: cloud.info.endpoint,
-    METADATA_ENDPOINT: await host.metadata(),
-    NODE_NAME: host.name,
-    POOL,
-  });
+  const settings = fromEnv(
+    SETTINGS,
+    {
+      PROVIDER: cloud.name,
+      CLOUD_ENDPOINT: cloud.info.endpoint,
+      METADATA_ENDPOINT: await host.metadata(),
+      NODE_NAME: host.name,
+      POOL,
+    },
+    PLUGIN_NAME,
+  );
   const [store, log, kernel] = [new MemoryStore<NetworkState>(), silentLogger, emptyKernel];
   const provider = await openProvider(settings, { kernel, store, uplink: { address: host.address }, log });
   const engine = new RouteEngine({ provider, store, kernel, log, home: [POOL], peersIn: peersIn(settings) });

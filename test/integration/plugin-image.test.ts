@@ -2,17 +2,19 @@
 // @timeout 10m
 // The plugin's image on real engines: its size, how soon it answers, what it holds in memory, and that a wrong setting
 // is said where the user looks.
+
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { PLUGIN_NAME } from '../../network-plugin/options.ts';
 import { buildPlugin, sizeOf } from '../../plugin-configs/build.ts';
 import { run, until } from '../rig/command.ts';
 import type { Host } from '../rig/host.ts';
 import { ENGINES } from '../rig/packages.ts';
-import { type InstalledPlugin, PLUGIN_NAME } from '../rig/plugin.ts';
+import type { InstalledPlugin } from '../rig/plugin.ts';
 import { rigFor } from '../rig/rig.ts';
 
 t.setTimeout(600_000);

@@ -1,13 +1,15 @@
 /** A host: a machine with an engine, an uplink to the router, and the means to drive and break it. */
+
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { PLUGIN_NAME } from '../../network-plugin/options.ts';
 import { hostAddresses, WORLD4 } from './addresses.ts';
 import { failure, must, type Outcome, type RunOptions, run } from './command.ts';
 import { Engine, type EngineOptions } from './engine.ts';
 import type { ImageName } from './images.ts';
 import { Machine, type MachineOptions } from './machine.ts';
 import type { EngineFiles, Tools } from './packages.ts';
-import { InstalledPlugin, PLUGIN_NAME, type PluginSettings } from './plugin.ts';
+import { InstalledPlugin, type PluginSettings } from './plugin.ts';
 import type { Router } from './router.ts';
 import { plantSeed } from './seed.ts';
 

@@ -1,16 +1,12 @@
 /** A managed plugin on one host: installation, its process, its socket, its log. */
+
 import { readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { request } from 'node:http';
 import path from 'node:path';
+import { PLUGIN_NAME } from '../../network-plugin/options.ts';
 import { ended, isGone, type Outcome, signal, startTime, until } from './command.ts';
 import type { Host } from './host.ts';
 import { withPossibleRights } from './rights.ts';
-
-/**
- * The plugin's name for `docker plugin` commands. The driver's is `vpc`: Docker registers a managed plugin called vpc as
- * `vpc:latest`, does not find that as `vpc`, and then does not look for a socket `vpc.sock` either.
- */
-export const PLUGIN_NAME = 'drayage/network';
 
 export interface PluginSettings {
   /** Name of the plugin. Default drayage/network. The volume plugin is called cloudvol, so that `-d cloudvol` finds it. */

@@ -2,15 +2,16 @@
  * `docker plugin create` of a 120 MB plugin takes 4 s and more on every host, most of it compression. So it is done once
  * per engine and build of the plugin, on a machine of its own, and hosts get a copy of what the engine made of it.
  */
+
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { PLUGIN_NAME } from '../../network-plugin/options.ts';
 import { must } from './command.ts';
 import { Engine } from './engine.ts';
 import { Machine } from './machine.ts';
 import { CACHE, type EngineFiles, type Tools, withLock } from './packages.ts';
-import { PLUGIN_NAME } from './plugin.ts';
 
 /** Older seeds are dropped: each is 160 MB. */
 const KEPT = 4;

@@ -153,22 +153,22 @@ t.test('a required option that is missing is named', async (t) => {
 });
 
 t.test('settings come from the environment, where empty means not set', async (t) => {
-  const values = fromEnv(schema, { MTU: '', INTERVAL: '5m', ETCD_PASSWORD: 'hunter2', PATH: '/bin' });
+  const values = fromEnv(schema, { MTU: '', INTERVAL: '5m', ETCD_PASSWORD: 'hunter2', PATH: '/bin' }, 'cloudvol');
   t.equal(values.mtu, undefined);
   t.equal(values.every, 300_000);
   t.equal(values.etcdPassword, 'hunter2');
   t.match(
-    textOf(() => fromEnv(schema, { INTERVAL: '30' })),
-    /^SETTING_INVALID: INTERVAL=30 .*docker plugin set drayage\/network INTERVAL=30s/,
+    textOf(() => fromEnv(schema, { INTERVAL: '30' }, 'cloudvol')),
+    /^SETTING_INVALID: INTERVAL=30 .*docker plugin set cloudvol INTERVAL=30s/,
   );
-  t.equal(checkEnv(schema, { INTERVAL: '30', MTU: 'x' }).errors.length, 2);
+  t.equal(checkEnv(schema, { INTERVAL: '30', MTU: 'x' }, 'cloudvol').errors.length, 2);
 });
 
 t.test('a sensitive value is never shown', async (t) => {
-  const text = textOf(() => fromEnv(schema, { ETCD_PASSWORD: 'zz' }));
+  const text = textOf(() => fromEnv(schema, { ETCD_PASSWORD: 'zz' }, 'cloudvol'));
   t.match(text, 'ETCD_PASSWORD=***');
   t.notMatch(text, 'zz');
-  const values = fromEnv(schema, { ETCD_PASSWORD: 'hunter2' });
+  const values = fromEnv(schema, { ETCD_PASSWORD: 'hunter2' }, 'cloudvol');
   t.notMatch(JSON.stringify(redact(schema, values)), 'hunter2');
   t.same(redact(schema, values), { masquerade: 'auto', allow: '', etcdPassword: '***', every: '30s' });
 });
