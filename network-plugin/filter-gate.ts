@@ -25,7 +25,7 @@ export class FilterGate {
   async apply(c: Context, without?: string): Promise<void> {
     const { store, routes, filter, metadata } = this.#deps;
     await this.#alone(async () => {
-      const model = firewallModel(store, routes, without, metadata);
+      const model = firewallModel(store, routes, { without, metadata });
       if (model.networks.length > 0) await filter.apply(model, c);
       else if (!(await this.#isNeeded())) await filter.remove(c);
     }, c);
@@ -35,7 +35,7 @@ export class FilterGate {
   check(repair: boolean, c: Context): Promise<Drift[]> {
     const { store, routes, filter, metadata } = this.#deps;
     return this.#alone(async () => {
-      const model = firewallModel(store, routes, undefined, metadata);
+      const model = firewallModel(store, routes, { metadata });
       if (model.networks.length > 0) return filter.check(model, repair, c);
       if (repair && !(await this.#isNeeded())) await filter.remove(c);
       return [];

@@ -19,12 +19,18 @@ export const roamingAddresses = (
     .map((address) => ({ address, network: { id, internal, masquerade } }));
 };
 
+export interface ModelOptions {
+  /** A network on its way out. */
+  readonly without?: string | undefined;
+  /** The setting METADATA_ACCESS. */
+  readonly metadata?: FirewallModel['metadata'];
+}
+
 /** What the firewall must say, from what this host knows. Deterministic: equal states give equal models. */
 export function firewallModel(
   store: StateStore<NetworkState>,
   routes: AddressOwners & { local(): readonly string[]; pools(): readonly string[] },
-  without?: string,
-  metadata?: FirewallModel['metadata'],
+  { without, metadata }: ModelOptions = {},
 ): FirewallModel {
   const networks = [...store.all('networks').values()]
     .filter((network) => network.id !== without && network.phase !== 'deleting')

@@ -56,8 +56,8 @@ export const bindingsOf = (request: PortRequest, targets: Targets): readonly Bin
   if (host.text === '::1' && request.protocol === UDP) {
     throw refuse(hostIp, 'the kernel cannot pass UDP from the IPv6 loopback on; use 127.0.0.1 or another address');
   }
-  const any = host.text === '0.0.0.0' || host.text === '::';
-  return [{ hostIp: any ? '' : host.text, targetIp }];
+  const isEvery = host.text === '0.0.0.0' || host.text === '::';
+  return [{ hostIp: isEvery ? '' : host.text, targetIp }];
 };
 
 /** Do two records claim the same port of the same host address? */
