@@ -18,13 +18,19 @@ const busy = () => new PluginError('VOLUME_BUSY', { volume: 'data', holder: 'hos
 const fakeDayTwo = (cluster: FakeCluster) => {
   const calls: string[] = [];
   const taken = new Map<string, ListedSnapshot>();
-  const state: { failing?: PluginError; failingAfter?: PluginError; held?: Promise<void>; frozen: Set<string> } = {
-    frozen: new Set(),
-  };
+  const state: {
+    failing?: PluginError;
+    failsOnce?: boolean;
+    failingAfter?: PluginError;
+    held?: Promise<void>;
+    frozen: Set<string>;
+  } = { frozen: new Set() };
   const step = async <T>(call: string, effect: () => T): Promise<T> => {
     calls.push(call);
     await state.held;
-    if (state.failing !== undefined) throw state.failing;
+    const { failing } = state;
+    if (state.failsOnce) delete state.failing;
+    if (failing !== undefined) throw failing;
     const result = effect();
     if (state.failingAfter !== undefined) throw state.failingAfter;
     return result;
@@ -95,7 +101,7 @@ t.test('a volume is resized, and everybody is told its new size from then on', a
   t.equal(await codeOf(driver.create('data', { size: '1g' }, context())), 'VOLUME_EXISTS');
   t.equal(store.all('works').size, 0);
   t.equal(await codeOf(ask('VolumeResize', { Volume: 'nothing', Size: '2g' })), 'VOLUME_UNKNOWN');
-  t.not(await codeOf(ask('VolumeResize', { Volume: 'data' })), 'none');
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data' })), 'BAD_REQUEST');
   await stop();
 });
 
@@ -152,11 +158,18 @@ t.test('what was begun comes before what is asked for now, and in place of it wh
   await ask('VolumeResize', { Volume: 'data', Size: '3g' });
   t.same(calls, ['resize data 2g', 'resize data 2g', 'resize data 3g']);
   t.match((await driver.get('data', context())).status, { options: 'size=3g' });
-  // What was begun is refused in the end: that is no answer to something else.
-  state.failing = unreachable();
-  await codeOf(ask('VolumeResize', { Volume: 'data', Size: '4g' }));
-  state.failing = busy();
+  const begin = async (size: string): Promise<void> => {
+    state.failing = unreachable();
+    t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: size })), 'BACKEND_UNREACHABLE');
+    state.failing = busy();
+  };
+  await begin('4g');
   t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '4g' })), 'VOLUME_BUSY');
+  // What was begun is refused in the end: that is no answer to something else.
+  await begin('4g');
+  state.failsOnce = true;
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '5g' })), 'none');
+  t.match((await driver.get('data', context())).status, { options: 'size=5g' });
   await stop();
 });
 

@@ -155,9 +155,10 @@ t.test('an epoch that is written at the same time is kept', async (t) => {
     await Promise.all(
       Array.from({ length: 6 }, (_, n) => pause(n * 2).then(() => b.tag(id, { epoch: `${round}` }, context()))),
     );
-    await pause(GATHER_MS);
-    const { tags } = await shown();
-    t.match(tags, { epoch: `${round}`, options: '{}' });
+    await until(async () => holdsOf(await shown()) === round);
+    const found = await shown();
+    t.match(found.tags, { epoch: `${round}`, options: '{}' });
+    t.equal(holdsOf(found), round);
   }
 });
 

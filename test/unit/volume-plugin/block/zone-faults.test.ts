@@ -87,8 +87,7 @@ t.test('a move that nobody asks for any more is given up, and its snapshot goes'
     if (typeof list === 'string') throw new Error(list);
     await wait(again.move.tidy(list, context()));
     const since = time.now;
-    await time.run(() => time.now > since + 10_000 || sky.snapshots.length < 0);
-    if (time.now < since) break;
+    await time.run(() => time.now > since + 10_000);
     process(b)
       .provider.list(context())
       .catch(() => undefined);
@@ -101,7 +100,7 @@ for (const by of ['the same host', 'another host of that zone', 'a host of a thi
   t.test(`a move is finished after a crash at every step by ${by}`, async (t) => {
     for (let step = 1; ; step += 1) {
       const { sky, b, wait, process, generation, time } = await world(t, { zones: ['a', 'b', 'c', 'b'] });
-      const { machines } = { machines: [...sky.machines.values()] };
+      const machines = [...sky.machines.values()];
       let calls = 0;
       const crash = (): void => {
         b.life += 1;

@@ -2,6 +2,7 @@ import type { Test } from 'tap';
 import { newContext } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
+import { detachDisk } from '../../../../volume-plugin/block/attach.ts';
 import { generationOf } from '../../../../volume-plugin/block/generations.ts';
 import type { DiskProvider } from '../../../../volume-plugin/block/provider.ts';
 import { ZoneMove } from '../../../../volume-plugin/block/zone-move.ts';
@@ -37,7 +38,7 @@ export const world = async (
         [end, ended] = [error instanceof PluginError ? error.message : String(error), true];
       },
     );
-    await time.run(() => ended);
+    if (!(await time.run(() => ended))) throw new Error('nothing is left to happen, and it has not ended');
     return end as T | string;
   };
   const request = firstDisk('a');
@@ -58,7 +59,12 @@ export const world = async (
       use: async () => {
         const brought = await move.bring('data', undefined, context());
         const disk = await holdDisk(provider, machine.self, brought.disk, context());
-        move.checkAttached(disk);
+        try {
+          move.checkAttached(disk);
+        } catch (error) {
+          await detachDisk(provider, machine.self, disk.id, context());
+          throw error;
+        }
         return await move.finish({ ...brought, disk }, context());
       },
     };
