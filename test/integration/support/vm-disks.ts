@@ -21,6 +21,15 @@ export async function cloudVolume(vms: Vms, name: string): Promise<CloudVolume> 
   return found[0];
 }
 
+/** Resolves when the machine that has the volume has told the others how many containers use it there: a moment after their start. */
+export async function untilTold(vms: Vms, name: string, count: number): Promise<void> {
+  const tells = async (): Promise<boolean> => {
+    const { tags, attachment } = await cloudVolume(vms, name);
+    return tags['drayage:holds'] === `${count} ${attachment?.instance}`;
+  };
+  await until(`${name} to be told of ${count} containers`, tells, { everyMs: 100 });
+}
+
 /** Serial number of a volume of EBS in its machine. */
 export const serialOf = ({ id }: CloudVolume): string => id.replace('-', '');
 
