@@ -2,7 +2,8 @@ import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import type { Context } from '../../shared/context.ts';
 import type { AliyunLooking } from './aliyun-looking.ts';
 import { missing } from './aliyun-refusals.ts';
-import { isDisk, VOLUME } from './aliyun-tags.ts';
+import { isDisk } from './aliyun-tags.ts';
+import { VOLUME } from './cloud-tags.ts';
 import type { OwnWrites } from './own-writes.ts';
 
 /** Brings disks to this host, and takes them from hosts. */

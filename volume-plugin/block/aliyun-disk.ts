@@ -13,8 +13,9 @@ import { AliyunLooking } from './aliyun-looking.ts';
 import { AliyunMaking } from './aliyun-making.ts';
 import { AliyunPlace } from './aliyun-place.ts';
 import { missing, NAME } from './aliyun-refusals.ts';
-import { CLUSTER, changesOf, checkLabels, isDisk, isSnapshot, oursBut, RELEASED, VOLUME } from './aliyun-tags.ts';
+import { changesOf, checkLabels, isDisk, isSnapshot } from './aliyun-tags.ts';
 import { AliyunView } from './aliyun-view.ts';
+import { CLUSTER, oursBut, RELEASED, VOLUME } from './cloud-tags.ts';
 import { OwnWrites } from './own-writes.ts';
 import type { AnyDisk, Disk, DiskHost, DiskProvider, DiskRequest, DiskTags, HostFate, Snapshot } from './provider.ts';
 

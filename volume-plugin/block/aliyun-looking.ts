@@ -5,8 +5,8 @@ import { PluginError } from '../../shared/errors.ts';
 import { FIRST_MS, nextPause } from './aliyun-making.ts';
 import type { AliyunPlace } from './aliyun-place.ts';
 import { refusal } from './aliyun-refusals.ts';
-import { VOLUME } from './aliyun-tags.ts';
 import type { AliyunView } from './aliyun-view.ts';
+import { VOLUME } from './cloud-tags.ts';
 
 /** Looks at disks before and between the steps that are done with them, and words what goes wrong. */
 export class AliyunLooking {

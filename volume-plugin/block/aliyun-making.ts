@@ -5,8 +5,8 @@ import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { shapeOf } from './aliyun-kinds.ts';
 import { burned, type Refused } from './aliyun-refusals.ts';
-import { CLUSTER, TOKEN, VOLUME } from './aliyun-tags.ts';
 import type { AliyunView } from './aliyun-view.ts';
+import { CLUSTER, TOKEN, VOLUME } from './cloud-tags.ts';
 import type { Disk, DiskRequest, DiskTags, Snapshot } from './provider.ts';
 
 export interface MakingOptions {

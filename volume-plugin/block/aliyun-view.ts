@@ -1,7 +1,8 @@
 import type { DiskInfo, SnapshotInfo, Tags } from '../../shared/cloud/aliyun/disk-answers.ts';
 import type { Context } from '../../shared/context.ts';
 import type { AliyunPlace } from './aliyun-place.ts';
-import { CLUSTER, fromKept, TOKEN, toKept, VOLUME } from './aliyun-tags.ts';
+import { fromKept, toKept } from './aliyun-tags.ts';
+import { CLUSTER, TOKEN, VOLUME } from './cloud-tags.ts';
 import type { OwnWrites } from './own-writes.ts';
 import type { AnyDisk, Disk, DiskState, DiskTags, Snapshot } from './provider.ts';
 

@@ -1,12 +1,12 @@
 import { isVolumeRefusal } from '../../shared/cloud/aws/volumes.ts';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
+import { VOLUME } from './cloud-tags.ts';
 import { DeviceNames } from './ebs-devices.ts';
 import { type EbsFinding, missing } from './ebs-finding.ts';
 import type { EbsPlace } from './ebs-place.ts';
 import { type EbsReading, isVolumeId } from './ebs-reading.ts';
 import { STATE_MS, STATE_PAUSE_MS, toDiskError } from './ebs-refusals.ts';
-import { VOLUME } from './ebs-tags.ts';
 
 /** Names that turned out to be taken by others, before it is given up. */
 const NAME_TRIES = 5;

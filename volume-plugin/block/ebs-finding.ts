@@ -1,9 +1,9 @@
 import type { Volume } from '../../shared/cloud/aws/volume-model.ts';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { VOLUME } from './cloud-tags.ts';
 import type { EbsPlace } from './ebs-place.ts';
 import { type EbsReading, isSnapshotId } from './ebs-reading.ts';
-import { VOLUME } from './ebs-tags.ts';
 
 export const missing = (disk: string, volume: string): PluginError => new PluginError('DISK_MISSING', { volume, disk });
 

@@ -1,10 +1,11 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
+import { CLUSTER, oursBut, type TagChanges, VOLUME } from './cloud-tags.ts';
 import { type EbsFinding, missing } from './ebs-finding.ts';
 import type { EbsPlace } from './ebs-place.ts';
 import type { EbsReading } from './ebs-reading.ts';
 import { toDiskError } from './ebs-refusals.ts';
-import { CLUSTER, changesOf, NAME, oursBut, shows, type TagChanges, toKept, VOLUME } from './ebs-tags.ts';
+import { changesOf, NAME, shows, toKept } from './ebs-tags.ts';
 import type { Disk, DiskTags } from './provider.ts';
 
 /** Whose a disk is, and what else is written on it. */
@@ -24,7 +25,9 @@ export class EbsOwning {
   /** See DiskProvider.tag. */
   async tag(id: string, tags: Readonly<Record<string, string | undefined>>, c: Context): Promise<void> {
     const kept = await this.#finding.kept(id, c);
-    await this.#change(id, changesOf(tags, kept), kept[VOLUME] ?? '', c);
+    const { set, gone } = changesOf(tags, kept);
+    const changes = { set, gone: gone.filter((name) => kept[name] !== undefined) };
+    await this.#change(id, changes, kept[VOLUME] ?? '', c);
   }
 
   /** See DiskProvider.adopt. */
@@ -41,11 +44,9 @@ export class EbsOwning {
       ...{ [VOLUME]: volume, [CLUSTER]: this.#cluster },
       ...(name === undefined && { [NAME]: volume }),
     };
-    await this.#change(id, { set, gone: oursBut(found.tags, set) }, volume, c);
-    return await this.#reading.asDisk(
-      { ...found, tags: without({ ...found.tags, ...set }, oursBut(found.tags, set)) },
-      c,
-    );
+    const gone = oursBut(found.tags, set);
+    await this.#change(id, { set, gone }, volume, c);
+    return await this.#reading.asDisk({ ...found, tags: without({ ...found.tags, ...set }, gone) }, c);
   }
 
   /** See DiskProvider.release. */

@@ -1,9 +1,10 @@
 import { Batch } from '../../shared/batch.ts';
 import type { Volume, VolumeSnapshot } from '../../shared/cloud/aws/volume-model.ts';
 import { type Context, now, sleep, throwIfDone } from '../../shared/context.ts';
+import { CLUSTER, VOLUME } from './cloud-tags.ts';
 import { bytesOf } from './ebs-kinds.ts';
 import type { EbsPlace } from './ebs-place.ts';
-import { CLUSTER, fromKept, NAME, VOLUME } from './ebs-tags.ts';
+import { fromKept, NAME } from './ebs-tags.ts';
 import type { AnyDisk, Disk, DiskState, Snapshot } from './provider.ts';
 
 /** Questions of one moment go as one: most ids of one, and how long they are gathered. */

@@ -3,6 +3,7 @@ import { asBackendError } from '../../shared/cloud/backend-errors.ts';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { DeviceFolders } from '../../shared/kernel/disk-serial.ts';
+import { VOLUME } from './cloud-tags.ts';
 import { EbsAttaching } from './ebs-attaching.ts';
 import { deviceOf } from './ebs-devices.ts';
 import { EbsFinding } from './ebs-finding.ts';
@@ -12,7 +13,7 @@ import { EbsOwning } from './ebs-owning.ts';
 import { EbsPlace, type PlaceOptions } from './ebs-place.ts';
 import { asSnapshot, EbsReading, isSnapshotId, isVolumeId } from './ebs-reading.ts';
 import { NAME as PROVIDER, STATE_MS, STATE_PAUSE_MS, toDiskError } from './ebs-refusals.ts';
-import { checkLabels, VOLUME } from './ebs-tags.ts';
+import { checkLabels } from './ebs-tags.ts';
 import type { AnyDisk, Disk, DiskHost, DiskProvider, DiskRequest, DiskTags, HostFate, Snapshot } from './provider.ts';
 
 export interface EbsOptions extends PlaceOptions {
