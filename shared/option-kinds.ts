@@ -17,7 +17,7 @@ export interface Spec<T> {
   readonly sensitive?: boolean;
   readonly example?: string;
   /** A further check: the reason why a value will not do, or undefined. */
-  readonly validate?: (value: T) => string | undefined;
+  validate?(value: T): string | undefined;
 }
 
 /** A spec by which the value is always there. */

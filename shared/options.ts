@@ -8,8 +8,7 @@ import { REDACTED } from './scrub.ts';
 
 export { type HostPort, type Option, option, type Spec } from './option-kinds.ts';
 
-// biome-ignore lint/suspicious/noExplicitAny: options of every type, whose parse and format are used in opposite directions
-export type Schema = Readonly<Record<string, Option<any>>>;
+export type Schema = Readonly<Record<string, Option<unknown>>>;
 export type Parsed<S extends Schema> = { readonly [K in keyof S]: S[K] extends Option<infer T> ? T : never };
 
 /** Where a `-o` or setting stands, for the sentence in the error: `network option`, `IPAM option`, `setting`. */
@@ -185,7 +184,7 @@ export const redact = <S extends Schema>(schema: S, values: Parsed<S>): Readonly
   Object.fromEntries(
     Object.entries(schema).flatMap(([name, known]): [string, string][] => {
       const value: unknown = values[name];
-      if (value === undefined) return [];
+      if (value === undefined || value === null) return [];
       return [[name, known.spec.sensitive === true ? REDACTED : known.format(value)]];
     }),
   );

@@ -31,7 +31,10 @@ export function readOptions(
   const values: Readonly<Record<string, unknown>> = parseOptions(schema, rest, 'volume option');
   const canonical = Object.keys(rest)
     .sort()
-    .map((name): [string, string] => [name, schema[name]?.format(values[name]) ?? '']);
+    .map((name): [string, string] => {
+      const value = values[name];
+      return [name, value === undefined || value === null ? '' : (schema[name]?.format(value) ?? '')];
+    });
   return { type, options: Object.fromEntries(canonical) };
 }
 
