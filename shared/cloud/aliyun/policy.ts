@@ -73,7 +73,3 @@ export const policyDocument = (scope: PolicyScope = {}): PolicyDocument => {
     ],
   };
 };
-
-/** Each permission with its reason, for people. */
-export const policyReasons = (): readonly { readonly action: string; readonly why: string }[] =>
-  PERMISSIONS.map(({ action, why }) => ({ action, why }));

@@ -84,7 +84,3 @@ export const volumePolicyDocument = ({
     ],
   };
 };
-
-/** Each permission with its reason, for people. */
-export const volumePolicyReasons = (): readonly { readonly action: string; readonly why: string }[] =>
-  VOLUME_PERMISSIONS.map(({ action, why }) => ({ action, why }));

@@ -102,7 +102,3 @@ export const policyDocument = (scope: PolicyScope = {}): PolicyDocument => {
   });
   return { Version: '2012-10-17', Statement: statements };
 };
-
-/** Each permission with its reason, for people. */
-export const policyReasons = (): readonly { readonly action: string; readonly why: string }[] =>
-  Object.values(PERMISSIONS).map(({ action, why }) => ({ action, why }));

@@ -95,6 +95,3 @@ export const volumePolicyDocument = (scope: VolumePolicyScope = {}): PolicyDocum
   ];
   return { Version: '2012-10-17', Statement };
 };
-
-/** Each permission with its reason, for people. */
-export const volumePolicyReasons = (): readonly Permission[] => Object.values(VOLUME_PERMISSIONS);

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { classify, VOLUME_ERROR_KINDS } from '../../../../shared/cloud/aws/errors.ts';
-import { volumePolicyDocument, volumePolicyReasons } from '../../../../shared/cloud/aws/volume-policy.ts';
+import { VOLUME_PERMISSIONS, volumePolicyDocument } from '../../../../shared/cloud/aws/volume-policy.ts';
 import { kindOfVolumeError } from '../../../../shared/cloud/aws/volumes.ts';
 import { allows } from '../../../sim/aws/iam.ts';
 
@@ -60,7 +60,7 @@ t.test('the policy can be limited to a region, an account and a cluster', async 
     free.map(({ Sid }) => Sid),
     ['DrayageVolumesRead', 'DrayageVolumesHosts'],
   );
-  for (const { action, why } of volumePolicyReasons()) {
+  for (const { action, why } of Object.values(VOLUME_PERMISSIONS)) {
     t.match(action, /^ec2:[A-Z]\w+$/);
     t.match(why, /^[A-Z].{10,}\.$/);
   }
