@@ -113,7 +113,7 @@ export const VOLUME_ERRORS = {
     retry: 'backoff',
   },
   VOLUME_REMOVING: {
-    text: 'Volume {volume} is being removed[; so far: {reason}].',
+    text: 'Volume {volume} is being removed[ by host {holder}][; so far: {reason}].',
     fix: 'Repeat docker volume rm {volume} to see how far it is.',
     retry: 'backoff',
   },

@@ -1,6 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { detachDisk } from '../block/attach.ts';
+import { endRemovalOf } from '../block/barring.ts';
 import { busyDisk } from '../block/hold-tag.ts';
 import { epochOf } from '../block/holding.ts';
 import type { ZoneMove } from '../block/zone-move.ts';
@@ -21,6 +22,7 @@ export const fenceDisk = async (
   const current = currentOf(volume, disks);
   // One that was moving it when it died keeps it from being attached, and may have its next generation.
   await moves.endMoveOf(volume.name, host, c);
+  await endRemovalOf(provider, disks, host, c);
   const held = disks.filter(({ holder: one }) => one !== undefined);
   const disk = held.find((one) => one.id === current.id) ?? held[0] ?? current;
   const { id, holder, tags } = disk;

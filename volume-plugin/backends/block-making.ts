@@ -3,6 +3,7 @@ import { type Context, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { currentDisk, isBlank } from '../block/generations.ts';
 import type { Disk, DiskTags, Snapshot } from '../block/provider.ts';
+import { refuseWhileRemoved } from '../block/removers.ts';
 import type { NewVolume } from './backend.ts';
 import { copySize, differences, diskSize, readBlockOptions, traitsOf } from './block-options.ts';
 import { type BlockParts, tokensOf, untilMade, untilReady, withTokens } from './block-parts.ts';
@@ -36,7 +37,10 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
   const options = readBlockOptions(spec);
   const existing = async () => currentDisk(await provider.list(c, name));
   const known = await existing();
-  if (known !== undefined) agreed(known, spec);
+  if (known !== undefined) {
+    refuseWhileRemoved(known, self());
+    agreed(known, spec);
+  }
   // One that is not made yet may have been cut off: asking for it again goes on with it.
   if (known !== undefined && known.state !== 'creating') {
     if (options.from !== undefined) await removeLeftOver(parts, options.from, name, making, c);

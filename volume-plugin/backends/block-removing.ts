@@ -1,20 +1,22 @@
 import type { Context } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { isUnused } from '../../shared/kernel/block-device.ts';
 import { detachDisk } from '../block/attach.ts';
+import { barDisk, isBarred, unbarDisk } from '../block/barring.ts';
 import { currentDisk, generationOf, isBlank, isMoving } from '../block/generations.ts';
 import { busyDisk } from '../block/hold-tag.ts';
 import type { Disk } from '../block/provider.ts';
 import { refuseWhileMoving, removeMoveSnapshots } from '../block/stillness.ts';
 import type { Volume, VolumeRemoval } from './backend.ts';
-import { isOnRemove } from './block-options.ts';
+import { isOnRemove, type OnRemove } from './block-options.ts';
 import { type BlockParts, untilReady } from './block-parts.ts';
 import { takeSnapshot } from './block-snapshots.ts';
 
 /**
  * What `docker volume rm` does: by the tag `on-remove`, written when the volume was made, its disk is deleted, kept as a
  * snapshot and deleted, or let go. Earlier generations go first: with the current one gone they would be taken for it.
- * Errors: VOLUME_BUSY, STILL_WORKING while the snapshot is written.
+ * Errors: VOLUME_BUSY, VOLUME_MOVING, STILL_WORKING while the snapshot is written: no other host can have the disk until
+ * then; BACKEND_REFUSED when an operator has ended that.
  */
 export const removeDisks = async (parts: BlockParts, volume: VolumeRemoval, c: Context): Promise<void> => {
   const { provider } = parts;
@@ -33,12 +35,45 @@ export const removeDisks = async (parts: BlockParts, volume: VolumeRemoval, c: C
   const { 'on-remove': asked } = current.tags;
   const what = isOnRemove(asked) ? asked : 'delete';
   // A disk that nobody has ever written to is not worth keeping.
-  if (what === 'snapshot' && !isBlank(current)) {
+  if (what !== 'snapshot' || isBlank(current)) await removeAll(parts, volume, disks, current, what, c);
+  else await keepSnapshot(parts, volume, current, () => removeAll(parts, volume, disks, current, what, c), c);
+};
+
+/** Keeps everybody from the disk, has a snapshot taken and then does `rest`; a refusal gives the disk back to everybody. */
+const keepSnapshot = async (
+  parts: BlockParts,
+  volume: VolumeRemoval,
+  current: Disk,
+  rest: () => Promise<void>,
+  c: Context,
+): Promise<void> => {
+  const { provider } = parts;
+  try {
+    const barred = await barDisk(parts, current, volume, c);
+    if (barred === undefined) return;
+    // Who moves it looks the other way round.
+    await refuseWhileMoving(provider, parts.self(), await siblings(parts, volume, c), c);
     // One of an earlier removal, which was refused, has not what was written since.
-    const token = ['drayage-remove', current.id, volume.removal?.slice(0, 8) ?? []].flat().join('-');
-    const taken = await takeSnapshot(parts, current, { reason: 'on-remove' }, token, c);
+    const token = `drayage-remove-${current.id}-${barred.removal}`;
+    const taken = await takeSnapshot(parts, barred.disk, { reason: 'on-remove' }, token, c);
     await untilReady(provider, taken, c);
+    if (await isBarred(parts, barred, c)) await rest();
+  } catch (thrown) {
+    const { retry, code } = asPluginError(thrown);
+    // What is open goes on, and nobody is to write to what goes with it.
+    if (retry !== 'backoff' && code !== 'INTERNAL') await unbarDisk(parts, current, c);
+    throw thrown;
   }
+};
+
+const removeAll = async (
+  { provider }: BlockParts,
+  volume: Volume,
+  disks: readonly Disk[],
+  current: Disk,
+  what: OnRemove,
+  c: Context,
+): Promise<void> => {
   const others = disks.filter(({ id }) => id !== current.id);
   // Of moves that were not finished.
   await removeMoveSnapshots(provider, volume.name, () => true, c);

@@ -1,5 +1,6 @@
 import { leaversOf } from './leaving.ts';
 import type { Disk } from './provider.ts';
+import { removersOf } from './removers.ts';
 
 /**
  * Which of a volume's disks is the volume. A volume that moves to another zone gets a disk of a later generation there;
@@ -57,7 +58,7 @@ export interface Unusable {
 /** Undefined for a disk that may be attached and mounted. `siblings`: every disk of its volume, with itself or without. */
 export const unusable = (disk: Disk, siblings: readonly Disk[]): Unusable | undefined => {
   const { retired, moving } = disk.tags;
-  const [leaver] = leaversOf(disk.tags);
+  const [[leaver], [remover]] = [leaversOf(disk.tags), removersOf(disk.tags)];
   const mine = generationOf(disk);
   const later = siblings.find((one) => one.id !== disk.id && generationOf(one) > mine && one.state !== 'deleting');
   if (retired !== undefined) return { state: 'retired', reason: `it was replaced at ${retired}` };
@@ -67,6 +68,7 @@ export const unusable = (disk: Disk, siblings: readonly Disk[]): Unusable | unde
   if (leaver !== undefined) {
     return { state: 'leaving', reason: `host ${leaver.name} moves its data to zone ${leaver.zone}` };
   }
+  if (remover !== undefined) return { state: 'removing', reason: `host ${remover.name} removes it` };
   if (moving !== undefined) return { state: 'moving', reason: 'its data was copied and not verified yet' };
   return undefined;
 };

@@ -1,5 +1,6 @@
 import { HOLDS } from './hold-tag.ts';
 import type { DiskHost, DiskTags } from './provider.ts';
+import { isRemoverTag } from './removers.ts';
 
 /**
  * Who is copying a disk to another zone. While any host says so in a tag of its own, the disk is attached nowhere: who
@@ -38,10 +39,11 @@ export const leavingTag = ({ id, name, zone }: DiskHost, stillness: string): Dis
 /** The removal of what a host says. */
 export const notLeaving = (host: string): Readonly<Record<string, undefined>> => ({ [`${PREFIX}${host}`]: undefined });
 
-/** Tags that a later generation has from an earlier one: all but those that say where the earlier one is. */
+/** Tags that a later generation has from an earlier one: all but those that say where the earlier one is or goes. */
 export const inherited = (tags: DiskTags): DiskTags =>
   Object.fromEntries(
     Object.entries(tags).filter(
-      ([tag]) => !tag.startsWith(PREFIX) && !['generation', 'moving', 'retired', HOLDS].includes(tag),
+      ([tag]) =>
+        !tag.startsWith(PREFIX) && !isRemoverTag(tag) && !['generation', 'moving', 'retired', HOLDS].includes(tag),
     ),
   );

@@ -27,6 +27,7 @@ export interface LoopOptions {
  */
 export class LoopProvider implements DiskProvider {
   readonly name = 'loop';
+  readonly isPrompt = true;
   readonly #files: LoopFiles;
   readonly #reading: LoopReading;
   readonly #holding: LoopHolding;

@@ -107,6 +107,8 @@ export type HostFate = 'alive' | 'stopped' | 'gone' | 'unknown';
  */
 export interface DiskProvider {
   readonly name: string;
+  /** What one host has written every other one sees at once. */
+  readonly isPrompt?: true;
   /** Says who this host is. */
   start(c: Context): Promise<DiskHost>;
   /** Every disk of the cluster, by its tags; those of one volume when it is named. */

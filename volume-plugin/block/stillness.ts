@@ -5,6 +5,7 @@ import { freeDisk } from './attach.ts';
 import { latestDisk } from './generations.ts';
 import { type Leaver, leaversOf, leavingTag, notLeaving } from './leaving.ts';
 import type { Disk, DiskHost, DiskProvider, DiskTraits, Snapshot } from './provider.ts';
+import { refuseWhileRemoved } from './removers.ts';
 
 /** What a move works with. */
 export interface MoveParts {
@@ -26,7 +27,8 @@ export interface Still {
 
 /**
  * Keeps the disk from being attached anywhere. Answers it as it is then, and the name of this stillness, which has
- * lasted since it was given; undefined when there is a later generation, or this host was fenced off.
+ * lasted since it was given; undefined when there is a later generation, or this host was fenced off. Errors:
+ * VOLUME_REMOVING, and as of `freeDisk`.
  */
 export const keepStill = async (
   { provider, self, settleMs }: MoveParts,
@@ -39,6 +41,8 @@ export const keepStill = async (
   if (!before.some(isMine)) await provider.tag(id, leavingTag(self, randomUUID()), c);
   await sleep(settleMs, c);
   const disk = await freeDisk(provider, head, settleMs, c);
+  // Who removes it looks the other way round.
+  refuseWhileRemoved(disk, self);
   const mine = leaversOf(disk.tags).find(isMine);
   if (mine === undefined || latestDisk(await provider.list(c, volume))?.id !== id) return undefined;
   if (before.some(isMine)) return { disk, stillness: mine.stillness };

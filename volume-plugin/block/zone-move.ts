@@ -7,6 +7,7 @@ import { busyDisk } from './hold-tag.ts';
 import { type Leaver, leaversOf, leavingTag } from './leaving.ts';
 import { NextGeneration, OPEN_SETTLES } from './next-generation.ts';
 import type { Disk } from './provider.ts';
+import { notRemoving, refuseWhileRemoved, removersOf } from './removers.ts';
 import { forget, keepStill, type MoveParts, movedBy, mustBeDead, removeMoveSnapshots } from './stillness.ts';
 
 /** A volume's disk in this host's zone. */
@@ -61,7 +62,7 @@ export class ZoneMove {
 
   /**
    * The volume's disk in this host's zone, moved here if need be. `known`: the id of one of its disks. Errors:
-   * VOLUME_BUSY, VOLUME_MOVING, DISK_MISSING, DISK_FAILED, STILL_WORKING, and those of the provider.
+   * VOLUME_BUSY, VOLUME_MOVING, VOLUME_REMOVING, DISK_MISSING, DISK_FAILED, STILL_WORKING, and those of the provider.
    */
   async bring(volume: string, known: string | undefined, c: Context): Promise<Brought> {
     return await this.#locks.run(
@@ -83,12 +84,13 @@ export class ZoneMove {
 
   /**
    * Must be asked with the disk as it was seen *after* it was attached here and before it is mounted. Errors: VOLUME_MOVING,
-   * DISK_FAILED: then it must be let go.
+   * VOLUME_REMOVING, DISK_FAILED: then it must be let go.
    */
   checkAttached(disk: Disk): void {
     const { volume, id, tags } = disk;
     const [leaver] = leaversOf(tags);
     if (leaver !== undefined) throw movedBy(volume, leaver);
+    refuseWhileRemoved(disk, this.#deps.self);
     if (tags.retired !== undefined) {
       const reason = `a later generation took its place at ${tags.retired}`;
       throw new PluginError('DISK_FAILED', { volume, disk: id, state: 'retired', reason });
@@ -185,6 +187,9 @@ export class ZoneMove {
     const head = latestDisk(disks);
     if (head === undefined) throw new PluginError('DISK_MISSING', { volume, disk: known ?? 'of any generation' });
     const { id, state, tags } = head;
+    refuseWhileRemoved(head, self);
+    // Of a removal that was refused, and could not take it back: who mounts here removes nothing.
+    if (removersOf(tags).length > 0) await provider.tag(id, notRemoving(self.id), c);
     if (tags.retired !== undefined) throw new PluginError('DISK_MISSING', { volume, disk: `after ${id}` });
     if (tags.moving !== undefined && state === 'failed') {
       // It never was anybody's, and cannot become it any more.
@@ -239,7 +244,8 @@ export class ZoneMove {
       return snapshot && (await this.#next.make(still.disk, snapshot, c));
     } catch (thrown) {
       // What may go better soon stays as it is for the next try; a refusal must not keep the volume from its own zone.
-      if (asPluginError(thrown).retry !== 'backoff' && !c.signal.aborted) {
+      const { retry, code } = asPluginError(thrown);
+      if ((retry !== 'backoff' || code === 'VOLUME_REMOVING') && !c.signal.aborted) {
         await this.#release(id, volume, c).catch((error: unknown) =>
           c.log.warn('a disk is still kept from being attached', { volume, disk: id, error: asPluginError(error) }),
         );

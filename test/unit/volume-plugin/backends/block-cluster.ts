@@ -77,7 +77,7 @@ export const imageOf = (target: string): string =>
 export const boundTo = (provider: DiskProvider): DiskProvider => {
   const names = Object.getOwnPropertyNames(Object.getPrototypeOf(provider)).filter((name) => name !== 'constructor');
   const methods = names.map((name) => [name, (Reflect.get(provider, name) as () => unknown).bind(provider)]);
-  return { name: provider.name, ...Object.fromEntries(methods) };
+  return { name: provider.name, ...(provider.isPrompt && { isPrompt: true as const }), ...Object.fromEntries(methods) };
 };
 
 export const imageNamed = (disks: string, volume: Volume): string => join(disks, `${volume.handle.disk}.img`);
