@@ -25,9 +25,7 @@ export class EbsOwning {
   /** See DiskProvider.tag. */
   async tag(id: string, tags: Readonly<Record<string, string | undefined>>, c: Context): Promise<void> {
     const kept = await this.#finding.kept(id, c);
-    const { set, gone } = changesOf(tags, kept);
-    const changes = { set, gone: gone.filter((name) => kept[name] !== undefined) };
-    await this.#change(id, changes, kept[VOLUME] ?? '', c);
+    await this.#change(id, changesOf(tags, kept), kept[VOLUME] ?? '', c);
   }
 
   /** See DiskProvider.adopt. */

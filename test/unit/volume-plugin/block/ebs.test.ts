@@ -198,6 +198,16 @@ t.test('a name is not given twice, whatever Xen calls it', async (t) => {
   t.ok(all.has(undefined), 'there is an end of them');
 });
 
+t.test('what a host has written on a disk it can take back before EC2 shows it', async (t) => {
+  const { aws, a, make } = await started(t, { lagMs: 400 });
+  const { id } = await make();
+  const written = (): string | undefined => aws.disks.volumes()[0]?.tags['drayage:leaving-a'];
+  t.equal(await codeOf(a.tag(id, { 'leaving-a': 'to zone b' }, context(200))), 'DEADLINE');
+  t.equal(written(), 'to zone b');
+  await a.tag(id, { 'leaving-a': undefined }, context());
+  t.equal(written(), undefined);
+});
+
 t.test('disks of another zone, and changes that come too soon, are refused in EC2’s words', async (t) => {
   const { a, b, make } = await started(t, { zones: ['a', 'b'], quotas: { 'hours-between-modifications': 6 } });
   const { id } = await make();
