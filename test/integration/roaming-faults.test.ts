@@ -1,6 +1,7 @@
 // @timeout 6m
 // Roaming addresses of hosts that die, are cut off, and come back; of plugins and engines that are killed.
 import t, { type Test } from 'tap';
+import { CommandError, exit } from '../../bin/cli/client.ts';
 import { until } from '../rig/command.ts';
 import type { Cluster } from './support/cluster.ts';
 import { stateOf } from './support/leftovers.ts';
@@ -121,7 +122,13 @@ async function crashes(t: Test, cluster: Cluster): Promise<void> {
     const hasStarted = () =>
       one.reconcile(true).then(
         () => true,
-        () => false,
+        (error: unknown) => {
+          const isStarting =
+            error instanceof CommandError &&
+            (error.exitCode === exit.unreachable || error.message.startsWith('NOT_READY: '));
+          if (isStarting) return false;
+          throw error;
+        },
       );
     await until('the plugin to have read its state', hasStarted, { timeoutMs: 20_000 });
     await until('an empty look', async () => (await one.reconcile(true)).length === 0);
