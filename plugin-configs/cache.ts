@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { codeOf } from '../shared/error-code.ts';
 
 const HOUR_MS = 3_600_000;
 /** A half-built folder this old belongs to a build that was killed. */
@@ -74,8 +75,4 @@ async function modified(path: string): Promise<number> {
     if (codeOf(error) === 'ENOENT') return Date.now();
     throw error;
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

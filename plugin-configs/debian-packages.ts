@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { codeOf } from '../shared/error-code.ts';
 
 const run = promisify(execFile);
 
@@ -93,7 +94,7 @@ async function apt(program: string, args: readonly string[], cwd: string): Promi
 }
 
 function aptTrouble(program: string, args: readonly string[], cause: unknown): string {
-  if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
+  if (codeOf(cause) === 'ENOENT') {
     return `${program} is missing: build the plugin on Debian or Ubuntu, or in a container of one of them.`;
   }
   const stderr = cause instanceof Error && 'stderr' in cause ? String(cause.stderr) : String(cause);

@@ -1,14 +1,13 @@
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Context } from '../shared/context.ts';
+import { codeOf } from '../shared/error-code.ts';
 import { exec } from '../shared/kernel/exec.ts';
 import { setImmutable } from '../shared/kernel/file-flags.ts';
 import { mountAt, readMountTable } from '../shared/kernel/mount-table.ts';
 import { SystemCallError } from '../shared/kernel/syscalls.ts';
 import type { Logger } from '../shared/log.ts';
 import type { MountFolders } from './parts.ts';
-
-const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined);
 
 /**
  * One folder for each volume below `base`, immutable and empty: whoever gets its path while nothing is mounted there can

@@ -1,4 +1,5 @@
 import { type Context, throwIfDone } from '../../shared/context.ts';
+import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Drift } from '../datapath/datapath.ts';
@@ -238,7 +239,7 @@ const taken = (port: PortRecord, owner: string, cause?: unknown): PluginError =>
   );
 
 const bindError = (port: PortRecord, error: unknown): PluginError => {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = codeOf(error);
   if (code === 'EADDRINUSE') {
     const tool = `ss -lnp${port.protocol === 6 ? 't' : 'u'} "sport = :${port.hostPort}"`;
     return taken(port, `another process on this host or another Docker network (${tool} names it)`, error);

@@ -2,6 +2,7 @@ import { constants, readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Context } from '../context.ts';
+import { codeOf } from '../error-code.ts';
 import { blocking } from './blocking.ts';
 import { exec } from './exec.ts';
 
@@ -46,7 +47,7 @@ export const isUnused = (device: string): Promise<boolean> =>
       await file.close();
       return true;
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'EBUSY') return false;
+      if (codeOf(error) === 'EBUSY') return false;
       throw error;
     }
   });

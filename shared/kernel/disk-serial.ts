@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { codeOf } from '../error-code.ts';
 import { PluginError } from '../errors.ts';
 
 /** Which device a disk is, by its serial number. Names and links may be another disk's by now; what sysfs shows is this one's. */
@@ -22,7 +23,7 @@ const unlessMissing = async <T>(work: Promise<T>): Promise<T | undefined> => {
   try {
     return await work;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && MISSING.has(String(error.code))) return undefined;
+    if (MISSING.has(codeOf(error) ?? '')) return undefined;
     throw error;
   }
 };

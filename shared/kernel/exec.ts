@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { type Context, throwIfDone } from '../context.ts';
+import { codeOf } from '../error-code.ts';
 import { PluginError } from '../errors.ts';
 
 /** Programs, started with an argument array and never through a shell, that end by the context's deadline. */
@@ -79,8 +80,7 @@ export const exec = async (
     };
     child.on('error', (error) => {
       finish();
-      const code = 'code' in error ? String(error.code) : '';
-      const reason = code === 'ENOENT' ? 'the program is not installed' : error.message;
+      const reason = codeOf(error) === 'ENOENT' ? 'the program is not installed' : error.message;
       reject(new PluginError('EXEC_FAILED', { command: program, reason }, { cause: error }));
     });
     child.on('close', (status, signal) => {

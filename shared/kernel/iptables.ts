@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Context } from '../context.ts';
+import { codeOf } from '../error-code.ts';
 import { PluginError } from '../errors.ts';
 import { exec } from './exec.ts';
 
@@ -124,7 +125,6 @@ export const legacyTable = (family: 4 | 6): FilterTable => {
 };
 
 const ROOM = 4096;
-const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
 
 /** A short list in /proc that is asked for with each container: it stays open, for opening takes longer than reading. */
 class ProcList {
@@ -151,7 +151,7 @@ class ProcList {
     try {
       this.#fd = openSync(this.#path, 'r');
     } catch (error) {
-      if (isMissing(error)) return [];
+      if (codeOf(error) === 'ENOENT') return [];
       throw error;
     }
     return this.#read(this.#fd);

@@ -2,6 +2,7 @@ import { constants, readdirSync, readFileSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Context } from '../context.ts';
+import { codeOf } from '../error-code.ts';
 import { PluginError } from '../errors.ts';
 import { blocking, patienceWithin } from './blocking.ts';
 import { exec } from './exec.ts';
@@ -32,8 +33,7 @@ const ATTEMPTS = 5;
 
 const SYSTEM = '/sys/block';
 
-const hasCode = (error: unknown, ...codes: readonly string[]): boolean =>
-  error instanceof Error && 'code' in error && codes.some((code) => code === error.code);
+const hasCode = (error: unknown, ...codes: readonly string[]): boolean => codes.includes(codeOf(error) ?? '');
 
 /** The files behind the loop devices, as the kernel knows their paths: it asks no file system for them. */
 const devices = (): readonly { readonly device: string; readonly file: string }[] =>

@@ -1,5 +1,6 @@
 import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { codeOf } from '../error-code.ts';
 import { KernelError } from './kernel-error.ts';
 import { insideNetns } from './netns.ts';
 
@@ -86,9 +87,6 @@ export class Sysctl {
     return join(this.root, key);
   }
 }
-
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 
 const refusal = (what: string, error: unknown): KernelError => {
   const errno = error instanceof Error && 'errno' in error ? Math.abs(Number(error.errno)) : EIO;

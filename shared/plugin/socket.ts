@@ -1,14 +1,10 @@
 import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
+import { codeOf } from '../error-code.ts';
 import { PluginError } from '../errors.ts';
 
 const ANSWER_MS = 1_000;
-
-const codeOf = (error: unknown): string => {
-  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : String(error);
-};
 
 /** Does anybody accept connections on this socket? A process that is too busy to accept counts. */
 const isAlive = (path: string): Promise<boolean> =>
@@ -59,6 +55,6 @@ export const listenOn = async (server: Server, path: string): Promise<void> => {
     await chmod(path, 0o600);
   } catch (error) {
     if (error instanceof PluginError) throw error;
-    throw new PluginError('SOCKET_TAKEN', { path, reason: codeOf(error) }, { cause: error });
+    throw new PluginError('SOCKET_TAKEN', { path, reason: codeOf(error) ?? String(error) }, { cause: error });
   }
 };

@@ -1,12 +1,11 @@
 import { writeSync } from 'node:fs';
 import { chmod, type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { codeOf } from '../error-code.ts';
 
 /** Node's code of an error, such as ENOSPC, or else its text. */
-export const reasonOf = (error: unknown): string => {
-  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : String(error instanceof Error ? error.message : error);
-};
+export const reasonOf = (error: unknown): string =>
+  codeOf(error) ?? String(error instanceof Error ? error.message : error);
 
 export const readIfThere = async (file: string): Promise<Buffer | undefined> => {
   try {

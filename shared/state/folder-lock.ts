@@ -2,13 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import { codeOf } from '../error-code.ts';
 import { PluginError } from '../errors.ts';
 
 const NAME = 'lock';
 const ANSWER_MS = 1_000;
 const SETTLE_MS = 50;
-
-const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined);
 
 /**
  * Keeps a folder to one process. The lock is a listening unix socket: the kernel closes it when its process dies in

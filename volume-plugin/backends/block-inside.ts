@@ -1,5 +1,6 @@
 import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { blocking } from '../../shared/kernel/blocking.ts';
 import type { DiskTags } from '../block/provider.ts';
@@ -44,7 +45,7 @@ const isThere = async (volume: string, root: string, inside: string): Promise<bo
   for (const part of inside.split('/')) {
     folder = join(folder, part);
     const found = await lstat(folder).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      if (codeOf(error) === 'ENOENT') return undefined;
       throw error;
     });
     if (found === undefined) return false;

@@ -1,4 +1,5 @@
 import { type Context, now } from '../../shared/context.ts';
+import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceSize } from '../../shared/kernel/block-device.ts';
 import { busyDisk } from './hold-tag.ts';
@@ -123,7 +124,7 @@ const sizeOf = (device: string): number => {
   try {
     return deviceSize(device);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 0;
+    if (codeOf(error) === 'ENOENT') return 0;
     throw error;
   }
 };

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { blocking } from '../../shared/kernel/blocking.ts';
 
@@ -11,15 +12,12 @@ export type Fill = (file: FileHandle, path: string) => Promise<void>;
 const TEMPORARY = /^\.[0-9a-f-]{36}$/;
 const ABANDONED_MS = 3_600_000;
 
-const hasCode = (error: unknown, code: string): boolean =>
-  error instanceof Error && 'code' in error && error.code === code;
-
 /** Answers undefined where there is no such file. */
 const unlessMissing = async <T>(work: Promise<T>): Promise<T | undefined> => {
   try {
     return await work;
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
+    if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 };
@@ -97,7 +95,7 @@ export class DurableFolder {
       try {
         await link(written, this.path(name));
       } catch (error) {
-        if (hasCode(error, 'EEXIST')) return false;
+        if (codeOf(error) === 'EEXIST') return false;
         throw error;
       } finally {
         await rm(written, { force: true });

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Context } from '../../context.ts';
+import { codeOf } from '../../error-code.ts';
 import { PluginError } from '../../errors.ts';
 import type { Metadata } from '../metadata.ts';
 
@@ -125,7 +126,7 @@ export class Credentials {
       text = await readFile(file, { encoding: 'utf8', signal: c.signal });
     } catch (error) {
       if (c.signal.aborted) throw c.signal.reason;
-      const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+      const code = codeOf(error) ?? 'unknown';
       throw refused(`${file} cannot be read (${code})`);
     }
     const config = parse(text, file);

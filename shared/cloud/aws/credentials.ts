@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Context } from '../../context.ts';
+import { codeOf } from '../../error-code.ts';
 import { PluginError } from '../../errors.ts';
 import type { Metadata } from '../metadata.ts';
 import type { AccessKey } from './model.ts';
@@ -82,7 +83,7 @@ export class Credentials {
     try {
       text = await readFile(path, 'utf8');
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? String(error.code) : 'it cannot be read';
+      const code = codeOf(error) ?? 'it cannot be read';
       throw refusal(`CREDENTIALS_FILE ${path}: ${code}`, error);
     }
     const found = parseProfiles(text).get(profile);
