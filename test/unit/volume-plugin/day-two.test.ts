@@ -158,6 +158,14 @@ t.test('what was begun comes before what is asked for now, and in place of it wh
   await ask('VolumeResize', { Volume: 'data', Size: '3g' });
   t.same(calls, ['resize data 2g', 'resize data 2g', 'resize data 3g']);
   t.match((await driver.get('data', context())).status, { options: 'size=3g' });
+  // What may still come to its end does so first.
+  state.failing = unreachable();
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '3500m' })), 'BACKEND_UNREACHABLE');
+  calls.length = 0;
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '3600m' })), 'BACKEND_UNREACHABLE');
+  t.same(calls, ['resize data 3500m']);
+  delete state.failing;
+  await ask('VolumeResize', { Volume: 'data', Size: '3500m' });
   const begin = async (size: string): Promise<void> => {
     state.failing = unreachable();
     t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: size })), 'BACKEND_UNREACHABLE');
