@@ -15,7 +15,10 @@ export interface MulticastOptions {
 export interface MulticastHandlers {
   /** A message as it arrived, valid during the call only; it must not throw. */
   onMessage(message: Message): void;
-  /** Messages were lost. */
+  /**
+   * Messages were lost; from now on they are told again. The kernel keeps dropping, and says so only once, until all that
+   * it holds has been read (net/netlink/af_netlink.c, NETLINK_S_CONGESTED), so this is called only then.
+   */
   onOverflow(): void;
 }
 
@@ -29,6 +32,7 @@ export class Multicast implements Disposable {
   readonly #watch: { close(): void };
   #open = true;
   #behind = false;
+  #overflowed = false;
 
   constructor(
     protocol: number,
@@ -55,13 +59,23 @@ export class Multicast implements Disposable {
   #take(): void {
     if (!this.#open || this.#behind) return;
     const outcome = this.#socket.takeEvents((message) => this.#emit(message), TURN);
-    if (!this.#open || outcome === 'empty') return;
-    if (outcome === 'overflow') this.#handlers.onOverflow();
+    if (!this.#open) return;
+    if (outcome === 'empty') {
+      this.#tellOverflow();
+      return;
+    }
+    this.#overflowed ||= outcome === 'overflow';
     this.#behind = true;
     setImmediate(() => {
       this.#behind = false;
       this.#take();
     });
+  }
+
+  #tellOverflow(): void {
+    if (!this.#overflowed) return;
+    this.#overflowed = false;
+    this.#handlers.onOverflow();
   }
 
   #emit(message: Message): void {

@@ -90,6 +90,20 @@ t.test('an overflow of the buffer is told as one, and later events come again', 
   t.ok(events.findIndex((event) => event.kind === 'route' && event.route.destination === '10.9.9.0/24') > resync);
 });
 
+t.test('what happens once an overflow is told is told, too', async (t) => {
+  const { rt, fd } = makeNamespace(t);
+  const seen: KernelEvent[] = [];
+  const listener = (event: KernelEvent): void => {
+    seen.push(event);
+    if (event.kind === 'resync') rt.run(addRoute({ destination: '10.9.9.0/24', type: 'unreachable' }));
+  };
+  const monitor = new Monitor(['route'], listener, { netns: fd, receiveBuffer: 16384 });
+  t.teardown(() => monitor.close());
+  for (let n = 0; n < 400; n++) rt.run(addRoute({ destination: `10.1.${n >> 8}.${n & 255}/32`, type: 'unreachable' }));
+  await until(() => seen.some((event) => event.kind === 'route' && event.route.destination === '10.9.9.0/24'));
+  t.equal(seen.filter(({ kind }) => kind === 'resync').length, 1);
+});
+
 t.test('only what is asked for is told, and nothing after close', async (t) => {
   const { rt, fd } = makeNamespace(t);
   const routes = watch(t, fd, ['route']);
