@@ -5,6 +5,7 @@ import type { FoundVolume } from './backends/backend-set.ts';
 import type { DriverDeps } from './parts.ts';
 import { holdsOn } from './references.ts';
 import type { UnconfirmedRecord, VolumeRecord } from './state.ts';
+import { isUnmade, unmakeAll } from './unmaking.ts';
 import { isAnonymous, nameProblem } from './volume-name.ts';
 
 /** Docker asks for names of other drivers' volumes, too: a made-up one is hardly ever a volume of the cluster. */
@@ -59,7 +60,7 @@ export class Catalogue {
   async confirmed(name: string, c: Context): Promise<VolumeRecord> {
     const known = this.known(name);
     if (known !== undefined) return known;
-    const found = await this.#deps.backends.find(name, c);
+    const found = await this.find(name, c);
     if (found !== undefined) return await this.adopt(found);
     const told = this.#deps.store.get('unconfirmed', name);
     throw new PluginError(told === undefined ? 'VOLUME_UNKNOWN' : 'VOLUME_UNCONFIRMED', { volume: name });
@@ -91,7 +92,13 @@ export class Catalogue {
 
   async #find(name: string, c: Context): Promise<FoundVolume | undefined> {
     const ms = isAnonymous(name) ? ANONYMOUS_MS : this.#deps.windows.findMs;
-    return await this.#deps.backends.find(name, newContext(c.log, ms, c));
+    return await this.find(name, newContext(c.log, ms, c));
+  }
+
+  /** Looks a name up in every back-end but `except`; what only came late of a removed volume is none. */
+  async find(name: string, c: Context, except?: string): Promise<FoundVolume | undefined> {
+    const found = await this.#deps.backends.find(name, c, except);
+    return found === undefined || isUnmade(this.#deps, found) ? undefined : found;
   }
 
   async #unconfirmed(name: string, error: PluginError, c: Context): Promise<UnconfirmedRecord> {
@@ -125,6 +132,8 @@ export class Catalogue {
     const before = new Map(store.all('volumes'));
     const listed = await backends.working(type, '').list(c);
     const found = new Map(listed.map((volume) => [volume.name, { ...volume, type }]));
+    const left = [...found.values()].filter((one) => isUnmade(this.#deps, one));
+    for (const { name } of left) found.delete(name);
     const news = [...found.values()].filter(({ name }) => nameProblem(name) === undefined);
     await store.update((tx) => {
       for (const volume of news) {
@@ -143,6 +152,7 @@ export class Catalogue {
       if (record.type !== type || record.phase !== 'ready' || found.has(name)) continue;
       await locks.run(name, () => this.#dropWhenGone(name, record, c), c);
     }
+    await unmakeAll(this.#deps, left, c);
   }
 
   /** A list may be behind, so it is asked again by name; what this host uses is kept whatever the cluster says. */

@@ -1,8 +1,10 @@
 import { type Context, newContext } from '../shared/context.ts';
 import { asPluginError, PluginError } from '../shared/errors.ts';
+import type { FoundVolume } from './backends/backend-set.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { DriverDeps } from './parts.ts';
 import type { VolumeRecord } from './state.ts';
+import { forgetUnmade, noteUnmade, unmakeNamed } from './unmaking.ts';
 import { checkName } from './volume-name.ts';
 import { differences, readOptions } from './volume-options.ts';
 
@@ -31,7 +33,7 @@ export class Making {
       await locks.run(
         name,
         async () => {
-          const elsewhere = this.#catalogue.known(name) ?? (await backends.find(name, inner, asked.type));
+          const elsewhere = this.#catalogue.known(name) ?? (await this.#elsewhere(name, asked.type, inner));
           const existing =
             elsewhere === undefined || 'phase' in elsewhere ? elsewhere : await this.#catalogue.adopt(elsewhere);
           if (existing !== undefined) await this.#join(existing, asked, inner);
@@ -40,6 +42,12 @@ export class Making {
         inner,
       );
     await unattended.run(`create ${name} ${JSON.stringify(asked)}`, `creating ${name}`, work, c);
+  }
+
+  /** What came late of a removed volume is not what is asked for now, and must not be in its way. */
+  async #elsewhere(name: string, type: string, c: Context): Promise<FoundVolume | undefined> {
+    await unmakeNamed(this.#deps, name, c);
+    return await this.#catalogue.find(name, c, type);
   }
 
   async #join(existing: VolumeRecord, asked: Pick<VolumeRecord, 'type' | 'options'>, c: Context): Promise<void> {
@@ -68,7 +76,10 @@ export class Making {
       const { handle } = await backends.working(type, name).create({ name, options, making: record.created }, c);
       const { lastError: _, ...rest } = record;
       const ready: VolumeRecord = { ...rest, handle, phase: 'ready' };
-      await store.update((tx) => tx.put('volumes', name, ready));
+      await store.update((tx) => {
+        tx.put('volumes', name, ready);
+        forgetUnmade(tx, name);
+      });
       return ready;
     } catch (thrown) {
       const error = asPluginError(thrown);
@@ -87,7 +98,13 @@ export class Making {
     }
     try {
       const found = await this.#deps.backends.working(type, name).find(name, newContext(c.log, CHECK_MS));
-      if (found === undefined) await store.update((tx) => tx.delete('volumes', name));
+      if (found === undefined) {
+        await store.update((tx) => {
+          tx.delete('volumes', name);
+          // An earlier try had an open end.
+          if (record.lastError !== undefined) noteUnmade(tx, record, this.#deps.now());
+        });
+      }
       // Made by somebody else meanwhile: theirs.
       else if (error.code === 'VOLUME_EXISTS') {
         await store.update((tx) => tx.delete('volumes', name));

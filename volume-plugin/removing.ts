@@ -6,6 +6,7 @@ import type { DriverDeps } from './parts.ts';
 import { holdsOn } from './references.ts';
 import type { Releasing } from './releasing.ts';
 import type { VolumeRecord } from './state.ts';
+import { noteUnmade } from './unmaking.ts';
 
 /** Removes volumes: the intent is written down first, and an open outcome is carried on in the background. */
 export class Removing {
@@ -45,7 +46,7 @@ export class Removing {
   }
 
   async #find(name: string, c: Context): Promise<VolumeRecord | undefined> {
-    const found = await this.#deps.backends.find(name, c);
+    const found = await this.#catalogue.find(name, c);
     return found === undefined ? undefined : await this.#catalogue.adopt(found);
   }
 
@@ -78,6 +79,7 @@ export class Removing {
     }
     await store.update((tx) => {
       tx.delete('volumes', name);
+      noteUnmade(tx, record, now());
       tx.delete('unconfirmed', name);
       tx.delete('works', name);
     });

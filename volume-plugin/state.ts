@@ -91,6 +91,20 @@ export interface WorkRecord {
   readonly since: string;
 }
 
+/**
+ * A making that was given up while its outcome was open: the cloud may do late what it was asked for. Key:
+ * `<volume>|<making>`.
+ */
+export interface UnmadeRecord {
+  readonly volume: string;
+  /** The back-end's name. */
+  readonly type: string;
+  /** As the back-end was given it. */
+  readonly making: string;
+  /** Epoch milliseconds. */
+  readonly since: number;
+}
+
 /** What this host keeps of itself. Key: `self`. */
 export interface HostRecord {
   /** Random, made once: tells this host from another one of the same name. */
@@ -105,6 +119,7 @@ export interface VolumeState {
   readonly references: ReferenceRecord;
   readonly unconfirmed: UnconfirmedRecord;
   readonly works: WorkRecord;
+  readonly unmade: UnmadeRecord;
 }
 
 /** Names of the collections, as a store wants them. */
@@ -115,4 +130,5 @@ export const COLLECTIONS = [
   'references',
   'unconfirmed',
   'works',
+  'unmade',
 ] as const satisfies readonly (keyof VolumeState)[];

@@ -34,6 +34,8 @@ export interface ListedVolume extends Volume {
   readonly created: string;
   /** Where it is, in words for `docker volume inspect`: `available`, `in use on host-2`. */
   readonly whereabouts: string;
+  /** Of what was made and used by nobody since: which making it is of, as `Backend.origin` says it. */
+  readonly origin?: string;
 }
 
 /** What was mounted, for verification in the kernel's mount table. */
@@ -127,6 +129,8 @@ export interface Backend {
    * Looks one name up in the truth, past every cache. Undefined is confirmed absence; anything less is an error.
    */
   find(name: string, c: Context): Promise<ListedVolume | undefined>;
+  /** What tells a volume that this making has made from any other. Absent where nothing can come late of a making. */
+  origin?(name: string, making: string): string;
   /** Makes the volume; succeeds with the existing one's handle when the same was made already. Errors: VOLUME_EXISTS. */
   create(spec: NewVolume, c: Context): Promise<Volume>;
   /**

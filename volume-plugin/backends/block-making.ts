@@ -1,8 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type Context, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
-import { currentDisk, isBlank } from '../block/generations.ts';
-import type { Disk, DiskTags, Snapshot } from '../block/provider.ts';
+import { currentDisk, isBlank, isUnused } from '../block/generations.ts';
+import type { Disk, DiskProvider, DiskTags, Snapshot } from '../block/provider.ts';
 import { refuseWhileRemoved } from '../block/removers.ts';
 import type { NewVolume } from './backend.ts';
 import { copySize, differences, diskSize, readBlockOptions, traitsOf } from './block-options.ts';
@@ -44,7 +44,7 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
   // One that is not made yet may have been cut off: asking for it again goes on with it.
   if (known !== undefined && known.state !== 'creating') {
     if (options.from !== undefined) await removeLeftOver(parts, options.from, name, making, c);
-    return known;
+    return await claimed(provider, known, making, c);
   }
   const origin = options.from === undefined ? undefined : await originOf(parts, options.from, name, making, c);
   const { zone } = self();
@@ -81,7 +81,15 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
     await untilMade(provider, disk, c);
     await origin.done(snapshot, c);
   }
-  return disk;
+  return await claimed(provider, disk, making, c);
+};
+
+/** What another making has made is this one's from now on: should that one be given up, it is not removed with it. */
+const claimed = async (provider: DiskProvider, disk: Disk, making: string, c: Context): Promise<Disk> => {
+  const uuid = uuidOf(disk.volume, making);
+  if (!isUnused(disk) || disk.tags.uuid === undefined || disk.tags.uuid === uuid) return disk;
+  await provider.tag(disk.id, { uuid }, c);
+  return { ...disk, tags: { ...disk.tags, uuid } };
 };
 
 const agreed = (disk: Disk, spec: NewVolume): Disk => {
@@ -90,8 +98,8 @@ const agreed = (disk: Disk, spec: NewVolume): Disk => {
   return disk;
 };
 
-/** Asked for again after a crash, a disk must be asked for in the same words. */
-const uuidOf = (name: string, making: string): string => {
+/** Of a file system, and of its making: asked for again after a crash, a disk must be asked for in the same words. */
+export const uuidOf = (name: string, making: string): string => {
   const hash = createHash('sha256').update(`${name}\n${making}`).digest('hex');
   return [
     hash.slice(0, 8),

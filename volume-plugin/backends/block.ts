@@ -21,7 +21,7 @@ import type {
 import { dayTwoOf } from './block-day-two.ts';
 import { fenceDisk } from './block-fencing.ts';
 import { KnownDisks } from './block-known.ts';
-import { makeDisk } from './block-making.ts';
+import { makeDisk, uuidOf } from './block-making.ts';
 import { BlockMounting } from './block-mounting.ts';
 import { BLOCK_OPTIONS, type OnRemove, optionsOf, readBlockOptions, traitsOf } from './block-options.ts';
 import type { BlockParts } from './block-parts.ts';
@@ -98,6 +98,10 @@ export class BlockBackend implements Backend {
   async find(name: string, c: Context): Promise<ListedVolume | undefined> {
     const at = Date.now();
     return this.#known.found(name, await this.#provider.list(c, name), at);
+  }
+
+  origin(name: string, making: string): string {
+    return uuidOf(name, making);
   }
 
   async create(spec: NewVolume, c: Context): Promise<Volume> {

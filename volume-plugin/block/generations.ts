@@ -19,6 +19,13 @@ export const isMoving = ({ tags }: Pick<Disk, 'tags'>): boolean => tags.moving !
 export const isBlank = ({ tags, fromSnapshot }: Pick<Disk, 'tags' | 'fromSnapshot'>): boolean =>
   tags.formatted === undefined && tags.imported === undefined && fromSnapshot === undefined;
 
+/** Has nobody ever had it? It may begin as a copy. */
+export const isUnused = (disk: Pick<Disk, 'tags' | 'fromSnapshot' | 'holder'>): boolean =>
+  disk.holder === undefined &&
+  disk.tags.formatting === undefined &&
+  disk.tags.generation === undefined &&
+  (isBlank(disk) || disk.tags.clone !== undefined);
+
 /**
  * Later generations first; of two with one generation, made at the same time by two hosts, the one that was written to
  * (the other may only have shown late), or else the older one.
