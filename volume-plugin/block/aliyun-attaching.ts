@@ -35,7 +35,7 @@ export class AliyunAttaching {
       return true;
     };
     if (await attach()) return;
-    await this.#looking.until(id, c, async (found) => {
+    await this.#looking.until('attaching', id, c, async (found) => {
       if (found === undefined) throw missing(id);
       const { instance, status, tags } = found;
       if (status === 'Available') return attach(tags[VOLUME]);
@@ -48,7 +48,7 @@ export class AliyunAttaching {
 
   /** See DiskProvider.detach. */
   async detach(id: string, host: string, c: Context): Promise<void> {
-    await this.#looking.until(id, c, async (found) => {
+    await this.#looking.until('detaching', id, c, async (found) => {
       if (found === undefined || found.status === 'Available' || found.status === 'Detaching') return true;
       if (found.instance === undefined) return false;
       if (found.instance !== host) return true;

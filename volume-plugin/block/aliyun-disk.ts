@@ -112,7 +112,7 @@ export class AliyunDiskProvider implements DiskProvider {
   }
 
   async resize(id: string, bytes: number, c: Context): Promise<void> {
-    await this.#looking.until(id, c, async (found) => {
+    await this.#looking.until('enlarging', id, c, async (found) => {
       if (found === undefined) throw missing(id);
       if (found.size >= bytes) return true;
       if (found.status !== 'Available' && found.status !== 'In_use') return false;
@@ -141,7 +141,7 @@ export class AliyunDiskProvider implements DiskProvider {
   }
 
   async remove(id: string, c: Context): Promise<void> {
-    await this.#looking.until(id, c, async (found) => {
+    await this.#looking.until('removing', id, c, async (found) => {
       if (found === undefined) return true;
       const { instance, status, tags } = found;
       if (instance !== undefined && status !== 'Detaching') throw await this.#looking.busy(found, instance, c);
@@ -226,7 +226,7 @@ export class AliyunDiskProvider implements DiskProvider {
   }
 
   async release(id: string, c: Context): Promise<void> {
-    await this.#looking.until(id, c, async (found) => {
+    await this.#looking.until('letting go of', id, c, async (found) => {
       const volume = found?.tags[VOLUME];
       if (found === undefined || volume === undefined) return true;
       const { instance, status, tags } = found;

@@ -1,12 +1,12 @@
 import type { DiskInfo } from '../../shared/cloud/aliyun/disk-answers.ts';
 import type { AliyunDisks } from '../../shared/cloud/aliyun/disk-client.ts';
-import { type Context, sleep } from '../../shared/context.ts';
+import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
-import { FIRST_MS, nextPause } from './aliyun-making.ts';
 import type { AliyunPlace } from './aliyun-place.ts';
 import { refusal } from './aliyun-refusals.ts';
 import type { AliyunView } from './aliyun-view.ts';
 import { VOLUME } from './cloud-tags.ts';
+import { until } from './looking.ts';
 
 /** Looks at disks before and between the steps that are done with them, and words what goes wrong. */
 export class AliyunLooking {
@@ -34,12 +34,18 @@ export class AliyunLooking {
     return found === undefined ? undefined : this.#view.known(found);
   }
 
-  /** Looks at the disk until `step` says that it is done. Errors: those of the step, the context's. */
-  async until(id: string, c: Context, step: (found: DiskInfo | undefined) => Promise<boolean>): Promise<void> {
-    for (let pause = FIRST_MS; ; pause = nextPause(pause)) {
-      if (await step(await this.look(id, c))) return;
-      await sleep(pause, c);
-    }
+  /** Looks at the disk until `step` says that it is done. Errors: those of the step, the context's, STILL_WORKING. */
+  async until(
+    what: string,
+    id: string,
+    c: Context,
+    step: (found: DiskInfo | undefined) => Promise<boolean>,
+  ): Promise<void> {
+    await until<true>(`${what} disk ${id}`, c, async (says) => {
+      const found = await this.look(id, c);
+      says(`it is ${found?.status ?? 'not to be seen'}`);
+      return (await step(found)) ? { done: true } : 'wait';
+    });
   }
 
   /** Says who has the disk. */

@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto';
 import { type DiskInfo, GIB, type SnapshotInfo, type Tags } from '../../shared/cloud/aliyun/disk-answers.ts';
 import type { AliyunDisks } from '../../shared/cloud/aliyun/disk-client.ts';
 import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
-import { type Context, now, sleep } from '../../shared/context.ts';
+import type { Context } from '../../shared/context.ts';
 import { shapeOf } from './aliyun-kinds.ts';
 import { burned, type Refused } from './aliyun-refusals.ts';
 import type { AliyunView } from './aliyun-view.ts';
 import { CLUSTER, TOKEN, VOLUME } from './cloud-tags.ts';
+import { soon } from './looking.ts';
 import type { Disk, DiskRequest, DiskTags, Snapshot } from './provider.ts';
 
 export interface MakingOptions {
@@ -21,11 +22,6 @@ export interface MakingOptions {
 }
 
 const APPEAR_MS = 6_000;
-/** First and longest pause between two looks at what is on its way. */
-export const FIRST_MS = 100;
-const LONGEST_MS = 2_000;
-
-export const nextPause = (pause: number): number => Math.min(LONGEST_MS, 1.6 * pause);
 
 /** Names that people see begin with a letter there, and are not longer. */
 const shownName = (volume: string): string => (/^\p{L}/u.test(volume) ? volume : `v-${volume}`).slice(0, 128);
@@ -116,11 +112,8 @@ export class AliyunMaking {
     look: () => Promise<T | undefined>,
     c: Context,
   ): Promise<T | undefined> {
-    const end = now() + (this.#options.appearMs ?? APPEAR_MS);
-    for (let pause = FIRST_MS; ; pause = nextPause(pause)) {
-      const found = await look().catch((error: unknown) => Promise.reject(this.#options.refused(error, subject)));
-      if (found !== undefined || now() > end) return found;
-      await sleep(pause, c);
-    }
+    return await soon(this.#options.appearMs ?? APPEAR_MS, c, () =>
+      look().catch((error: unknown) => Promise.reject(this.#options.refused(error, subject))),
+    );
   }
 }

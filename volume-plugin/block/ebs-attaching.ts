@@ -61,11 +61,7 @@ export class EbsAttaching {
 
   /** It is attached: here, as when the answer to an earlier request was lost, or to another host. */
   async #refuseUnlessMine(id: string, volume: string, c: Context): Promise<void> {
-    let instance: string | undefined;
-    await this.#reading.shown(id, c, (shown) => {
-      instance = shown?.attachment?.instance;
-      return instance !== undefined;
-    });
+    const instance = await this.#reading.shownHolder(id, c);
     if (instance === this.#place.self.id) return;
     if (instance !== undefined) await this.#place.meet([instance], c);
     const holder = instance === undefined ? 'another one' : this.#place.nameOf(instance);

@@ -9,6 +9,7 @@ import type { EbsPlace } from './ebs-place.ts';
 import { type EbsReading, isSnapshotId } from './ebs-reading.ts';
 import { NAME as PROVIDER, toDiskError } from './ebs-refusals.ts';
 import { NAME, toKept } from './ebs-tags.ts';
+import { soon } from './looking.ts';
 import type { DiskRequest, DiskTags } from './provider.ts';
 
 /** How long is waited for what somebody else has made with the same token to show. */
@@ -57,7 +58,9 @@ export class EbsMaking {
     try {
       made = await this.#place.ebs.call('CreateVolume', this.#input(request, mark), c);
     } catch (error) {
-      const others = isVolumeRefusal(error, 'token-burned') ? await this.#wait(mark, c) : undefined;
+      const others = isVolumeRefusal(error, 'token-burned')
+        ? await soon(this.#othersMs, c, () => this.#made(mark, c))
+        : undefined;
       if (others !== undefined) return await this.#ready(others, volume, c);
       if (isVolumeRefusal(error, 'token-burned')) this.#vain.add(mark);
       if (isVolumeRefusal(error, 'disk-missing', 'disk-state')) {
@@ -101,15 +104,7 @@ export class EbsMaking {
     } catch (error) {
       // The answer may be lost, and the snapshot be there.
       if (asPluginError(error).code === 'PROVIDER_UNREACHABLE') {
-        let found: VolumeSnapshot | undefined;
-        await this.#reading.settled(
-          c,
-          async () => {
-            found = await find();
-            return found !== undefined;
-          },
-          this.#othersMs,
-        );
+        const found = await soon(this.#othersMs, c, find);
         if (found !== undefined) return found;
       }
       throw toDiskError(error, `a snapshot of volume ${volume}`, { volume, disk: of.id });
@@ -144,19 +139,6 @@ export class EbsMaking {
   async #made(mark: string, c: Context): Promise<Volume | undefined> {
     const found = await this.#place.ebs.call('DescribeVolumes', { tags: { [TOKEN]: mark } }, c);
     return found.find(({ state }) => state !== 'deleting' && state !== 'deleted');
-  }
-
-  async #wait(mark: string, c: Context): Promise<Volume | undefined> {
-    let found: Volume | undefined;
-    await this.#reading.settled(
-      c,
-      async () => {
-        found = await this.#made(mark, c);
-        return found !== undefined;
-      },
-      this.#othersMs,
-    );
-    return found;
   }
 
   /**

@@ -1,10 +1,11 @@
 import { Batch } from '../../shared/batch.ts';
 import type { Volume, VolumeSnapshot } from '../../shared/cloud/aws/volume-model.ts';
-import { type Context, now, sleep, throwIfDone } from '../../shared/context.ts';
+import { type Context, now } from '../../shared/context.ts';
 import { CLUSTER, VOLUME } from './cloud-tags.ts';
 import { bytesOf } from './ebs-kinds.ts';
 import type { EbsPlace } from './ebs-place.ts';
 import { fromKept, NAME } from './ebs-tags.ts';
+import { soon } from './looking.ts';
 import type { AnyDisk, Disk, DiskState, Snapshot } from './provider.ts';
 
 /** Questions of one moment go as one: most ids of one, and how long they are gathered. */
@@ -13,10 +14,8 @@ const BATCH = { most: 200, gatherMs: 15 };
 /** What was made is shown after so long at the latest: until then its absence says nothing. In milliseconds. */
 const YOUNG_MS = 60_000;
 
-/** How long it is waited for a change to show. EC2 shows most of them within a second. */
+/** How long it is waited for a change to show. */
 const SETTLE_MS = 10_000;
-const FIRST_LOOK_MS = 40;
-const LONGEST_LOOK_MS = 1_000;
 
 export const isVolumeId = (id: string): boolean => /^vol-([0-9a-f]{8}|[0-9a-f]{17})$/.test(id);
 export const isSnapshotId = (id: string): boolean => /^snap-([0-9a-f]{8}|[0-9a-f]{17})$/.test(id);
@@ -129,20 +128,19 @@ export class EbsReading {
     return this.#disk(volume);
   }
 
-  /** Looks until EC2 shows it, for some seconds; answers whether it does. Errors: those of `look`, the context's reason. */
+  /** Looks until EC2 shows it, for some seconds; answers whether it does. Errors: those of `look`, the context's. */
   async settled(c: Context, look: () => Promise<boolean>, forMs = SETTLE_MS): Promise<boolean> {
-    const end = now() + forMs;
-    for (let pause = FIRST_LOOK_MS; ; pause = Math.min(LONGEST_LOOK_MS, pause * 1.5)) {
-      throwIfDone(c);
-      if (await look()) return true;
-      if (now() + pause > end) return false;
-      await sleep(pause, c);
-    }
+    return (await soon(forMs, c, async () => (await look()) || undefined)) === true;
   }
 
   /** Looks until EC2 shows such a volume (undefined: none), for some seconds; answers whether it does. */
-  shown(id: string, c: Context, is: (volume: Volume | undefined) => boolean, forMs = SETTLE_MS): Promise<boolean> {
-    return this.settled(c, async () => is(await this.volume(id, c)), forMs);
+  shown(id: string, c: Context, is: (volume: Volume | undefined) => boolean): Promise<boolean> {
+    return this.settled(c, async () => is(await this.volume(id, c)));
+  }
+
+  /** Looks until EC2 shows which instance has the volume, for some seconds. */
+  shownHolder(id: string, c: Context): Promise<string | undefined> {
+    return soon(SETTLE_MS, c, async () => (await this.volume(id, c))?.attachment?.instance);
   }
 
   #see(volume: Volume): void {

@@ -9,6 +9,10 @@ const LONGEST_MS = 3_000;
 /** How the pauses grow: so small a part of what a state lasts is it seen too late. */
 const GROWTH = 1.25;
 
+/** The same for what shows in a moment: most within a second. */
+const FIRST_SOON_MS = 40;
+const LONGEST_SOON_MS = 1_000;
+
 /** Waited before a step is asked for again that does not show: what was just asked for may not show yet. */
 const AGAIN_MS = 10_000;
 
@@ -44,6 +48,25 @@ export const until = async <T>(
     if (!(error instanceof PluginError && error.code === 'DEADLINE') || reason === undefined) throw error;
     const seconds = Math.round((now() - begun) / 100) / 10;
     throw new PluginError('STILL_WORKING', { what, seconds, reason }, { cause: error });
+  }
+};
+
+/**
+ * Looks for so many milliseconds at most until there is an answer: what was done may show late. Undefined: there is still
+ * none. Errors: those of `look`, the context's.
+ */
+export const soon = async <T>(
+  forMs: number,
+  c: Context,
+  look: () => Promise<T | undefined>,
+): Promise<T | undefined> => {
+  const end = now() + forMs;
+  for (let pause = FIRST_SOON_MS; ; pause = Math.min(LONGEST_SOON_MS, pause * 1.5)) {
+    throwIfDone(c);
+    const found = await look();
+    const left = end - now();
+    if (found !== undefined || left <= 0) return found;
+    await sleep(Math.min(pause, left), c);
   }
 };
 
