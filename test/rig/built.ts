@@ -4,12 +4,13 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { mkdir, readdir, readFile, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { buildPlugin } from '../../plugin-configs/build.ts';
 import type { PluginName } from '../../plugin-configs/config.ts';
 import { baseRootfs } from '../../plugin-configs/rootfs.ts';
 import { CACHE, withLock } from './packages.ts';
+import { dropAbandoned, keepNewest } from './sweep.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 const FOLDER = path.join(CACHE, 'plugins');
@@ -17,8 +18,6 @@ const FOLDER = path.join(CACHE, 'plugins');
 const SOURCES = ['network-plugin', 'volume-plugin', 'shared', 'plugin-configs'];
 /** Older builds of a kind are dropped. */
 const KEPT = 4;
-/** What a build that was killed has left. */
-const ABANDONED_MS = 3_600_000;
 
 /**
  * Resolves with the folder, which is not to be changed. `entry`: what is built in the place of the plugin's own main.ts,
@@ -29,12 +28,14 @@ export async function builtPlugin(plugin: PluginName, kind: string = plugin, ent
   const folder = path.join(FOLDER, name);
   await mkdir(FOLDER, { recursive: true });
   await withLock(`plugin-${name}`, async () => {
-    if (!existsSync(folder)) {
-      await buildPlugin(plugin, folder, entry);
-      await dropOld(kind, name);
-    }
+    const isNew = !existsSync(folder);
+    if (isNew) await buildPlugin(plugin, folder, entry);
     const now = new Date();
     await utimes(folder, now, now);
+    if (!isNew) return;
+    await keepNewest(FOLDER, KEPT, (found) => found.replace(/-[0-9a-f]{16}$/, '') === kind);
+    // What a build that was killed has left.
+    await dropAbandoned(FOLDER, (found) => found.startsWith('.'));
   });
   return folder;
 }
@@ -52,16 +53,4 @@ async function fingerprint(plugin: PluginName, entry: string | undefined): Promi
     hash.update(`${file}\n`).update(await readFile(file));
   }
   return hash.digest('hex').slice(0, 16);
-}
-
-async function dropOld(kind: string, made: string): Promise<void> {
-  const names = (await readdir(FOLDER)).filter((name) => name !== made);
-  const found = await Promise.all(
-    names.map(async (name) => ({ name, used: (await stat(path.join(FOLDER, name))).mtimeMs })),
-  );
-  const abandoned = found.filter(({ name, used }) => name.startsWith('.') && Date.now() - used > ABANDONED_MS);
-  const same = found.filter(({ name }) => name.replace(/-[0-9a-f]{16}$/, '') === kind).sort((a, b) => b.used - a.used);
-  for (const { name } of [...abandoned, ...same.slice(KEPT - 1)]) {
-    await rm(path.join(FOLDER, name), { recursive: true, force: true });
-  }
 }

@@ -1,8 +1,7 @@
 /**
  * `npm run demo [-- --keep] [-- --engine 20|26|28]`: two Docker hosts, a router that forwards only what its table names,
  * containers that reach each other across it with their own addresses, and a volume that goes from host to host.
- * Everything runs on this machine, in
- * namespaces of its own, and is gone afterwards.
+ * Everything runs on this machine, in namespaces of its own, and is gone afterwards.
  */
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';

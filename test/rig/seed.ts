@@ -12,6 +12,7 @@ import { must } from './command.ts';
 import { Engine } from './engine.ts';
 import { Machine } from './machine.ts';
 import { CACHE, type EngineFiles, type Tools, withLock } from './packages.ts';
+import { dropAbandoned, keepNewest } from './sweep.ts';
 
 /** Older seeds are dropped: each is 160 MB. */
 const KEPT = 4;
@@ -59,7 +60,7 @@ export async function ensureSeed(source: SeedSource): Promise<string> {
     source.say(`docker plugin create with engine ${source.files.version}, once for this build of the plugin`);
     const making = path.join(CACHE, 'making', name);
     await rm(making, { recursive: true, force: true });
-    await dropUnfinished(path.dirname(making));
+    await dropAbandoned(path.dirname(making));
     const { tools, files, iptables } = source;
     const programs = [files.bin, iptables];
     const options = { name: 'seeder', folder: making, tools, rig: name, detached: false, disks: true, programs };
@@ -76,29 +77,14 @@ export async function ensureSeed(source: SeedSource): Promise<string> {
     await mkdir(path.dirname(seed), { recursive: true });
     await rename(path.join(making, 'docker/plugins'), seed);
     await rm(making, { recursive: true, force: true });
-    await dropOld(path.dirname(seed));
+    const version = engineOf(path.basename(seed));
+    await keepNewest(path.dirname(seed), KEPT, (name) => engineOf(name) === version);
     return seed;
   });
 }
 
-/** What a killed process began for another build would stay for ever. */
-async function dropUnfinished(folder: string): Promise<void> {
-  if (!existsSync(folder)) return;
-  for (const name of await readdir(folder)) {
-    const { mtimeMs } = await stat(path.join(folder, name));
-    if (Date.now() - mtimeMs > 3_600_000) await rm(path.join(folder, name), { recursive: true, force: true });
-  }
-}
-
-async function dropOld(folder: string): Promise<void> {
-  const seeds = await Promise.all(
-    (await readdir(folder)).map(async (name) => ({ name, used: (await stat(path.join(folder, name))).mtimeMs })),
-  );
-  for (const version of new Set(seeds.map((seed) => seed.name.split('-')[1]))) {
-    const same = seeds.filter((seed) => seed.name.split('-')[1] === version).sort((a, b) => b.used - a.used);
-    for (const seed of same.slice(KEPT)) await rm(path.join(folder, seed.name), { recursive: true, force: true });
-  }
-}
+/** Of a seed's name: the version of its engine. */
+const engineOf = (name: string): string | undefined => name.split('-')[1];
 
 /** Puts a copy of the seed into an engine's data root, under an id of its own: the plugin's cgroup has the id's name. */
 export async function plantSeed(seed: string, dataRoot: string): Promise<void> {

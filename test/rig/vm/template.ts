@@ -4,12 +4,13 @@
  * It is made anew (about 40 s) when the plugin or the base is another.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ended, must, until } from '../command.ts';
 import { Machine } from '../machine.ts';
 import { CACHE, ensureEngine, ensureTools, iptablesFolder, type Tools, withLock } from '../packages.ts';
 import { ensureSeed, fingerprint } from '../seed.ts';
+import { keepNewest } from '../sweep.ts';
 import { GuestAgent } from './agent.ts';
 import { ensureBase, type GuestBase } from './base.ts';
 import { IMAGE } from './guest.ts';
@@ -55,7 +56,7 @@ export async function ensureTemplate(plugin: string, say: (line: string) => void
     await mkdir(making, { recursive: true });
     await bootAndSave(making, partsIn(making, base, tools), seed, id);
     await mkdir(path.dirname(folder), { recursive: true });
-    await dropOld(path.dirname(folder));
+    await keepNewest(path.dirname(folder), KEPT - 1);
     await rename(making, folder);
     // The overlay names its base by path; the base does not move, the overlays of guests name this one.
     say(`the virtual machine is ready to be copied after ${((Date.now() - started) / 1000).toFixed(1)} s`);
@@ -152,13 +153,4 @@ export async function untilMigrated(qmp: Qmp): Promise<void> {
     },
     { timeoutMs: 60_000 },
   );
-}
-
-async function dropOld(folder: string): Promise<void> {
-  const all = await Promise.all(
-    (await readdir(folder)).map(async (name) => ({ name, made: (await stat(path.join(folder, name))).mtimeMs })),
-  );
-  for (const { name } of all.sort((a, b) => b.made - a.made).slice(KEPT - 1)) {
-    await rm(path.join(folder, name), { recursive: true, force: true });
-  }
 }
