@@ -2,7 +2,8 @@ import { closeSync, fsyncSync, openSync, readFileSync, readSync, writeSync } fro
 import { basename } from 'node:path';
 import type { Test } from 'tap';
 import type { DiskProvider, Snapshot } from '../../volume-plugin/block/provider.ts';
-import { codeOf, context, grown, type MakeWorld, ready, settled, startWorld, used } from './disk-tools.ts';
+import { context, grown, type MakeWorld, ready, settled, startWorld, used } from './disk-tools.ts';
+import { codeOf } from './route-provider.ts';
 
 /** What every provider of disks must do beside making, attaching and removing them. */
 export const diskDayTwoConformance = async (t: Test, make: MakeWorld): Promise<void> => {

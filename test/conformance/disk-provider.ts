@@ -3,7 +3,8 @@ import { basename } from 'node:path';
 import type { Test } from 'tap';
 import type { Disk, DiskProvider } from '../../volume-plugin/block/provider.ts';
 import { diskDayTwoConformance } from './disk-day-two.ts';
-import { codeOf, context, type MakeWorld, settled, startWorld } from './disk-tools.ts';
+import { context, type MakeWorld, settled, startWorld } from './disk-tools.ts';
+import { codeOf } from './route-provider.ts';
 
 export type { DiskWorld } from './disk-tools.ts';
 

@@ -1,7 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { type Context, newContext } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/log.ts';
 import type { Disk, DiskProvider, DiskState, Snapshot } from '../../volume-plugin/block/provider.ts';
 
@@ -22,12 +21,6 @@ export interface DiskWorld {
 }
 
 export const context = (ms = 30_000): Context => newContext(silentLogger, ms);
-
-export const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof PluginError ? error.code : String(error)),
-  );
 
 /** Makes a world without disks, gone when the test ends. */
 export type MakeWorld = (t: Test) => Promise<DiskWorld>;

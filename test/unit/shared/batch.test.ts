@@ -4,14 +4,9 @@ import { Batch } from '../../../shared/batch.ts';
 import { newContext } from '../../../shared/context.ts';
 import { PluginError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/log.ts';
+import { codeOf } from '../../conformance/route-provider.ts';
 
 const context = (ms = 5_000) => newContext(silentLogger, ms);
-
-const codeOf = (work: Promise<unknown>): Promise<string> =>
-  work.then(
-    () => 'none',
-    (error: unknown) => (error instanceof PluginError ? error.code : String(error)),
-  );
 
 const counting = (most = 100, tookMs = 0) => {
   const asked: (readonly string[])[] = [];

@@ -4,13 +4,8 @@ import { MemoryStore, type StateStore } from '../../../shared/state/store.ts';
 import { adminMethods } from '../../../volume-plugin/admin.ts';
 import type { DayTwo, ListedSnapshot, ListedVolume } from '../../../volume-plugin/backends/backend.ts';
 import type { VolumeState } from '../../../volume-plugin/state.ts';
+import { codeOf } from './block/scratch.ts';
 import { type BenchParts, bench, context, type FakeBackend, FakeCluster, FakeKernel, unreachable } from './fakes.ts';
-
-const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof PluginError ? error.code : String(error)),
-  );
 
 const busy = () => new PluginError('VOLUME_BUSY', { volume: 'data', holder: 'host-2' });
 

@@ -2,13 +2,8 @@ import t from 'tap';
 import { PluginError } from '../../../shared/errors.ts';
 import { adminMethods } from '../../../volume-plugin/admin.ts';
 import type { Volume } from '../../../volume-plugin/backends/backend.ts';
+import { codeOf } from './block/scratch.ts';
 import { bench, context } from './fakes.ts';
-
-const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof PluginError ? error.code : String(error)),
-  );
 
 const setUp = async () => {
   const { driver, backend, store, stop } = await bench();

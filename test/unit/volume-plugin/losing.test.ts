@@ -1,13 +1,7 @@
 import t from 'tap';
-import { PluginError } from '../../../shared/errors.ts';
 import { Losing } from '../../../volume-plugin/losing.ts';
+import { codeOf } from './block/scratch.ts';
 import { bench, context } from './fakes.ts';
-
-const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof PluginError ? error.code : String(error)),
-  );
 
 const setUp = async () => {
   const made = await bench();

@@ -2,13 +2,15 @@ import { AliyunProvider } from '../../../../network-plugin/route/aliyun.ts';
 import type { AliyunSettings } from '../../../../network-plugin/route/aliyun-home.ts';
 import type { Pace } from '../../../../network-plugin/route/aliyun-turns.ts';
 import { parseCidr } from '../../../../shared/cidr.ts';
-import { PluginError } from '../../../../shared/errors.ts';
 import { type Logger, silentLogger } from '../../../../shared/log.ts';
 import { withRetry } from '../../../../shared/retry.ts';
 import type { CloudControls } from '../../../conformance/cloud-provider.ts';
 import { context } from '../../../conformance/route-provider.ts';
 import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
 import type { Instance, Vpc } from '../../../sim/aliyun/world.ts';
+import { makeHosts } from '../../shared/cloud/aliyun/hosts.ts';
+
+export { ROLE, thrown } from '../../shared/cloud/aliyun/hosts.ts';
 
 /** A simulated VPC with hosts in it, made as they are asked for. */
 
@@ -38,33 +40,17 @@ export const QUICK: Partial<Pace> = {
 
 const isWrite = (action: string): boolean => /^(Create|Delete|Modify)/.test(action);
 
-export const ROLE = 'drayage';
-
 export const newWorld = async (t: Teardown, hosts = 2, config: AliyunConfig = {}): Promise<AliyunWorld> => {
   const timing = { settleMs: 20, conflictMs: 10, ...config.timing };
   const sim = await startAliyunSim({ rates: {}, ...config, timing });
   t.teardown(() => sim.close());
   const vpc = sim.vpc({ cidr: '192.168.0.0/16', cidr6: '2001:db8:1::/56' });
   const vswitch = sim.vswitch({ vpc: vpc.id, cidr: '192.168.0.0/24', cidr6: '2001:db8:1:1::/64' }).id;
-  sim.role({ name: ROLE });
-  const instances: Instance[] = [];
-  const ways: string[] = [];
-  for (let n = 0; n < hosts; n += 1) {
-    const made = sim.instance({ vswitch, name: `host-${n}`, role: ROLE });
-    instances.push(made);
-    ways.push(await sim.metadataOf(made.id));
-  }
-  const instance = (n: number): Instance => {
-    const found = instances[n];
-    if (found === undefined) throw new Error(`no host ${n}`);
-    return found;
-  };
+  const { instance, settings: usual } = await makeHosts(sim, Array<string>(hosts).fill(vswitch));
   const host = (n: number, { settings, pace, log = silentLogger }: HostOptions = {}): AliyunProvider => {
     const own: AliyunSettings = {
-      ...{ routeTables: undefined, region: undefined, cloudEndpoint: sim.endpoint, metadataEndpoint: ways[n] },
-      ...{ pool: parseCidr('10.64.0.0/12'), pool6: parseCidr('fd64:6472:7961::/48') },
-      ...{ accessKeyId: undefined, accessKeySecret: undefined, securityToken: undefined },
-      ...{ credentialsFile: undefined, credentialsProfile: 'default' },
+      ...usual(n),
+      ...{ routeTables: undefined, pool: parseCidr('10.64.0.0/12'), pool6: parseCidr('fd64:6472:7961::/48') },
       ...settings,
     };
     return new AliyunProvider({
@@ -108,13 +94,3 @@ export const oneHost = async (t: Teardown, config: AliyunConfig = {}, pace: Part
   const world = await newWorld(t, 2, config);
   return { world, provider: await started(t, world, 0, { pace }), table: world.vpc.systemTable };
 };
-
-/** What a promise rejects with. */
-export const thrown = (work: Promise<unknown>): Promise<PluginError> =>
-  work.then(
-    () => Promise.reject(new Error('nothing was thrown')),
-    (error: unknown) => {
-      if (error instanceof PluginError) return error;
-      throw error;
-    },
-  );

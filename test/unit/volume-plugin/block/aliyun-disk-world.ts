@@ -1,18 +1,19 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { newContext } from '../../../../shared/context.ts';
-import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import { AliyunDiskProvider } from '../../../../volume-plugin/block/aliyun-disk.ts';
 import type { Disk, DiskHost, DiskProvider, DiskRequest } from '../../../../volume-plugin/block/provider.ts';
 import type { Settings } from '../../../../volume-plugin/options.ts';
 import { type AliyunConfig, type AliyunSim, startAliyunSim } from '../../../sim/aliyun/sim.ts';
 import type { Instance } from '../../../sim/aliyun/world.ts';
+import { makeHosts } from '../../shared/cloud/aliyun/hosts.ts';
+
+export { ROLE, thrown } from '../../shared/cloud/aliyun/hosts.ts';
 
 /** A simulated account with hosts in it that share disks. */
 
 type Teardown = { teardown(work: () => unknown): void };
 
-export const ROLE = 'drayage';
 export const GIB = 2 ** 30;
 
 export interface HostOptions {
@@ -35,30 +36,14 @@ export const diskSite = async (t: Teardown, zones = 'aa', config: AliyunConfig =
   const sim = await startAliyunSim({ rates: {}, ...config });
   t.teardown(() => sim.close());
   const vpc = sim.vpc({ cidr: '192.168.0.0/16' });
-  sim.role({ name: ROLE });
-  const instances: Instance[] = [];
-  const ways: string[] = [];
-  for (const [n, letter] of [...zones].entries()) {
-    const zone = `${sim.region}-${letter}`;
-    const vswitch = sim.vswitch({ vpc: vpc.id, cidr: `192.168.${n}.0/24`, zone }).id;
-    const made = sim.instance({ vswitch, name: `host-${n}`, role: ROLE });
-    instances.push(made);
-    ways.push(await sim.metadataOf(made.id));
-  }
-  const instance = (n: number): Instance => {
-    const found = instances[n];
-    if (found === undefined) throw new Error(`no host ${n}`);
-    return found;
-  };
+  const vswitches = [...zones].map(
+    (letter, n) => sim.vswitch({ vpc: vpc.id, cidr: `192.168.${n}.0/24`, zone: `${sim.region}-${letter}` }).id,
+  );
+  const { instance, settings: usual } = await makeHosts(sim, vswitches);
   const host = (n: number, options: HostOptions = {}): AliyunDiskProvider => {
     const { settings = {}, cluster = 'default', appearMs, folders, goneMs = 100 } = options;
     return new AliyunDiskProvider({
-      settings: {
-        ...{ region: undefined, cloudEndpoint: sim.endpoint, metadataEndpoint: ways[n] },
-        ...{ accessKeyId: undefined, accessKeySecret: undefined, securityToken: undefined },
-        ...{ credentialsFile: undefined, credentialsProfile: 'default' },
-        ...settings,
-      },
+      settings: { ...usual(n), ...settings },
       cluster,
       calls: { rateOf: () => ({ burst: 10_000, perSecond: 10_000 }), retry: { firstMs: 10, longestMs: 100 } },
       goneMs,
@@ -70,15 +55,6 @@ export const diskSite = async (t: Teardown, zones = 'aa', config: AliyunConfig =
 };
 
 export const context = (ms = 20_000) => newContext(silentLogger, ms);
-
-export const thrown = (work: Promise<unknown>): Promise<PluginError> =>
-  work.then(
-    () => Promise.reject(new Error('nothing was thrown')),
-    (error: unknown) => {
-      if (error instanceof PluginError) return error;
-      throw error;
-    },
-  );
 
 export const ask = (provider: DiskProvider, more: Partial<DiskRequest> = {}, token = 'token') =>
   provider.create({ volume: 'data', size: 20 * GIB, tags: { options: '{}' }, ...more }, token, context());
