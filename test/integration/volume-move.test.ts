@@ -101,7 +101,9 @@ t.test('two hosts and one volume', async (t) => {
     }
     const folder = join(one.host.stateFolder, 'loop');
     const rest = readdirSync(folder).filter((name) => !/\.(img|json)$/.test(name));
-    t.same(rest, [], 'nobody has a disk, and nothing half written is there');
+    const changes = rest.filter((name) => /\.change-[12]$/.test(name));
+    t.equal(changes.length, 2, 'its description was changed when it was formatted, before and after, and by no move');
+    t.same(rest, changes, 'nobody has a disk, and nothing half written is there');
   });
 
   await t.test('of two hosts that mount it at once one has it, and the other is told which', async (t) => {

@@ -23,6 +23,9 @@ export interface ClusterOptions extends RigOptions {
   readonly folder?: Promise<string>;
 }
 
+/** How long hosts that should write nothing are watched, at least. */
+const WATCH_MS = 1_500;
+
 export class Cluster {
   readonly rig: Rig;
   /** Undefined with other providers. */
@@ -151,6 +154,7 @@ export class Cluster {
       { name, watch: Watch.start(machine, 'nft', 'monitor') },
       { name, watch: Watch.start(machine, 'ip', 'monitor', 'link', 'address', 'route') },
     ]);
+    const end = performance.now() + WATCH_MS;
     await sleep(300);
     const drift: string[] = [];
     for (let pass = 0; pass < 2; pass += 1) {
@@ -159,7 +163,7 @@ export class Cluster {
       }
     }
     // Whatever was touched is looked over within 150 ms.
-    await sleep(400);
+    await sleep(Math.max(400, end - performance.now()));
     const seen = await Promise.all(
       watches.map(async ({ name, watch }) => (await watch.stop()).map((line) => `${name}: ${line}`)),
     );

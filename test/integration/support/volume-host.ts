@@ -39,12 +39,12 @@ export class VolumeHost {
   }
 
   /** What the `drayage volume` command asks. */
-  ask(method: string, body: object): Promise<Readonly<Record<string, unknown>>> {
-    return ask(join(this.host.stateFolder, 'volume/admin.sock'), `/Drayage.${method}`, body, 60_000);
+  ask(method: string, body: object, timeoutMs = 60_000): Promise<Readonly<Record<string, unknown>>> {
+    return ask(join(this.host.stateFolder, 'volume/admin.sock'), `/Drayage.${method}`, body, timeoutMs);
   }
 
   async volume(name: string): Promise<VolumeAnswer['Volume']> {
-    return ((await this.ask('Volume', { Volume: name })) as unknown as VolumeAnswer).Volume;
+    return ((await this.ask('Volume', { Volume: name }, 10_000)) as unknown as VolumeAnswer).Volume;
   }
 
   /** How often Docker holds it. */

@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers';
 import type { Machine } from '../../rig/machine.ts';
 
 /** nsenter hands no signals on; whoever forgets to stop it must not leave it behind. */
-const SCRIPT = 'timeout 60 "$@" & read _; kill $!; wait';
+const SCRIPT = 'timeout 60 "$@" & read _; kill $!; wait $!; [ $? = 143 ] || echo "$1 ended before it was stopped"';
 
 export class Watch {
   readonly #child: ChildProcessWithoutNullStreams;
