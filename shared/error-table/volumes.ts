@@ -62,6 +62,41 @@ export const VOLUME_ERRORS = {
     fix: 'Nothing was changed. Correct what it names, then repeat the command.',
     retry: 'never',
   },
+  SHARE_MISSING: {
+    text: 'The share {share} does not exist[: {reason}].',
+    fix: 'Check the path after the colon[: the server exports {exports}]. Nothing was mounted or made.',
+    retry: 'after',
+  },
+  SHARE_READONLY: {
+    text: 'The share {share} can be read only[: {reason}].',
+    fix: 'Let its server export it for writing, or create the volume with -o path= of a folder that is there and -o readonly=true.',
+    retry: 'after',
+  },
+  SHARE_REFUSED: {
+    text: 'The server of share {share} refuses this host[: {reason}].',
+    fix: "Let the server's export or access rule allow this host's address, and root of it (no_root_squash), then repeat the command.",
+    retry: 'after',
+  },
+  SHARE_SILENT: {
+    text: 'The server of share {share} does not answer[ since {since}][: {reason}].',
+    fix: 'Look at the server and the way to it; the command can be repeated. Containers that use the share go on when it answers again.',
+    retry: 'backoff',
+  },
+  SHARE_UNREACHABLE: {
+    text: 'The server of share {share} cannot be reached[: {reason}].',
+    fix: 'Check the address, that the server runs, and that firewalls and security groups let TCP port {port} through.',
+    retry: 'backoff',
+  },
+  SHARE_UNRESOLVED: {
+    text: 'The name of the server of share {share} does not resolve[: {reason}].',
+    fix: "Check the name, and this host's name servers.",
+    retry: 'backoff',
+  },
+  SHARE_VERSION: {
+    text: 'The server of share {share} speaks NFS {offered}, not {wanted}[: {reason}].',
+    fix: 'Leave -o nfsvers= out for the best version that both sides speak, or enable the version on the server.',
+    retry: 'after',
+  },
   SNAPSHOT_UNKNOWN: {
     text: 'There is no snapshot {snapshot}[ {reason}].',
     fix: 'List the snapshots with drayage volume snapshots.',
