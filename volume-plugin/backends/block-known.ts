@@ -1,4 +1,4 @@
-import { currentDisk, currentDisks, isUnused } from '../block/generations.ts';
+import { currentDisk, currentDisks, isPristine } from '../block/generations.ts';
 import { whyLost } from '../block/holding.ts';
 import { leaversOf } from '../block/leaving.ts';
 import type { Disk, DiskHost } from '../block/provider.ts';
@@ -46,7 +46,7 @@ export class KnownDisks {
       options: optionsOf(disk),
       handle: { disk: disk.id },
       created: disk.created,
-      ...(isUnused(disk) && disk.tags.uuid !== undefined && { origin: disk.tags.uuid }),
+      ...(isPristine(disk) && disk.tags.uuid !== undefined && { origin: disk.tags.uuid }),
       whereabouts: holder === undefined ? free : `${state === 'attached' ? 'in use' : state} on ${holder.name}`,
     };
   }

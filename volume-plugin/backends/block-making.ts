@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type Context, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
-import { currentDisk, isBlank, isUnused } from '../block/generations.ts';
+import { currentDisk, isBlank, isPristine } from '../block/generations.ts';
 import type { Disk, DiskProvider, DiskTags, Snapshot } from '../block/provider.ts';
 import { refuseWhileRemoved } from '../block/removers.ts';
 import type { NewVolume } from './backend.ts';
@@ -87,7 +87,7 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
 /** What another making has made is this one's from now on: should that one be given up, it is not removed with it. */
 const claimed = async (provider: DiskProvider, disk: Disk, making: string, c: Context): Promise<Disk> => {
   const uuid = uuidOf(disk.volume, making);
-  if (!isUnused(disk) || disk.tags.uuid === undefined || disk.tags.uuid === uuid) return disk;
+  if (!isPristine(disk) || disk.tags.uuid === undefined || disk.tags.uuid === uuid) return disk;
   await provider.tag(disk.id, { uuid }, c);
   return { ...disk, tags: { ...disk.tags, uuid } };
 };

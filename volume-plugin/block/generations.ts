@@ -20,7 +20,7 @@ export const isBlank = ({ tags, fromSnapshot }: Pick<Disk, 'tags' | 'fromSnapsho
   tags.formatted === undefined && tags.imported === undefined && fromSnapshot === undefined;
 
 /** Has nobody ever had it? It may begin as a copy. */
-export const isUnused = (disk: Pick<Disk, 'tags' | 'fromSnapshot' | 'holder'>): boolean =>
+export const isPristine = (disk: Pick<Disk, 'tags' | 'fromSnapshot' | 'holder'>): boolean =>
   disk.holder === undefined &&
   disk.tags.formatting === undefined &&
   disk.tags.generation === undefined &&

@@ -105,3 +105,17 @@ t.test('what a crash has left mounted while a copy was renamed is not taken for 
   t.match(await a.provider.describe(volume.handle.disk ?? '', context()), { tags: { clone: undefined } });
   await a.leave(volume);
 });
+
+t.test('a volume tells which making it is of until it is used, or until another making has it', async (t) => {
+  const { a, b } = await cluster(t);
+  const origin = (making: string): string => a.backend.origin('data', making);
+  t.not(origin('first'), origin('second'));
+  const volume = await a.create('data', undefined, 'first');
+  t.equal((await b.find('data'))?.origin, origin('first'));
+  await b.create('data', undefined, 'second');
+  t.equal((await a.find('data'))?.origin, origin('second'), 'it is not removed with the first making any more');
+  await a.mount(volume);
+  t.equal((await b.find('data'))?.origin, undefined);
+  await a.leave(volume);
+  t.equal((await b.find('data'))?.origin, undefined, 'nor does what was used go back to being of a making');
+});
