@@ -1,6 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceSize } from '../../shared/kernel/block-device.ts';
+import { until } from '../../shared/looking.ts';
 import {
   type Filesystem,
   filesystemSize,
@@ -9,7 +10,6 @@ import {
   isFilesystem,
   leastGrownSize,
 } from '../block/filesystem.ts';
-import { until } from '../block/looking.ts';
 import type { Disk } from '../block/provider.ts';
 import { BLOCK_OPTIONS, grownOptions, optionsOf, parseGrowth } from './block-options.ts';
 import { type BlockParts, mountOf } from './block-parts.ts';

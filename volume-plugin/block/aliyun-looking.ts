@@ -2,11 +2,11 @@ import type { DiskInfo } from '../../shared/cloud/aliyun/disk-answers.ts';
 import type { AliyunDisks } from '../../shared/cloud/aliyun/disk-client.ts';
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
+import { until } from '../../shared/looking.ts';
 import type { AliyunPlace } from './aliyun-place.ts';
 import { refusal } from './aliyun-refusals.ts';
 import type { AliyunView } from './aliyun-view.ts';
 import { VOLUME } from './cloud-tags.ts';
-import { until } from './looking.ts';
 
 /** Looks at disks before and between the steps that are done with them, and words what goes wrong. */
 export class AliyunLooking {

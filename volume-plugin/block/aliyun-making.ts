@@ -3,11 +3,11 @@ import { type DiskInfo, GIB, type SnapshotInfo, type Tags } from '../../shared/c
 import type { AliyunDisks } from '../../shared/cloud/aliyun/disk-client.ts';
 import { kindOfError } from '../../shared/cloud/aliyun/errors.ts';
 import type { Context } from '../../shared/context.ts';
+import { soon } from '../../shared/looking.ts';
 import { shapeOf } from './aliyun-kinds.ts';
 import { burned, type Refused } from './aliyun-refusals.ts';
 import type { AliyunView } from './aliyun-view.ts';
 import { CLUSTER, TOKEN, VOLUME } from './cloud-tags.ts';
-import { soon } from './looking.ts';
 import type { Disk, DiskRequest, DiskTags, Snapshot } from './provider.ts';
 
 export interface MakingOptions {

@@ -2,8 +2,8 @@ import { type Context, now } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { deviceSize } from '../../shared/kernel/block-device.ts';
+import { type Look, onceInAWhile, until } from '../../shared/looking.ts';
 import { busyDisk } from './hold-tag.ts';
-import { type Look, onceInAWhile, until } from './looking.ts';
 import type { Disk, DiskHost, DiskProvider } from './provider.ts';
 
 /** Getting a disk to this host and away from it: one step of the provider at a time, with a look in between. */

@@ -3,13 +3,13 @@ import type { Volume, VolumeSnapshot } from '../../shared/cloud/aws/volume-model
 import { isVolumeRefusal } from '../../shared/cloud/aws/volumes.ts';
 import { type Context, remaining } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { soon } from '../../shared/looking.ts';
 import { CLUSTER, TOKEN, VOLUME } from './cloud-tags.ts';
 import { USUAL_KIND, wholeGib } from './ebs-kinds.ts';
 import type { EbsPlace } from './ebs-place.ts';
 import { type EbsReading, isSnapshotId } from './ebs-reading.ts';
 import { NAME as PROVIDER, toDiskError } from './ebs-refusals.ts';
 import { NAME, toKept } from './ebs-tags.ts';
-import { soon } from './looking.ts';
 import type { DiskRequest, DiskTags } from './provider.ts';
 
 /** How long is waited for what somebody else has made with the same token to show. */

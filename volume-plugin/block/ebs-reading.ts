@@ -1,11 +1,11 @@
 import { Batch } from '../../shared/batch.ts';
 import type { Volume, VolumeSnapshot } from '../../shared/cloud/aws/volume-model.ts';
 import { type Context, now } from '../../shared/context.ts';
+import { soon } from '../../shared/looking.ts';
 import { CLUSTER, VOLUME } from './cloud-tags.ts';
 import { bytesOf } from './ebs-kinds.ts';
 import type { EbsPlace } from './ebs-place.ts';
 import { fromKept, NAME } from './ebs-tags.ts';
-import { soon } from './looking.ts';
 import type { AnyDisk, Disk, DiskState, Snapshot } from './provider.ts';
 
 /** Questions of one moment go as one: most ids of one, and how long they are gathered. */

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type Context, now, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { until } from '../../shared/looking.ts';
 import { generationOf, latestDisk } from './generations.ts';
 import { inherited, leavingTag } from './leaving.ts';
-import { until } from './looking.ts';
 import type { Disk, DiskRequest, Snapshot } from './provider.ts';
 import type { MoveParts, Still } from './stillness.ts';
 

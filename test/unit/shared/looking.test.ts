@@ -1,7 +1,7 @@
 import t from 'tap';
-import { until } from '../../../../volume-plugin/block/looking.ts';
-import { context } from './scratch.ts';
-import { VirtualTime } from './virtual-time.ts';
+import { until } from '../../../shared/looking.ts';
+import { context } from '../volume-plugin/block/scratch.ts';
+import { VirtualTime } from '../volume-plugin/block/virtual-time.ts';
 
 t.test('a move takes hardly longer than its cloud: the end of each state is seen soon after it', async (t) => {
   const time = new VirtualTime();

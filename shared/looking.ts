@@ -1,7 +1,7 @@
-import { type Context, now, sleep, throwIfDone } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
+import { type Context, now, sleep, throwIfDone } from './context.ts';
+import { PluginError } from './errors.ts';
 
-/** Waiting for a provider of disks: one step at a time, with a look in between. */
+/** Waiting for what others do: one step at a time, with a look in between. */
 
 /** First and longest pause between two looks, in milliseconds. */
 const FIRST_MS = 100;
