@@ -23,7 +23,9 @@ const round = async (world: AliyunWorld, hosts: readonly [AliyunProvider, Aliyun
       return codeOf(host.create(table, { prefix: asked[which] ?? PREFIX, pool: POOL }, context(20_000)));
     }),
   );
-  const found = world.sim.routes(table).map(({ prefix, hop }) => ({ cidr: parseCidr(prefix), hop: hop.id }));
+  // Who reads late cannot see that what it has had deleted is not gone yet.
+  const standing = world.sim.routes(table).filter(({ status }) => status !== 'Deleting');
+  const found = standing.map(({ prefix }) => ({ cidr: parseCidr(prefix) }));
   const clash = found.some((one) => found.some((other) => other !== one && overlaps(one.cidr, other.cidr)));
   await Promise.all(
     hosts.map((host, which) => host.remove(table, { prefix: asked[which] ?? PREFIX }, context(20_000))),
