@@ -52,6 +52,11 @@ export const COMMON_ERRORS = {
     fix: 'Allowed: {allowed}[, for example {option}={example}].',
     retry: 'never',
   },
+  OPTION_MISSING: {
+    text: '{where} lacks the option {option}[: {reason}].',
+    fix: 'Give it[, for example -o {option}={example}][, or set it for all with docker plugin set {plugin} {setting}=VALUE].',
+    retry: 'never',
+  },
   OPTION_UNKNOWN: {
     text: 'There is no {where} "{option}"[; did you mean "{nearest}"?].',
     fix: 'Known: {known}.',
