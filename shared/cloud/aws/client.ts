@@ -11,14 +11,17 @@ import {
   Ec2Error,
   type Ec2ErrorKind,
   ROUTE_ERROR_KINDS,
+  SHARE_ERROR_KINDS,
   toPluginError,
   VOLUME_ERROR_KINDS,
 } from './errors.ts';
 import type { AccessKey, ActionOf, CallTable, Wire } from './model.ts';
-import type { SdkOptions } from './sdk.ts';
+import type { SdkOptions } from './sdk-config.ts';
 
 /** A group of calls, and what it takes to make them. */
 export interface Dialect<C extends CallTable<C>> {
+  /** How the name of its public endpoint begins; `ec2` when absent. */
+  readonly service?: string;
   /** The permission of each, as IAM writes it. */
   readonly permissions: { readonly [A in keyof C]: { readonly action: string } };
   /** What EC2's codes mean for these calls, where that is not what they mean for all. */
@@ -44,7 +47,11 @@ export interface Ec2Options<C extends CallTable<C>> {
 }
 
 /** What only the caller can put into words. */
-const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set([...ROUTE_ERROR_KINDS, ...VOLUME_ERROR_KINDS]);
+const REFUSALS: ReadonlySet<Ec2ErrorKind> = new Set([
+  ...ROUTE_ERROR_KINDS,
+  ...VOLUME_ERROR_KINDS,
+  ...SHARE_ERROR_KINDS,
+]);
 
 /**
  * An account's limits are shared by all its hosts (for each API 50 at once and 5 a second that change something, 100
@@ -85,14 +92,15 @@ export class Ec2Client<C extends CallTable<C>> {
   constructor(dialect: Dialect<C>, options: Ec2Options<C>) {
     this.#dialect = dialect;
     this.region = options.region;
-    this.endpoint = options.endpoint ?? `ec2.${options.region}`;
+    this.endpoint = options.endpoint ?? `${dialect.service ?? 'ec2'}.${options.region}`;
     this.#options = options;
     this.#limits = new RateLimits('aws', options.rateOf ?? shareOf);
   }
 
   /**
-   * Errors: an Ec2Error of the kinds of RouteErrorKind or VolumeErrorKind; PROVIDER_AUTH, PROVIDER_PERMISSION,
-   * PROVIDER_THROTTLED, PROVIDER_REFUSED, DEADLINE; PROVIDER_UNREACHABLE, and then whether it was done is not known.
+   * Errors: an Ec2Error of the kinds of RouteErrorKind, VolumeErrorKind or ShareErrorKind; PROVIDER_AUTH,
+   * PROVIDER_PERMISSION, PROVIDER_THROTTLED, PROVIDER_REFUSED, DEADLINE; PROVIDER_UNREACHABLE, and then whether it was
+   * done is not known.
    */
   async call<A extends ActionOf<C>>(action: A, input: C[A]['input'], c: Context): Promise<C[A]['output']> {
     // A failure that is not worth another try leaves the loop as a value.

@@ -30,10 +30,16 @@ export const VOLUME_ERROR_KINDS = [
 
 export type VolumeErrorKind = (typeof VOLUME_ERROR_KINDS)[number];
 
+/** What failed calls for file systems come to. */
+export const SHARE_ERROR_KINDS = ['share-missing', 'share-state', 'target-exists'] as const;
+
+export type ShareErrorKind = (typeof SHARE_ERROR_KINDS)[number];
+
 /** What a failed call came to. The first groups are for who made the call; of the rest nobody can make anything but an error. */
 export type Ec2ErrorKind =
   | RouteErrorKind
   | VolumeErrorKind
+  | ShareErrorKind
   | 'dry-run'
   | 'refused'
   | 'expired'

@@ -1,6 +1,6 @@
 import type { EC2Client } from '@aws-sdk/client-ec2';
 import type { SendOptions } from './model.ts';
-import { read } from './sdk.ts';
+import { read } from './sdk-config.ts';
 
 const QUOTA = { ServiceCode: 'vpc', QuotaCode: 'L-93826ACB' };
 

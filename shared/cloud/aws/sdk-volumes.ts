@@ -25,7 +25,8 @@ import {
   type VolumeType,
 } from '@aws-sdk/client-ec2';
 import type { Wire } from './model.ts';
-import { chunks, dry, instanceOf, nextToken, openSdk, pages, type SdkOptions, type Senders, within } from './sdk.ts';
+import { chunks, dry, instanceOf, nextToken, openSdk, pages, type Senders, within } from './sdk.ts';
+import type { SdkOptions } from './sdk-config.ts';
 import type {
   Machine,
   Modification,

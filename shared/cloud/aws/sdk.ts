@@ -1,19 +1,11 @@
 import { EC2Client, type Instance as SdkInstance } from '@aws-sdk/client-ec2';
 import type { AccessKey, CallTable, Instance, InstanceState, SendOptions, Wire } from './model.ts';
+import { clientConfig, NEXT_TO_THE_WIRE, type SdkOptions, tellDates } from './sdk-config.ts';
 
 /**
  * The vendor's client. It is large, so these files (`sdk*.ts`, the only ones that know it) are imported when they are
  * first needed. No vendor type leaves them, and what they throw is only understood by `errors.ts`.
  */
-
-export interface SdkOptions {
-  readonly region: string;
-  /** Instead of the region's public endpoint. */
-  readonly endpoint?: string;
-  readonly connectTimeoutMs: number;
-  /** The header `Date` of each answer, and this machine's wall clock when it was asked and answered. */
-  readonly onDate: (date: string | undefined, sentAt: number, receivedAt: number) => void;
-}
 
 /** How each call of a group is made with the vendor's client. */
 export type Senders<C extends CallTable<C>> = {
@@ -60,49 +52,15 @@ export const instanceOf = (instance: SdkInstance): Instance => {
 export const dry = ({ dryRun }: SendOptions) => (dryRun === true ? { DryRun: true } : {});
 export const within = ({ signal }: SendOptions) => ({ abortSignal: signal });
 
-export const read = (value: unknown, key: string): unknown =>
-  typeof value === 'object' && value !== null && key in value ? Reflect.get(value, key) : undefined;
-
 /** A client for one region, for these calls. No I/O before the first call. */
-export const openSdk = <C extends CallTable<C>>(
-  senders: Senders<C>,
-  { region, endpoint, connectTimeoutMs, onDate }: SdkOptions,
-): Wire<C> => {
+export const openSdk = <C extends CallTable<C>>(senders: Senders<C>, options: SdkOptions): Wire<C> => {
   let current: AccessKey = { id: '', secret: '' };
-  const client = new EC2Client({
-    region,
-    ...(endpoint !== undefined && { endpoint }),
-    // Our own retries know the deadline. What is not set here would be looked for in files and the environment.
-    maxAttempts: 1,
-    retryMode: 'standard',
-    defaultsMode: 'standard',
-    useDualstackEndpoint: false,
-    useFipsEndpoint: false,
-    userAgentAppId: async () => 'drayage',
-    requestHandler: { connectionTimeout: connectTimeoutMs },
-    // Keys are looked after by our own code: one that has always just run out is asked for with each call.
-    credentials: async () => ({
-      accessKeyId: current.id,
-      secretAccessKey: current.secret,
-      ...(current.token !== undefined && { sessionToken: current.token }),
-      expiration: new Date(0),
-    }),
-  });
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      const sentAt = Date.now();
-      const result = await next(args);
-      const date = read(read(result.response, 'headers'), 'date');
-      onDate(typeof date === 'string' ? date : undefined, sentAt, Date.now());
-      return result;
-    },
-    // Next to the wire, so that answers are seen before errors are made of them.
-    { step: 'deserialize', priority: 'low', name: 'dateOfAnswer' },
-  );
+  const client = new EC2Client(clientConfig(options, () => current));
+  client.middlewareStack.add(tellDates(options.onDate), NEXT_TO_THE_WIRE);
   return {
-    send(action, input, key, options) {
+    send(action, input, key, sending) {
       current = key;
-      return senders[action](client, input, options);
+      return senders[action](client, input, sending);
     },
     close: () => client.destroy(),
   };
