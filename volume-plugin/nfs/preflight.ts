@@ -1,0 +1,216 @@
+import { type Context, newContext, throwIfDone } from '../../shared/context.ts';
+import type { MountWish } from './mounted-share.ts';
+import { NFS_PROGRAM, nfsNull } from './nfs4-compound.ts';
+import { askMinors, lookUpPath } from './nfs4-path.ts';
+import { askPort, PORTMAP_PORT } from './portmap.ts';
+import { pluginErrorOf, refusedShare, unofferedVersion, type Withheld, withheldShare } from './preflight-errors.ts';
+import { findMountd, lookUpExport, readExports, type Server } from './preflight-v3.ts';
+import { RpcError } from './rpc.ts';
+import { RpcConnection, type SourcePort, withConnection } from './rpc-connection.ts';
+import { type NameSources, resolveServer, SYSTEM_NAMES } from './server-name.ts';
+import { NFS_VERSIONS, type NfsVersion, type Share } from './share.ts';
+import { mountOptionsFor } from './vendors.ts';
+
+/**
+ * A look at an NFS server before anything is mounted from it: the kernel's mount waits for minutes for a server that is
+ * not there, and says little about one that refuses.
+ */
+
+export const NFS_PORT = 2049;
+/** Of the whole, and of each step, in milliseconds. */
+const WHOLE_MS = 4_600;
+const STEP_MS = 2_000;
+/** Addresses of one name that are tried. */
+const MOST_ADDRESSES = 4;
+
+/** Where to look, other than usual: for tests. */
+export interface Ways {
+  readonly names: NameSources;
+  readonly portmapPort: number;
+}
+
+const WANTS_KERBEROS = 'it wants Kerberos, which the plugin does not have';
+
+const USUAL: Ways = { names: SYSTEM_NAMES, portmapPort: PORTMAP_PORT };
+
+/** What a mount needs to know of a server that is there and exports the path. */
+export interface Looked {
+  /** The server's address (`addr=`), and this host's as the server sees it (`clientaddr=`). */
+  readonly address: string;
+  readonly ownAddress: string;
+  /** What to try, best first; never empty. 3 only when 4 is not wished for or cannot be had, and then alone. */
+  readonly versions: readonly NfsVersion[];
+  /** TCP port of NFS, for these versions. */
+  readonly port: number;
+  /** Of version 3: TCP port of the MOUNT service (`mountport=`). */
+  readonly mountPort?: number;
+  /** False: whether the path is there only the mount can tell. */
+  readonly pathSeen: boolean;
+}
+
+/**
+ * Resolves the server's name, connects, and asks which versions it speaks and whether it exports the path to this host:
+ * each of these within 2 s, all within 5 s. Errors: SHARE_UNRESOLVED, SHARE_UNREACHABLE, SHARE_SILENT, SHARE_VERSION,
+ * SHARE_MISSING, SHARE_REFUSED.
+ */
+export const preflight = async (share: Share, wish: MountWish, c: Context, ways: Ways = USUAL): Promise<Looked> => {
+  throwIfDone(c);
+  const whole = newContext(c.log, WHOLE_MS, c);
+  const wanted = wish.version === undefined ? share.versions : [wish.version];
+  try {
+    const addresses = await resolveServer(share.server, ways.names, STEP_MS, whole);
+    const from = sourcePort(share, wish, wanted);
+    const { server, nfs } = await reach(share, wanted, addresses.slice(0, MOST_ADDRESSES), from, ways, whole);
+    try {
+      return await look(share, wanted, server, nfs, whole);
+    } finally {
+      nfs.close();
+    }
+  } catch (error) {
+    if (c.signal.aborted) throw c.signal.reason;
+    throw pluginErrorOf(share.id, portOf(share), error);
+  }
+};
+
+/**
+ * Asks an NFS server whether it is there, within 2 s; whatever it answers will do. `server` is an address, or a name that
+ * is resolved first; `share` is what errors call it. Errors: SHARE_UNRESOLVED, SHARE_UNREACHABLE, SHARE_SILENT.
+ */
+export const ping = async (
+  server: string,
+  port: number,
+  c: Context,
+  share: string = server,
+  names: NameSources = SYSTEM_NAMES,
+): Promise<void> => {
+  throwIfDone(c);
+  const step = newContext(c.log, STEP_MS, c);
+  try {
+    const [address = server] = await resolveServer(server, names, STEP_MS, step);
+    const to = { address, port, from: 'any' } as const;
+    await withConnection(to, (connection, within) => connection.call(nfsNull(4), within), STEP_MS, step);
+  } catch (error) {
+    if (c.signal.aborted) throw c.signal.reason;
+    if (!isAnswer(error)) throw pluginErrorOf(share, port, error);
+  }
+};
+
+/** A server that has no version 4, or refuses: it is there. */
+const isAnswer = (error: unknown): boolean =>
+  error instanceof RpcError && ['version', 'unavailable', 'auth'].includes(error.trouble);
+
+const portOf = (share: Share): number => share.port ?? NFS_PORT;
+
+/** The look comes from where the mount will come from. */
+const sourcePort = (share: Share, wish: MountWish, [best = '4.2']: readonly NfsVersion[]): SourcePort =>
+  'noresvport' in mountOptionsFor(share.vendor, best, wish.options) ? 'any' : 'reserved';
+
+interface Reached {
+  readonly server: Server;
+  readonly nfs: RpcConnection;
+}
+
+/** Connects to the first address that takes it. Errors: RpcError. */
+const reach = async (
+  share: Share,
+  wanted: readonly NfsVersion[],
+  addresses: readonly string[],
+  from: SourcePort,
+  { portmapPort }: Ways,
+  c: Context,
+): Promise<Reached> => {
+  const failures: unknown[] = [];
+  const ms = STEP_MS / addresses.length;
+  for (const address of addresses) {
+    const server = { address, port: portOf(share), portmapPort, from };
+    try {
+      return { server, nfs: await RpcConnection.open(address, server.port, from, newContext(c.log, ms, c)) };
+    } catch (error) {
+      const port = wanted.includes('3') && share.port === undefined ? await unusualPort(server, ms, c) : undefined;
+      if (port !== undefined) {
+        return {
+          server: { ...server, port },
+          nfs: await RpcConnection.open(address, port, from, newContext(c.log, ms, c)),
+        };
+      }
+      failures.push(error);
+    }
+  }
+  throw failures[0];
+};
+
+/** Where the portmapper says that NFS 3 is; undefined: where it usually is, or nowhere, or there is no portmapper. */
+const unusualPort = async (server: Server, ms: number, c: Context): Promise<number | undefined> => {
+  const at = { address: server.address, port: server.portmapPort };
+  const port = await askPort(at, NFS_PROGRAM, 3, ms, c).catch((error: unknown) => {
+    if (!(error instanceof RpcError)) throw error;
+    return undefined;
+  });
+  return port === server.port ? undefined : port;
+};
+
+const look = async (
+  share: Share,
+  wanted: readonly NfsVersion[],
+  server: Server,
+  nfs: RpcConnection,
+  c: Context,
+): Promise<Looked> => {
+  const offered = await askVersions(nfs, newContext(c.log, STEP_MS, c));
+  const versions = wanted.filter((version) => offered.includes(version));
+  if (versions.length === 0) throw unofferedVersion(share, wanted, offered);
+  const found = { address: server.address, ownAddress: nfs.ownAddress, port: server.port };
+  const fours = versions.filter((version) => version !== '3');
+  const minors = offered.filter((version) => version !== '3').map((version) => Number(version.slice(2)));
+  let withheld: Withheld | undefined;
+  if (fours.length > 0) {
+    const path = await lookUpPath(nfs, share.path, minors, newContext(c.log, STEP_MS, c));
+    if (path.outcome === 'there') return { ...found, versions: fours, pathSeen: true };
+    if (path.outcome === 'unknown') {
+      c.log.debug('whether a path is exported the mount must tell', { share: share.id, reason: path.reason });
+      return { ...found, versions: fours, pathSeen: false };
+    }
+    if (path.outcome === 'refused') throw refusedShare(share, path.reason);
+    withheld = { refused: false, ...path };
+    if (!versions.includes('3')) {
+      throw withheldShare(share, withheld, await readExports(server, nfs, STEP_MS, c), nfs.ownAddress);
+    }
+  }
+  // Servers without a root for version 4 may have the path for version 3.
+  return { ...found, ...(await lookAtVersion3(share, withheld, server, nfs, c)) };
+};
+
+/** Which versions the server speaks, best first. Errors: RpcError, also for a server that is there and has no NFS. */
+const askVersions = async (nfs: RpcConnection, c: Context): Promise<readonly NfsVersion[]> => {
+  const answers = await Promise.allSettled([4, 3].map((version) => nfs.call(nfsNull(version), c)));
+  const [has4, has3] = answers.map((answer) => {
+    if (answer.status === 'fulfilled') return true;
+    const error: unknown = answer.reason;
+    if (error instanceof RpcError && error.trouble === 'version') return false;
+    throw error;
+  });
+  const fours = has4 === true ? await askMinors(nfs, c) : [];
+  return NFS_VERSIONS.filter((version) => (version === '3' ? has3 === true : fours.includes(version)));
+};
+
+/** `withheld`: what version 4 said of the path, when that was asked. */
+const lookAtVersion3 = async (
+  share: Share,
+  withheld: Withheld | undefined,
+  server: Server,
+  nfs: RpcConnection,
+  c: Context,
+): Promise<Pick<Looked, 'versions' | 'mountPort' | 'pathSeen'>> => {
+  const asked = findMountd(server, nfs, STEP_MS, c).then(async (mountPort) => {
+    return { mountPort, ...(await lookUpExport(server, mountPort, share.path, STEP_MS, c)) };
+  });
+  const { mountPort, outcome, exports } = await asked.catch((error: unknown) => {
+    // Where version 3 is not to be had, what version 4 said counts.
+    if (withheld === undefined || !(error instanceof RpcError)) throw error;
+    throw withheldShare(share, withheld, undefined, nfs.ownAddress);
+  });
+  if (outcome === 'mounted') return { versions: ['3'], mountPort, pathSeen: true };
+  if (outcome === 'wants-kerberos') throw refusedShare(share, WANTS_KERBEROS);
+  if (outcome === 'failed' && withheld === undefined) return { versions: ['3'], mountPort, pathSeen: false };
+  throw withheldShare(share, { ...withheld, refused: outcome === 'refused' }, exports, nfs.ownAddress);
+};
