@@ -7,11 +7,13 @@ import type { Credentials } from './credentials.ts';
 import { AliyunRefusal, AliyunSilence, isTransient, kindOfError, translate } from './errors.ts';
 import type { Sdk } from './sdk.ts';
 
-export type Service = 'vpc' | 'ecs' | 'quotas';
+export type Service = 'vpc' | 'ecs' | 'nas' | 'quotas';
 export type Parameters = Readonly<Record<string, string>>;
 export type Body = Readonly<Record<string, unknown>>;
 
-const VERSIONS: Readonly<Record<Service, string>> = { vpc: '2016-04-28', ecs: '2014-05-26', quotas: '2020-05-10' };
+const VERSIONS: Readonly<Record<Service, string>> = {
+  ...{ vpc: '2016-04-28', ecs: '2014-05-26', nas: '2017-06-26', quotas: '2020-05-10' },
+};
 
 /** Longest wait for one answer, in milliseconds. */
 const ANSWER_MS = 10_000;
@@ -49,7 +51,7 @@ export const endpointOf = (service: Service, region: string, own?: string): stri
   return `${url.protocol}//${url.host.replace(/^vpc/, service)}`;
 };
 
-const isWrite = (action: string): boolean => /^(Create|Delete|Modify)/.test(action);
+const isWrite = (action: string): boolean => /^(Create|Delete|Modify|Set|Cancel)/.test(action);
 
 /** Calls Aliyun's APIs: signed, within the limits that this host sets itself, under the context's deadline. */
 export class AliyunCaller {

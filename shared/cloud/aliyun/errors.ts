@@ -1,7 +1,7 @@
 /**
  * The only place where Aliyun's error codes become ours. Codes are compared without case: the services write some of
- * them in several ways. Sources: the error tables of the VPC (2016-04-28), ECS (2014-05-26) and Quota Center
- * (2020-05-10) references, the list of common errors, and what drivers in use have met.
+ * them in several ways. Sources: the error tables of the VPC (2016-04-28), ECS (2014-05-26), NAS (2017-06-26) and Quota
+ * Center (2020-05-10) references, the list of common errors, and what drivers in use have met.
  */
 import { PluginError } from '../../errors.ts';
 
@@ -42,6 +42,14 @@ export type Kind =
   | 'locked'
   /** The token was used for something else. */
   | 'mismatch'
+  /** There is no such file system, mount target or permission group of NAS. */
+  | 'no-share'
+  /** There is one of this name. */
+  | 'exists'
+  /** There is no such folder on the file system. */
+  | 'no-folder'
+  /** The folder has no quota: what taking it away was to achieve. */
+  | 'no-limit'
   | 'refused';
 
 const EXACT: Readonly<Record<string, Kind>> = {
@@ -56,6 +64,8 @@ const EXACT: Readonly<Record<string, Kind>> = {
   'forbidden.accesskeydisabled': 'auth',
   'forbidden.keynotfound': 'auth',
   forbbiden: 'busy',
+  // So NAS spells it.
+  'forbbiden.ram': 'permission',
   idempotentparametermismatch: 'mismatch',
   illegaltimestamp: 'clock',
   incompletesignature: 'auth',
@@ -71,6 +81,23 @@ const EXACT: Readonly<Record<string, Kind>> = {
   instanceexpiredorinarrears: 'locked',
   instancelockedforsecurity: 'locked',
   internalerror: 'unavailable',
+  'invalidaccessgroup.alreadyexisted': 'exists',
+  'invalidaccessgroup.notfound': 'no-share',
+  'invalidaccessgroupname.notfound': 'no-share',
+  'forbidden.nasnotfound': 'no-share',
+  'invalidfilesystem.notfound': 'no-share',
+  // It is being bought.
+  'invalidfilesystemstatus.ordering': 'busy',
+  'invalidmounttarget.alreadyexisted': 'exists',
+  'invalidmounttarget.notfound': 'no-share',
+  'invalidparameter.dirpathnotexist': 'no-folder',
+  'invalidparameter.quotanotexistonpath': 'no-limit',
+  'operationdenied.accessgroupcountsexceeded': 'quota',
+  'operationdenied.filesystemcountsexceeded': 'quota',
+  // The status is processing.
+  'operationdenied.invalidstate': 'busy',
+  'operationdenied.mounttargetcountsexceeded': 'quota',
+  'operationdenied.mounttargetexceedlimit': 'quota',
   'invaliddiskid.notfound': 'no-disk',
   'invaliddiskid.released': 'no-disk',
   'invalidinstanceid.notfound': 'no-instance',
@@ -115,6 +142,8 @@ const BEGINNINGS: readonly (readonly [beginning: string, kind: Kind])[] = [
   ['invalidtimestamp', 'clock'],
   ['nopermission', 'permission'],
   ['quotaexceed', 'quota'],
+  // The right to make the role by which NAS gets at a VPC.
+  ['subaccount.no', 'permission'],
   ['serviceunavailable', 'unavailable'],
   // So it is spelt.
   ['serivceunavailable', 'unavailable'],
@@ -228,7 +257,7 @@ const explain = (refusal: AliyunRefusal, { clock, role }: Circumstances): Plugin
     case 'throttled':
       return new PluginError('PROVIDER_THROTTLED', { ...PROVIDER, reason: `${code} for ${action}${id}` }, options);
     case 'busy': {
-      const what = action.startsWith('ecs:') ? 'another change' : 'another change of this VPC';
+      const what = action.startsWith('vpc:') ? 'another change of this VPC' : 'another change';
       const reason = `${action} waits for ${what}, ${code}${id}`;
       return new PluginError('PROVIDER_THROTTLED', { ...PROVIDER, reason }, options);
     }
