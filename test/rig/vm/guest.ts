@@ -20,6 +20,8 @@ export const GUEST_PACKAGES = [
     'e2fsprogs',
     'sqlite3',
   ],
+  // For those that are NFS servers; see `nfs-server.ts`.
+  'nfs-kernel-server',
 ];
 
 /** Names of the guest agent's serial ports: one for tests, one for the cloud that plugs disks. */
@@ -98,6 +100,8 @@ done
 exit 1
 `;
 
-export const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n';
+/** `_rpc`: rpcbind runs as that one. */
+export const PASSWD =
+  'root:x:0:0:root:/root:/bin/sh\n_rpc:x:100:65534::/run/rpcbind:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/sh\n';
 /** The groups that udev's rules name. */
 export const GROUP = `root:x:0:\n${['tty', 'disk', 'lp', 'dialout', 'cdrom', 'tape', 'audio', 'video', 'kmem', 'input', 'sgx', 'kvm', 'render'].map((name, i) => `${name}:x:${i + 5}:\n`).join('')}nogroup:x:65534:\n`;

@@ -17,7 +17,8 @@ import { ensureTemplate, type Template } from './template.ts';
 
 export interface VmsOptions {
   readonly machines: number;
-  readonly cloud: CloudName;
+  /** Whose instances they are. Without it there is no cloud. */
+  readonly cloud?: CloudName;
   /** Folder of the built volume plugin. */
   readonly plugin: string;
   readonly sim?: RigCloudOptions['sim'];
@@ -25,13 +26,13 @@ export interface VmsOptions {
 
 export class Vms {
   readonly rig: Rig;
-  readonly cloud: RigCloud;
+  readonly #cloud: RigCloud | undefined;
   readonly #template: Template;
   readonly #machines: VirtualMachine[];
 
-  private constructor(rig: Rig, cloud: RigCloud, template: Template, machines: VirtualMachine[]) {
+  private constructor(rig: Rig, cloud: RigCloud | undefined, template: Template, machines: VirtualMachine[]) {
     this.rig = rig;
-    this.cloud = cloud;
+    this.#cloud = cloud;
     this.#template = template;
     this.#machines = machines;
   }
@@ -46,20 +47,27 @@ export class Vms {
     try {
       const media = path.join(rig.folder, 'media');
       mkdirSync(path.join(media, 'instances'), { recursive: true });
-      const { machines: count } = options;
+      const { machines: count, cloud: name } = options;
       const sim = options.sim === undefined ? {} : { sim: options.sim };
       const [cloud, ...machines] = await Promise.all([
-        RigCloud.start(rig, options.cloud, { machines: count, media, ...sim }),
+        name === undefined ? undefined : RigCloud.start(rig, name, { machines: count, media, ...sim }),
         ...Array.from({ length: count }, (_, i) => VirtualMachine.start(i + 1, rig, template)),
       ]);
-      for (const machine of machines) {
-        symlinkSync(machine.folder, path.join(media, 'instances', cloud.instance(machine.number).id));
+      if (cloud) {
+        for (const machine of machines) {
+          symlinkSync(machine.folder, path.join(media, 'instances', cloud.instance(machine.number).id));
+        }
       }
       return new Vms(rig, cloud, template, machines);
     } catch (error) {
       await rig.down();
       throw error;
     }
+  }
+
+  get cloud(): RigCloud {
+    if (!this.#cloud) throw new Error('these virtual machines are in no cloud');
+    return this.#cloud;
   }
 
   /** Machine number `n`, counted from 1. */
