@@ -19,10 +19,20 @@ export interface MountedShare {
   readonly version: NfsVersion;
   /** Those that were given to the kernel, as one text. */
   readonly options: string;
-  /** The source and the device as the kernel's mount table shows them; all volumes on it have them, too. */
+  /** The source and the device as the kernel's mount table shows them. */
   readonly source: string;
   readonly device: string;
+  readonly readonly: boolean;
   readonly files: ShareFiles;
+}
+
+/**
+ * What the kernel's mount table shows of a folder that is mounted: of NFS the source has the folder's path behind that of
+ * the share, and below a nested export another device.
+ */
+export interface Bound {
+  readonly source: string;
+  readonly device: string;
 }
 
 /** Is its server there? */
@@ -44,8 +54,11 @@ export interface ShareMounts {
    * SHARE_UNRESOLVED, SHARE_UNREACHABLE, SHARE_MISSING, SHARE_REFUSED, SHARE_VERSION, SHARE_SILENT.
    */
   ensure(share: Share, wish: MountWish, c: Context): Promise<MountedShare>;
-  /** Mounts a folder of it at `target`; when it is mounted there already, verifies that. */
-  bind(mounted: MountedShare, folder: string, target: string, readonly: boolean, c: Context): Promise<void>;
+  /**
+   * Mounts a folder of it (relative to its root; '' is all of it) at `target`; when it is mounted there already, verifies
+   * that. No symbolic link is followed. Errors: SHARE_SILENT, SHARE_MISSING when there is no such folder, BACKEND_REFUSED.
+   */
+  bind(mounted: MountedShare, folder: string, target: string, readonly: boolean, c: Context): Promise<Bound>;
   /** Unmounts what is at `target`, in the end by force and lazily when the server is gone. Errors: VOLUME_IN_USE. */
   unbind(target: string, c: Context): Promise<void>;
   /** Unmounts what nothing is bound from any more, after a while. Answers at once. */

@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Socket } from 'node:net';
+import type { Logger } from '../log.ts';
+
+/** What of its error output is kept for the log. */
+const KEPT = 2_000;
+
+export interface CompanionEvents {
+  /** Something that it has sent. */
+  message(message: unknown): void;
+  /** It has ended, or never began. Comes once; of one that is killed and does not die, as long as it lives, not at all. */
+  end(reason: string): void;
+}
+
+/**
+ * A process of this program's own code that does what may hang, talks with this one in messages, and can be killed. It
+ * does not keep this one alive, and should end by itself when the channel to this one closes ('disconnect').
+ */
+export class Companion {
+  readonly #child: ChildProcess;
+  #ended = false;
+
+  /**
+   * Starts `entry`, a file for Node, with arguments. `flags` are Node's own. Its environment is `env` and
+   * nothing of this process's.
+   */
+  constructor(
+    entry: string,
+    args: readonly string[],
+    flags: readonly string[],
+    env: Record<string, string>,
+    events: CompanionEvents,
+    log: Logger,
+  ) {
+    const child = spawn(process.execPath, [...flags, entry, ...args], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env,
+    });
+    this.#child = child;
+    let said = '';
+    const end = (reason: string): void => {
+      if (this.#ended) return;
+      this.#ended = true;
+      if (said !== '') log.warn('a helper process complained', { entry, said });
+      events.end(reason);
+    };
+    child.on('message', (message) => events.message(message));
+    child.on('error', (error) => end(error.message));
+    child.on('exit', (status, signal) => end(signal === null ? `ended with ${status}` : `ended by ${signal}`));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(0, KEPT);
+    });
+    child.unref();
+    child.channel?.unref();
+    // A pipe is a socket to Node, which its types do not say.
+    if (child.stderr instanceof Socket) child.stderr.unref();
+  }
+
+  /** Undefined: it could not be started. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Has the kernel told of its end? */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** What is sent to one that has ended is lost: `end` tells of that. */
+  send(message: object): void {
+    if (this.#child.connected) this.#child.send(message, () => undefined);
+  }
+
+  /** Lets it end by itself: it is told nothing more. */
+  dismiss(): void {
+    if (this.#child.connected) this.#child.disconnect();
+  }
+
+  /** Ends it at once. One that waits in the kernel for what never comes may not die; it is not waited for. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+}

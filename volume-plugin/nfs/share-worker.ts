@@ -1,0 +1,97 @@
+import type { FileHandle } from 'node:fs/promises';
+import { codeOf } from '../../shared/error-code.ts';
+import {
+  createFile,
+  hasFolder,
+  makeFolder,
+  move,
+  names,
+  readFile,
+  readFiles,
+  removeFile,
+  replaceFile,
+  room,
+} from './worker-files.ts';
+import { openFolder, partsOf } from './worker-folders.ts';
+import { type Removal, removeTree } from './worker-trees.ts';
+import type { Args, Operation, Result, WorkerAnswer, WorkerCancel, WorkerRequest } from './worker-wire.ts';
+
+/**
+ * The program of a share's worker: it alone touches the files of one share, whose root is its argument. It is killed when
+ * the server does not let it go on, and ends by itself with the plugin. It imports little, for it is started often.
+ */
+
+/** How often it says that a request goes on, in milliseconds. */
+const ALIVE_MS = 500;
+
+type Doings = {
+  readonly [O in Operation]: (root: string, args: Args<O>, removal: Removal) => Promise<Result<O>>;
+};
+
+const held = new Map<number, FileHandle>();
+
+const nothing = async (work: Promise<void>): Promise<null> => {
+  await work;
+  return null;
+};
+
+const doings: Doings = {
+  makeFolder: (root, { path, traits }) => makeFolder(root, path, traits),
+  hasFolder: (root, { path }) => hasFolder(root, path),
+  readFile: async (root, { path }) => (await readFile(root, path)) ?? null,
+  readFiles: (root, { folder, ending }) => readFiles(root, folder, ending),
+  createFile: (root, { path, content }) => createFile(root, path, content),
+  replaceFile: (root, { path, content }) => nothing(replaceFile(root, path, content)),
+  removeFile: (root, { path }) => nothing(removeFile(root, path)),
+  move: (root, { from, to }) => move(root, from, to),
+  removeTree: (root, { path }, removal) => nothing(removeTree(root, path, removal)),
+  names: (root, { folder }) => names(root, folder),
+  room: (root, { path }) => room(root, path),
+  hold: async (root, { path }) => {
+    const folder = await openFolder(root, partsOf(path));
+    held.set(folder.fd, folder);
+    return folder.fd;
+  },
+  letGo: async (_root, { held: fd }) => {
+    const folder = held.get(fd);
+    held.delete(fd);
+    await folder?.close();
+    return null;
+  },
+};
+
+const answer = (message: WorkerAnswer): void => {
+  // The plugin may have ended meanwhile.
+  if (process.connected) process.send?.(message);
+};
+
+function run(root: string): void {
+  process.umask(0);
+  const underWay = new Map<number, AbortController>();
+  const serve = async <O extends Operation>(id: number, op: O, args: Args<O>): Promise<void> => {
+    const controller = new AbortController();
+    underWay.set(id, controller);
+    let told = performance.now();
+    const alive = (): void => {
+      if (performance.now() - told < ALIVE_MS) return;
+      told = performance.now();
+      answer({ id, alive: true });
+    };
+    try {
+      answer({ id, result: await doings[op](root, args, { alive, signal: controller.signal }) });
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      answer({ id, error: { code: codeOf(error) ?? 'UNKNOWN', text } });
+    } finally {
+      underWay.delete(id);
+    }
+  };
+  process.on('message', (message: WorkerRequest | WorkerCancel) => {
+    if ('cancel' in message) underWay.get(message.cancel)?.abort();
+    else void serve(message.id, message.op, message.args);
+  });
+  // What it was doing is cut off: the plugin is gone, or wants it no more.
+  process.on('disconnect', () => process.exit(0));
+}
+
+run(process.argv[2] ?? '');

@@ -1,0 +1,80 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { codeOf } from '../../shared/error-code.ts';
+
+/**
+ * Folders of a share, opened one by one on the way down: nobody who can write on the share can lead us elsewhere by a
+ * symbolic link. A folder that is opened is also looked at anew by the kernel (close-to-open), so that what another host
+ * has just made or taken away is seen.
+ */
+
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+/** The path by which the kernel finds an open folder itself, whatever its name is by now. */
+export const pathOf = (folder: FileHandle): string => `/proc/self/fd/${folder.fd}`;
+
+/** The path of `name` in an open folder. */
+export const inside = (folder: FileHandle, name: string): string => `${pathOf(folder)}/${name}`;
+
+export const openInside = (folder: FileHandle, name: string): Promise<FileHandle> => open(inside(folder, name), FOLDER);
+
+/** Its parts; refuses what leads out of the share. */
+export const partsOf = (path: string): readonly string[] => {
+  const parts = path.split('/').filter((part) => part !== '' && part !== '.');
+  if (parts.includes('..') || path.includes('\0')) {
+    throw Object.assign(new Error(`not a path of a share: ${path}`), { code: 'EINVAL' });
+  }
+  return parts;
+};
+
+/** Opens a folder of the share. Errors: ENOENT, ENOTDIR for a file or a symbolic link anywhere on the way. */
+export async function openFolder(root: string, parts: readonly string[]): Promise<FileHandle> {
+  let folder = await open(root, FOLDER);
+  for (const part of parts) {
+    try {
+      const next = await openInside(folder, part);
+      await folder.close();
+      folder = next;
+    } catch (error) {
+      await folder.close();
+      throw error;
+    }
+  }
+  return folder;
+}
+
+/** Works in the folder that a path is in; `name` is its last part. */
+export async function inParent<T>(
+  root: string,
+  path: string,
+  work: (folder: FileHandle, name: string) => Promise<T>,
+): Promise<T> {
+  const parts = partsOf(path);
+  const name = parts.at(-1);
+  if (name === undefined) throw Object.assign(new Error('the root of a share is no file of it'), { code: 'EINVAL' });
+  const folder = await openFolder(root, parts.slice(0, -1));
+  try {
+    return await work(folder, name);
+  } finally {
+    await folder.close();
+  }
+}
+
+export async function inFolder<T>(root: string, path: string, work: (folder: FileHandle) => Promise<T>): Promise<T> {
+  const folder = await openFolder(root, partsOf(path));
+  try {
+    return await work(folder);
+  } finally {
+    await folder.close();
+  }
+}
+
+/** What the work answers, or `instead` when something that it needs is not there. */
+export async function unlessMissing<T, U>(instead: U, work: () => Promise<T>): Promise<T | U> {
+  try {
+    return await work();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return instead;
+    throw error;
+  }
+}

@@ -1,0 +1,291 @@
+import { type Context, noLongerThan, throwIfDone } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/log.ts';
+import type { FolderTraits, ShareFiles, TextFile } from './share-files.ts';
+import { type Asked, WorkerEnded, WorkerProcess, WorkerRefusal } from './worker-process.ts';
+import type { Args, Operation, Result } from './worker-wire.ts';
+
+/** How long things may take, in milliseconds. */
+export interface FilesTimes {
+  /** A request of which nothing is heard: then its server is asked whether it is there. */
+  readonly silentMs: number;
+  /** The same when the server says that it is there: one that was just started lets nobody open files for a while. */
+  readonly graceMs: number;
+  /** A worker that nothing is asked of. */
+  readonly idleMs: number;
+}
+
+export const FILES_TIMES: FilesTimes = { silentMs: 8_000, graceMs: 30_000, idleMs: 30_000 };
+
+/** Workers that were killed and live on, waiting in the kernel: with so many nothing more is begun. */
+const MOST_LEFT = 4;
+
+export interface FilesParts {
+  readonly shareId: string;
+  /** Where the share is mounted. */
+  readonly root: string;
+  /** Errors: SHARE_SILENT, when the server does not answer. No file is touched. */
+  readonly checkServer: (c: Context) => Promise<void>;
+  /** The mount is of no use any more: its server knows the folder no more by which it was mounted. */
+  readonly onStale: () => void;
+  readonly times: FilesTimes;
+  readonly log: Logger;
+  /** Ends with the plugin. */
+  readonly life: Context;
+}
+
+/** A folder that a worker has open, as a path for mount(8): what was opened, whatever its name leads to by now. */
+export interface HeldFolder {
+  readonly path: string;
+  letGo(): void;
+}
+
+/** The files of one share, through processes that are killed when they are silent for too long. */
+export class WorkerShareFiles implements ShareFiles {
+  readonly #parts: FilesParts;
+  /** It is given what is asked; undefined: none was needed for a while. */
+  #worker: WorkerProcess | undefined;
+  /** Those that were given up, with the number of requests that they are stuck in, until the kernel tells that they are gone. */
+  readonly #left = new Map<WorkerProcess, number>();
+  #idle: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(parts: FilesParts) {
+    this.#parts = parts;
+  }
+
+  /** Workers that were given up and have not ended. */
+  get leftBehind(): number {
+    return this.#left.size;
+  }
+
+  makeFolder(path: string, traits: FolderTraits, c: Context): Promise<boolean> {
+    return this.#do('makeFolder', { path, traits }, `make the folder ${path}`, c);
+  }
+
+  hasFolder(path: string, c: Context): Promise<boolean> {
+    return this.#do('hasFolder', { path }, `open the folder ${path}`, c);
+  }
+
+  async readFile(path: string, c: Context): Promise<string | undefined> {
+    return (await this.#do('readFile', { path }, `read ${path}`, c)) ?? undefined;
+  }
+
+  readFiles(folder: string, ending: string, c: Context): Promise<readonly TextFile[]> {
+    return this.#do('readFiles', { folder, ending }, `read the files of ${folder}`, c);
+  }
+
+  createFile(path: string, content: string, c: Context): Promise<boolean> {
+    return this.#do('createFile', { path, content }, `write ${path}`, c);
+  }
+
+  async replaceFile(path: string, content: string, c: Context): Promise<void> {
+    await this.#do('replaceFile', { path, content }, `write ${path}`, c);
+  }
+
+  async removeFile(path: string, c: Context): Promise<void> {
+    await this.#do('removeFile', { path }, `remove ${path}`, c);
+  }
+
+  move(from: string, to: string, c: Context): Promise<boolean> {
+    return this.#do('move', { from, to }, `move ${from} to ${to}`, c);
+  }
+
+  async removeTree(path: string, c: Context): Promise<void> {
+    await this.#do('removeTree', { path }, `remove the folder ${path}`, c);
+  }
+
+  names(folder: string, c: Context): Promise<readonly string[]> {
+    return this.#do('names', { folder }, `list the folder ${folder}`, c);
+  }
+
+  room(path: string, c: Context): Promise<{ readonly size: number; readonly free: number }> {
+    return this.#do('room', { path }, `ask for the room of ${path}`, c);
+  }
+
+  /** Opens a folder for a mount of it. Errors: as of all calls, and SHARE_MISSING when there is none. */
+  async hold(path: string, c: Context): Promise<HeldFolder> {
+    const worker = this.#ready();
+    const held = await this.#ask(worker, 'hold', { path }, `open the folder ${path}`, c);
+    const letGo = (): void => {
+      // It has ended, or is about to: so has what it held.
+      worker.ask('letGo', { held }, () => undefined).answer.catch(() => undefined);
+    };
+    return { path: `/proc/${worker.pid}/fd/${held}`, letGo };
+  }
+
+  /** Nothing of the share is open any more afterwards, unless its server is silent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#idle);
+    this.#worker?.kill();
+    this.#worker = undefined;
+  }
+
+  #do<O extends Operation>(op: O, args: Args<O>, what: string, c: Context): Promise<Result<O>> {
+    return this.#ask(this.#ready(), op, args, what, c);
+  }
+
+  #ready(): WorkerProcess {
+    const { shareId, root, log } = this.#parts;
+    if (this.#closed) throw new PluginError('SHARE_SILENT', { share: shareId, reason: 'it is being unmounted' });
+    clearTimeout(this.#idle);
+    if (this.#worker !== undefined) return this.#worker;
+    if (this.#left.size >= MOST_LEFT) {
+      const reason = `${this.#left.size} processes that wait for it cannot be ended`;
+      throw new PluginError('SHARE_SILENT', { share: shareId, reason });
+    }
+    const worker: WorkerProcess = new WorkerProcess(
+      root,
+      () => {
+        this.#left.delete(worker);
+        if (this.#worker === worker) this.#worker = undefined;
+      },
+      log,
+    );
+    this.#worker = worker;
+    return worker;
+  }
+
+  async #ask<O extends Operation>(
+    worker: WorkerProcess,
+    op: O,
+    args: Args<O>,
+    what: string,
+    c: Context,
+  ): Promise<Result<O>> {
+    throwIfDone(c);
+    const { shareId } = this.#parts;
+    const watch = new Watch();
+    const asked = worker.ask(op, args, watch.heard);
+    const given = this.#watched(worker, asked, watch);
+    // Whoever asked may be gone before the worker is given up.
+    given.catch(() => undefined);
+    try {
+      return await noLongerThan(c, given);
+    } catch (error) {
+      if (c.signal.aborted) asked.cancel();
+      if (error instanceof WorkerRefusal) throw this.#told(error, what, path(args));
+      if (error instanceof WorkerEnded)
+        throw new PluginError('SHARE_SILENT', { share: shareId, reason: error.message });
+      throw error;
+    }
+  }
+
+  /** The answer, or SHARE_SILENT when nothing is heard for too long: the worker is given up then. */
+  async #watched<O extends Operation>(worker: WorkerProcess, { answer }: Asked<O>, watch: Watch): Promise<Result<O>> {
+    const { times, checkServer, life, shareId } = this.#parts;
+    try {
+      for (let patience = times.silentMs; ; patience = times.graceMs) {
+        const late = await watch.until(answer, patience);
+        if (!late) return await answer;
+        if (patience === times.graceMs) {
+          const reason = 'it is there, but lets nobody at its files';
+          throw new PluginError('SHARE_SILENT', { share: shareId, reason });
+        }
+        await checkServer(life);
+      }
+    } catch (error) {
+      if (error instanceof PluginError) this.#giveUp(worker);
+      throw error;
+    } finally {
+      watch.end();
+      this.#rest(worker);
+    }
+  }
+
+  /** It is asked nothing more, and killed when it is stuck in all that it still does. */
+  #giveUp(worker: WorkerProcess): void {
+    if (worker === this.#worker) this.#worker = undefined;
+    if (worker.ended) return;
+    this.#left.set(worker, (this.#left.get(worker) ?? 0) + 1);
+    this.#parts.log.warn('a process that works on a share is stuck', {
+      ...{ share: this.#parts.shareId, process: worker.pid, leftBehind: this.#left.size },
+    });
+  }
+
+  /** Something that it was asked has ended, or was given up. */
+  #rest(worker: WorkerProcess): void {
+    const stuck = this.#left.get(worker);
+    if (stuck !== undefined && worker.busy <= stuck) worker.kill();
+    if (worker !== this.#worker || worker.busy > 0) return;
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      if (this.#worker === worker) this.#worker = undefined;
+      worker.dismiss();
+    }, this.#parts.times.idleMs).unref();
+  }
+
+  #told({ code, message }: WorkerRefusal, what: string, where: string): PluginError {
+    const { shareId: share, onStale } = this.#parts;
+    const because = { cause: new Error(message) };
+    switch (code) {
+      case 'EROFS':
+        return new PluginError('SHARE_READONLY', { share }, because);
+      case 'EACCES':
+      case 'EPERM':
+        return new PluginError('SHARE_REFUSED', { share, reason: `it does not let root ${what}` }, because);
+      case 'ENOENT':
+        return new PluginError('SHARE_MISSING', { share: `${share}/${where}`, reason: 'there is no such folder' });
+      case 'ESTALE':
+        onStale();
+        return new PluginError('SHARE_MISSING', { share, reason: 'its server has taken it away' }, because);
+      case 'EIO':
+      case 'ETIMEDOUT':
+        return new PluginError('SHARE_SILENT', { share, reason: `it did not ${what}` }, because);
+      default: {
+        const reason = REASONS[code] ?? code;
+        return new PluginError(
+          'BACKEND_REFUSED',
+          { provider: `NFS share ${share}`, what: `to ${what}`, reason },
+          because,
+        );
+      }
+    }
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOSPC: 'there is no space left',
+  EDQUOT: 'the quota is used up',
+  ENOTDIR: 'a file or a symbolic link is where a folder should be',
+  ELOOP: 'a symbolic link is there',
+  EISDIR: 'a folder is where a file should be',
+  EEXIST: 'something is there already',
+  ENOTEMPTY: 'the folder is not empty',
+  EBUSY: 'somebody has it open',
+  EFBIG: 'it is too large',
+  EINVAL: 'it is not what it should be',
+};
+
+const path = (args: Args<Operation>): string => {
+  if ('path' in args) return args.path;
+  if ('folder' in args) return args.folder;
+  return 'from' in args ? args.to : '';
+};
+
+/** When a request was last heard of. */
+class Watch {
+  #timer: NodeJS.Timeout | undefined;
+  #restart: () => void = () => undefined;
+
+  readonly heard = (): void => this.#restart();
+
+  /** True when nothing was heard for so long; false when there is an answer, of whatever kind. */
+  until(answer: Promise<unknown>, ms: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#restart = () => {
+        clearTimeout(this.#timer);
+        this.#timer = setTimeout(() => resolve(true), ms);
+      };
+      this.#restart();
+      const done = (): void => resolve(false);
+      answer.then(done, done);
+    });
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#restart = () => undefined;
+  }
+}
