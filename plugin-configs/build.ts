@@ -15,6 +15,12 @@ import { APP_FOLDER, baseRootfs } from './rootfs.ts';
 
 const root = join(import.meta.dirname, '..');
 
+/** What a plugin starts as processes of their own. */
+const HELPERS: Readonly<Record<PluginName, readonly string[]>> = {
+  network: [],
+  volume: ['volume-plugin/nfs/share-worker.ts'],
+};
+
 /**
  * Builds the plugin into the folder `out`, which is replaced. Answers the size of its files, unpacked, in bytes.
  * `entry` is what a fault test puts into the image in the place of the plugin's own.
@@ -35,7 +41,8 @@ export async function buildPlugin(
       verbatimSymlinks: true,
       mode: constants.COPYFILE_FICLONE,
     });
-    for (const { name } of await bundle(entry, making)) {
+    const helpers = HELPERS[plugin].map((file) => join(root, file));
+    for (const { name } of await bundle(entry, making, helpers)) {
       await rename(join(making, name), join(rootfs, APP_FOLDER, name));
     }
     await fillCompileCache(rootfs, await nodeFlags(plugin));
