@@ -1,6 +1,6 @@
 /**
- * A simulated Alibaba Cloud account: VPC, ECS and Quota Center (RPC, signatures V1 and V3) on one address, the metadata
- * service on another, and the control interface of the core.
+ * A simulated Alibaba Cloud account: VPC, ECS, NAS and Quota Center (RPC, signatures V1 and V3) on one address, the
+ * metadata service on another, and the control interface of the core.
  *
  *   const sim = await startAliyunSim();
  *   const vpc = sim.vpc({ cidr: '10.250.0.0/16' });
@@ -25,6 +25,9 @@ import { DISK_QUOTAS, Disks } from './disks.ts';
 import { ecsActions } from './ecs-actions.ts';
 import { Gate, type Json, rpcService } from './gateway.ts';
 import { MetadataService } from './metadata.ts';
+import { NAS_QUOTAS, Nas } from './nas.ts';
+import { nasActions } from './nas-actions.ts';
+import { nasRules } from './nas-rules.ts';
 import { quotaActions } from './quota-actions.ts';
 import { routeActions } from './route-actions.ts';
 import { ROUTES_QUOTA, Routing, type Timing } from './routing.ts';
@@ -77,6 +80,8 @@ export class AliyunSim extends Builder {
   readonly world: World;
   readonly quotas: Quotas;
   readonly region: string;
+  /** File systems of NAS, and what can be done to them behind everybody's back. */
+  readonly nas: Nas;
   readonly #disks: Disks;
   readonly #metadata: MetadataService;
   readonly #throttles: readonly Throttle[];
@@ -88,12 +93,14 @@ export class AliyunSim extends Builder {
     world: World;
     routing: Routing;
     disks: Disks;
+    nas: Nas;
     quotas: Quotas;
     config: AliyunConfig;
     throttles: readonly Throttle[];
   }) {
     super(parts.world, parts.routing, parts.disks);
     this.#disks = parts.disks;
+    this.nas = parts.nas;
     this.core = parts.core;
     this.world = parts.world;
     this.quotas = parts.quotas;
@@ -110,7 +117,7 @@ export class AliyunSim extends Builder {
     const core = makeCore(config, { lasting: 'LTAI', temporary: 'STS.' });
     const region = config.region ?? 'cn-hangzhou';
     const account = config.account ?? '1234567890123456';
-    const quotas = new Quotas({ ...ALIYUN_QUOTAS, ...DISK_QUOTAS, ...config.quotas });
+    const quotas = new Quotas({ ...ALIYUN_QUOTAS, ...DISK_QUOTAS, ...NAS_QUOTAS, ...config.quotas });
     let lag = (): number => 0;
     const world = new World(core, region, () => lag());
     const routing = new Routing(world, quotas, { ...TIMING, ...config.timing });
@@ -118,6 +125,7 @@ export class AliyunSim extends Builder {
       ...{ media: config.media ?? noMedia, times: { ...noTimes, ...config.times }, bus: config.bus ?? 'virtio' },
       ...{ quotas, lag: () => lag() },
     });
+    const nas = new Nas(world, quotas, () => lag());
     const tokens = new DiskTokens(world);
     const gate = new Gate(core);
     const product = (name: string, version: string, actions: Parameters<typeof rpcService>[0]['actions']) => {
@@ -137,10 +145,11 @@ export class AliyunSim extends Builder {
         ...snapshotActions(disks, tokens),
         ...tagActions(disks),
       }),
+      product('nas', '2017-06-26', { ...nasActions(nas), ...nasRules(nas) }),
       product('quotas', '2020-05-10', quotaActions(quotas, region)),
     ];
     const throttles = products.map(({ throttle }) => throttle);
-    const sim = new AliyunSim({ core, world, routing, disks, quotas, config, throttles });
+    const sim = new AliyunSim({ core, world, routing, disks, nas, quotas, config, throttles });
     lag = () => sim.lagMs;
     await sim.#listen(config, products);
     return sim;
@@ -288,7 +297,7 @@ export class AliyunSim extends Builder {
     const { vpcs, vswitches, tables, instances, gateways } = this.world;
     const all = { vpcs, vswitches, tables, instances, gateways };
     const lists = Object.entries(all).map(([name, map]) => [name, [...map.values()]]);
-    const made = { routes: this.routes(), disks: this.disks(), snapshots: this.snapshots() };
+    const made = { routes: this.routes(), disks: this.disks(), snapshots: this.snapshots(), nas: this.nas.state() };
     return { ...Object.fromEntries(lists), ...made, quotas: this.quotas.all() };
   }
 

@@ -54,6 +54,13 @@ export const aliyunVerbs = (sim: AliyunSim) =>
     kmsKey: () => sim.kmsKey(),
     failDisks: ({ count }: { count: number }) => sim.failDisks(count),
     diskTimes: (argument: First<'diskTimes'>) => sim.diskTimes(argument),
+    nas: () => sim.nas.state(),
+    fileSystem: (argument: Parameters<AliyunSim['nas']['make']>[0]) => sim.nas.make(argument),
+    nasTimes: (argument: Partial<AliyunSim['nas']['times']>) => Object.assign(sim.nas.times, argument),
+    /** Where all mount targets lead that are made from now on. */
+    nasServer: ({ host }: { host: string }) => {
+      sim.nas.server = host;
+    },
     metadataOf: ({ id }: Named) => sim.metadataOf(id),
     /** With secret and token: for looking whether they show up anywhere. */
     roleCredentials: ({ id }: Named) => sim.roleCredentials(id),

@@ -9,7 +9,7 @@ type Runtime = Parameters<Client['callApi']>[2];
 
 export type Query = Readonly<Record<string, unknown>>;
 
-const VERSIONS = { vpc: '2016-04-28', ecs: '2014-05-26', quotas: '2020-05-10' } as const;
+const VERSIONS = { vpc: '2016-04-28', ecs: '2014-05-26', nas: '2017-06-26', quotas: '2020-05-10' } as const;
 
 export type Product = keyof typeof VERSIONS;
 
