@@ -58,9 +58,10 @@ export const withheldShare = (
   ownAddress: string,
 ): PluginError => {
   const around = exportOf(share.path, exports ?? []);
+  const chosen = around?.hosts.filter((host) => host !== '*') ?? [];
   const hidden = around !== undefined && depth !== undefined && depth < namesOf(around.path).length;
-  if (around !== undefined && (refused || hidden)) {
-    const hosts = around.hosts.length === 0 ? 'all' : shortened(around.hosts);
+  if (around !== undefined && (refused || (hidden && chosen.length > 0))) {
+    const hosts = chosen.length === 0 ? 'all' : shortened(chosen);
     return refusedShare(share, `it exports ${around.path} to ${hosts}, and refuses ${ownAddress}`);
   }
   if (refused && exports === undefined) return refusedShare(share, reason ?? 'permission denied');
@@ -68,7 +69,7 @@ export const withheldShare = (
   const above = `/${namesOf(share.path).slice(0, depth).join('/')}`;
   return new PluginError('SHARE_MISSING', {
     share: share.id,
-    reason: reason ?? (gone === undefined ? undefined : `there is no "${gone}" in ${above}`),
+    reason: reason ?? (gone === undefined ? undefined : `the server shows this host no "${gone}" in ${above}`),
     exports: exports === undefined ? undefined : shortened(exports.map(({ path }) => path)),
   });
 };

@@ -17,9 +17,10 @@ import { mountOptionsFor } from './vendors.ts';
  */
 
 export const NFS_PORT = 2049;
-/** Of the whole, and of each step, in milliseconds. */
-const WHOLE_MS = 4_600;
+/** Each step may take so long, in milliseconds. */
 const STEP_MS = 2_000;
+/** And all of them, in steps: less than 5 s. */
+const STEPS_IN_ALL = 2.3;
 /** Addresses of one name that are tried. */
 const MOST_ADDRESSES = 4;
 
@@ -27,11 +28,12 @@ const MOST_ADDRESSES = 4;
 export interface Ways {
   readonly names: NameSources;
   readonly portmapPort: number;
+  readonly stepMs: number;
 }
 
 const WANTS_KERBEROS = 'it wants Kerberos, which the plugin does not have';
 
-const USUAL: Ways = { names: SYSTEM_NAMES, portmapPort: PORTMAP_PORT };
+const USUAL: Ways = { names: SYSTEM_NAMES, portmapPort: PORTMAP_PORT, stepMs: STEP_MS };
 
 /** What a mount needs to know of a server that is there and exports the path. */
 export interface Looked {
@@ -55,14 +57,14 @@ export interface Looked {
  */
 export const preflight = async (share: Share, wish: MountWish, c: Context, ways: Ways = USUAL): Promise<Looked> => {
   throwIfDone(c);
-  const whole = newContext(c.log, WHOLE_MS, c);
   const wanted = wish.version === undefined ? share.versions : [wish.version];
+  const from = sourcePort(share, wish, wanted);
+  const look = { share, wanted, from, ways, c: newContext(c.log, ways.stepMs * STEPS_IN_ALL, c) };
   try {
-    const addresses = await resolveServer(share.server, ways.names, STEP_MS, whole);
-    const from = sourcePort(share, wish, wanted);
-    const { server, nfs } = await reach(share, wanted, addresses.slice(0, MOST_ADDRESSES), from, ways, whole);
+    const addresses = await resolveServer(share.server, ways.names, ways.stepMs, look.c);
+    const { server, nfs } = await reach(look, addresses.slice(0, MOST_ADDRESSES));
     try {
-      return await look(share, wanted, server, nfs, whole);
+      return await lookAt(look, server, nfs);
     } finally {
       nfs.close();
     }
@@ -105,38 +107,42 @@ const portOf = (share: Share): number => share.port ?? NFS_PORT;
 const sourcePort = (share: Share, wish: MountWish, [best = '4.2']: readonly NfsVersion[]): SourcePort =>
   'noresvport' in mountOptionsFor(share.vendor, best, wish.options) ? 'any' : 'reserved';
 
+/** One look. */
+interface Look {
+  readonly share: Share;
+  readonly wanted: readonly NfsVersion[];
+  readonly from: SourcePort;
+  readonly ways: Ways;
+  /** Of the whole. */
+  readonly c: Context;
+}
+
+const stepOf = ({ ways, c }: Look): Context => newContext(c.log, ways.stepMs, c);
+
 interface Reached {
   readonly server: Server;
   readonly nfs: RpcConnection;
 }
 
 /** Connects to the first address that takes it. Errors: RpcError. */
-const reach = async (
-  share: Share,
-  wanted: readonly NfsVersion[],
-  addresses: readonly string[],
-  from: SourcePort,
-  { portmapPort }: Ways,
-  c: Context,
-): Promise<Reached> => {
-  const failures: unknown[] = [];
-  const ms = STEP_MS / addresses.length;
+const reach = async (look: Look, addresses: readonly string[]): Promise<Reached> => {
+  const { share, wanted, from, ways, c } = look;
+  const ms = ways.stepMs / addresses.length;
+  const open = async (server: Server): Promise<Reached> => {
+    return { server, nfs: await RpcConnection.open(server.address, server.port, from, newContext(c.log, ms, c)) };
+  };
+  let failure: unknown;
   for (const address of addresses) {
-    const server = { address, port: portOf(share), portmapPort, from };
+    const server = { address, port: portOf(share), portmapPort: ways.portmapPort, from };
     try {
-      return { server, nfs: await RpcConnection.open(address, server.port, from, newContext(c.log, ms, c)) };
+      return await open(server);
     } catch (error) {
-      const port = wanted.includes('3') && share.port === undefined ? await unusualPort(server, ms, c) : undefined;
-      if (port !== undefined) {
-        return {
-          server: { ...server, port },
-          nfs: await RpcConnection.open(address, port, from, newContext(c.log, ms, c)),
-        };
-      }
-      failures.push(error);
+      failure ??= error;
+      const elsewhere = wanted.includes('3') && share.port === undefined ? await unusualPort(server, ms, c) : undefined;
+      if (elsewhere !== undefined) return await open({ ...server, port: elsewhere });
     }
   }
-  throw failures[0];
+  throw failure;
 };
 
 /** Where the portmapper says that NFS 3 is; undefined: where it usually is, or nowhere, or there is no portmapper. */
@@ -149,35 +155,32 @@ const unusualPort = async (server: Server, ms: number, c: Context): Promise<numb
   return port === server.port ? undefined : port;
 };
 
-const look = async (
-  share: Share,
-  wanted: readonly NfsVersion[],
-  server: Server,
-  nfs: RpcConnection,
-  c: Context,
-): Promise<Looked> => {
-  const offered = await askVersions(nfs, newContext(c.log, STEP_MS, c));
+const lookAt = async (look: Look, server: Server, nfs: RpcConnection): Promise<Looked> => {
+  const { share, wanted, c } = look;
+  const offered = await askVersions(nfs, stepOf(look));
   const versions = wanted.filter((version) => offered.includes(version));
   if (versions.length === 0) throw unofferedVersion(share, wanted, offered);
   const found = { address: server.address, ownAddress: nfs.ownAddress, port: server.port };
   const fours = versions.filter((version) => version !== '3');
+  if (fours.length === 0) return { ...found, ...(await lookAtVersion3(look, server, nfs)) };
+
   const minors = offered.filter((version) => version !== '3').map((version) => Number(version.slice(2)));
-  let withheld: Withheld | undefined;
-  if (fours.length > 0) {
-    const path = await lookUpPath(nfs, share.path, minors, newContext(c.log, STEP_MS, c));
-    if (path.outcome === 'there') return { ...found, versions: fours, pathSeen: true };
-    if (path.outcome === 'unknown') {
+  const path = await lookUpPath(nfs, share.path, minors, stepOf(look));
+  switch (path.outcome) {
+    case 'there':
+      return { ...found, versions: fours, pathSeen: true };
+    case 'unknown':
       c.log.debug('whether a path is exported the mount must tell', { share: share.id, reason: path.reason });
       return { ...found, versions: fours, pathSeen: false };
-    }
-    if (path.outcome === 'refused') throw refusedShare(share, path.reason);
-    withheld = { refused: false, ...path };
-    if (!versions.includes('3')) {
-      throw withheldShare(share, withheld, await readExports(server, nfs, STEP_MS, c), nfs.ownAddress);
+    case 'refused':
+      throw refusedShare(share, path.reason);
+    case 'missing': {
+      const withheld = { refused: false, ...path };
+      // Servers without a root for version 4 may have the path for version 3.
+      if (versions.includes('3')) return { ...found, ...(await lookAtVersion3(look, server, nfs, withheld)) };
+      throw withheldShare(share, withheld, await readExports(server, nfs, look.ways.stepMs, c), nfs.ownAddress);
     }
   }
-  // Servers without a root for version 4 may have the path for version 3.
-  return { ...found, ...(await lookAtVersion3(share, withheld, server, nfs, c)) };
 };
 
 /** Which versions the server speaks, best first. Errors: RpcError, also for a server that is there and has no NFS. */
@@ -195,14 +198,13 @@ const askVersions = async (nfs: RpcConnection, c: Context): Promise<readonly Nfs
 
 /** `withheld`: what version 4 said of the path, when that was asked. */
 const lookAtVersion3 = async (
-  share: Share,
-  withheld: Withheld | undefined,
+  { share, ways: { stepMs }, c }: Look,
   server: Server,
   nfs: RpcConnection,
-  c: Context,
+  withheld?: Withheld,
 ): Promise<Pick<Looked, 'versions' | 'mountPort' | 'pathSeen'>> => {
-  const asked = findMountd(server, nfs, STEP_MS, c).then(async (mountPort) => {
-    return { mountPort, ...(await lookUpExport(server, mountPort, share.path, STEP_MS, c)) };
+  const asked = findMountd(server, nfs, stepMs, c).then(async (mountPort) => {
+    return { mountPort, ...(await lookUpExport(server, mountPort, share.path, stepMs, c)) };
   });
   const { mountPort, outcome, exports } = await asked.catch((error: unknown) => {
     // Where version 3 is not to be had, what version 4 said counts.
