@@ -23,13 +23,17 @@ export class LinuxMountTables implements MountTables {
     return mountAt(readMountTable(), target);
   }
 
-  users(device: string): readonly string[] {
+  users(device: string, within?: string): readonly string[] {
     // Process 1 is this one where the host's cannot be seen.
     if (process.pid === 1) throw new Error("the host's processes are not visible (pidhost)");
     const own = mountNamespace('self');
+    const isIn = (source: string): boolean =>
+      within === undefined || source === within || source.startsWith(within.replace(/\/?$/, '/'));
     return mountNamespaces()
       .filter(({ id }) => id !== own)
-      .filter(({ mounts }) => mounts.some((mount) => mount.device === device && !mount.target.includes(ENGINES_OWN)))
+      .filter(({ mounts }) =>
+        mounts.some((mount) => mount.device === device && isIn(mount.source) && !mount.target.includes(ENGINES_OWN)),
+      )
       .map(({ process: id }) => `process ${id} (${nameOf(id)})`);
   }
 }

@@ -97,9 +97,13 @@ export class Mounting {
       this.#verify(volume, target, mounted);
       // Durable with the hold that follows, in one write. A crash before that finds the intent, and mounts what is mounted.
       store.soon((tx) => {
-        const { source, device, inside, epoch } = mounted;
-        const done: MountRecord = { ...intent, phase: 'mounted', source, device, inside, since: now() };
-        tx.put('mounts', name, epoch === undefined ? done : { ...done, epoch });
+        const { source, device, inside, epoch, shared } = mounted;
+        const done: MountRecord = {
+          ...{ ...intent, phase: 'mounted', source, device, inside, since: now() },
+          ...(epoch !== undefined && { epoch }),
+          ...(shared !== undefined && { shared }),
+        };
+        tx.put('mounts', name, done);
         const { lastError: _, ...fine } = tx.get('volumes', name) ?? volume;
         tx.put('volumes', name, fine);
       });
@@ -150,15 +154,15 @@ export class Mounting {
     // The same id again is `docker cp` with a running container, or a daemon that was killed and starts its container
     // anew: then nobody has the volume mounted.
     const again = reference(store, name, id) !== undefined;
-    const replay = again && !this.#isUsed(mount.device ?? '');
+    const replay = again && !this.#isUsed(mount);
     await store.update((tx) => countUp(tx, { volume: name, id, boot, since: now() }, replay));
     tellHolds(this.#deps, name);
     return pathOf(mount);
   }
 
-  #isUsed(device: string): boolean {
+  #isUsed({ device = '', source, shared }: MountRecord): boolean {
     try {
-      return this.#deps.tables.users(device).length > 0;
+      return this.#deps.tables.users(device, shared === true ? source : undefined).length > 0;
     } catch (error) {
       this.#deps.log.warn('it cannot be told who uses a volume: counted as used', { device, error });
       return true;

@@ -14,9 +14,9 @@ export interface MountTables {
   at(target: string): { readonly source: string; readonly device: string } | undefined;
   /**
    * Who has a file system mounted beside the plugin and the engine, in words. Throws when it cannot be told: then
-   * everything counts as used.
+   * everything counts as used. `within`: only what was mounted from this source, or from below it.
    */
-  users(device: string): readonly string[];
+  users(device: string, within?: string): readonly string[];
 }
 
 /** The folders that volumes are mounted on, and what protects them while nothing is mounted there. */

@@ -150,10 +150,10 @@ export class Reconciler {
   }
 
   /** When it cannot be told, it counts as used. */
-  #isUsed({ device }: MountRecord): boolean {
+  #isUsed({ device, source, shared }: MountRecord): boolean {
     if (device === undefined) return false;
     try {
-      return this.#deps.tables.users(device).length > 0;
+      return this.#deps.tables.users(device, shared === true ? source : undefined).length > 0;
     } catch (error) {
       this.#deps.log.warn('it cannot be told who uses a volume: counted as used', { device, error });
       return true;

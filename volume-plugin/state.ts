@@ -38,6 +38,8 @@ export interface MountRecord {
   /** What the mount table must show, once mounted: its source and device numbers, such as `/dev/nvme1n1` and `259:4`. */
   readonly source?: string;
   readonly device?: string;
+  /** Other volumes have the same device: this one's mounts are those from its source, or from below it. */
+  readonly shared?: boolean;
   /** The cluster's fencing epoch that this host mounted under. */
   readonly epoch?: number;
   /** Why it does not belong to this host any more: it is handed out no more, and goes with its last user. */

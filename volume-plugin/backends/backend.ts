@@ -48,6 +48,8 @@ export interface Mounted {
   readonly inside: string;
   /** The cluster's fencing epoch, where there is one. */
   readonly epoch?: number;
+  /** Other volumes are on the same device: only mounts from this source, or from what is below it, are this volume's. */
+  readonly shared?: boolean;
 }
 
 /** A copy of what was in a volume at one moment. */

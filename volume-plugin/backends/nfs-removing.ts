@@ -1,0 +1,89 @@
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import type { MountedShare } from '../nfs/mounted-share.ts';
+import {
+  folderOf,
+  OWN_FOLDER,
+  RETAINED,
+  readRecord,
+  recordText,
+  removeRecord,
+  type ShareRecord,
+  TRASH,
+} from '../nfs/records.ts';
+import { usersOf } from '../nfs/users.ts';
+import type { VolumeRemoval } from './backend.ts';
+import { onShare } from './nfs-making.ts';
+import { readNfsOptions } from './nfs-options.ts';
+import type { NfsParts } from './nfs-parts.ts';
+
+/**
+ * Removes a volume: its folder is moved away first, so that a new volume of the name is empty whatever happens, then its
+ * record. A folder of `path=` stays as it is. Answers the share when there is something in its trash now. Errors:
+ * VOLUME_BUSY, SHARE_*.
+ */
+export const removeShareVolume = async (
+  parts: NfsParts,
+  volume: VolumeRemoval,
+  c: Context,
+): Promise<MountedShare | undefined> => {
+  const { name, handle } = volume;
+  const share = handle['share'] ?? (await parts.listing.find(name, c))?.handle['share'];
+  if (share === undefined) return undefined;
+  if (await forgetLocal(parts, share, name)) return undefined;
+  const mounted = await parts.shares.look(share, c);
+  const record = await readRecord(mounted.files, name, c);
+  if (record === undefined) return undefined;
+  // Another host has made a new one of that name since this removal was begun.
+  if (volume.resumed === true && handle['uuid'] !== undefined && record.uuid !== handle['uuid']) return undefined;
+  await refuseWhenUsed(parts, mounted, record, c);
+  const emptied = record.damage === undefined && (await moveAway(parts, mounted, record, c));
+  await removeRecord(mounted.files, record, c);
+  return emptied ? mounted : undefined;
+};
+
+/** For a volume whose record is kept on this host. */
+const forgetLocal = async ({ notes }: NfsParts, share: string, name: string): Promise<boolean> => {
+  const { local = [] } = notes.get(share) ?? {};
+  const rest = local.filter((one) => one.name !== name);
+  if (rest.length === local.length) return false;
+  await notes.change(share, { local: rest });
+  return true;
+};
+
+const refuseWhenUsed = async (
+  { host }: NfsParts,
+  { files }: MountedShare,
+  { name }: ShareRecord,
+  c: Context,
+): Promise<void> => {
+  const others = (await usersOf(files, name, c)).filter(({ id }) => id !== host.id);
+  if (others.length === 0) return;
+  const holder = others.map((one) => one.name).join(', ');
+  const reason = `which has it mounted; of a host that is dead drayage volume fence ${name} HOST takes it`;
+  throw new PluginError('VOLUME_BUSY', { volume: name, holder, reason });
+};
+
+/** Answers whether something is in the trash now. */
+const moveAway = async (
+  { provider }: NfsParts,
+  { files, share }: MountedShare,
+  record: ShareRecord,
+  c: Context,
+): Promise<boolean> => {
+  const { name, uuid, onRemove } = record;
+  if (onRemove === undefined) return false;
+  const folder = folderOf(record);
+  if (readNfsOptions(record).size !== undefined) await provider.limit?.(share, onShare(share.path, folder), 0, c);
+  const to = `${onRemove === 'delete' ? TRASH : RETAINED}/${name}.${uuid}`;
+  await files.makeFolder(onRemove === 'delete' ? TRASH : RETAINED, OWN_FOLDER, c);
+  if (onRemove === 'retain') await files.replaceFile(`${to}.json`, recordText(record), c);
+  const moved = await files.move(folder, to, c);
+  // Removed and made anew by others between two looks: the folder is the new one's.
+  const since = moved ? await readRecord(files, name, c) : undefined;
+  if (since !== undefined && since.uuid !== uuid) {
+    await files.move(to, folder, c);
+    return false;
+  }
+  return moved && onRemove === 'delete';
+};

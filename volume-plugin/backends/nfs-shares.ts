@@ -1,0 +1,125 @@
+import { Coalescer } from '../../shared/coalesce.ts';
+import { type Context, newContext, noLongerThan } from '../../shared/context.ts';
+import { asPluginError, type ErrorCode, PluginError } from '../../shared/errors.ts';
+import type { MountedShare, MountWish, ShareHealth, ShareMounts } from '../nfs/mounted-share.ts';
+import type { Share } from '../nfs/share.ts';
+import type { ShareNotes } from '../nfs/share-notes.ts';
+import type { ShareProvider } from '../nfs/share-provider.ts';
+
+/** For a mount target that is made. */
+const LOCATE_MS = 5 * 60_000;
+
+const USUAL_WISH: MountWish = { options: {}, readonly: false };
+
+/** What may have another reason than the server: the way to it has changed. */
+const ASK_AGAIN: readonly ErrorCode[] = ['SHARE_MISSING', 'SHARE_SILENT', 'SHARE_UNREACHABLE', 'SHARE_UNRESOLVED'];
+
+export interface SharesParts {
+  readonly provider: ShareProvider;
+  readonly mounts: ShareMounts;
+  readonly notes: ShareNotes;
+}
+
+/** The shares that volumes are or may be on, and how this host gets at them. */
+export class NfsShares {
+  readonly #parts: SharesParts;
+  readonly #located = new Map<string, Share>();
+  readonly #locating = new Coalescer<Share>();
+  readonly #asking = new Set<string>();
+  /** How shares were mounted the last time. */
+  readonly #wishes = new Map<string, MountWish>();
+  readonly #mounted = new Map<string, MountedShare>();
+  #life: Context | undefined;
+
+  constructor(parts: SharesParts) {
+    this.#parts = parts;
+  }
+
+  /** `life` ends with the plugin. */
+  start(life: Context): void {
+    this.#life = life;
+  }
+
+  /** Those that every host of the cluster looks at, and those that volumes have named here. */
+  async all(c: Context): Promise<{ readonly usual: readonly string[]; readonly named: readonly string[] }> {
+    const usual = await this.#parts.provider.usual(c);
+    const named = this.#parts.notes.all().flatMap(({ share }) => (usual.includes(share) ? [] : [share]));
+    return { usual, named };
+  }
+
+  /**
+   * How this host reaches a share. It is made reachable for as long as that takes, also when whoever asked cannot wait any
+   * more. Errors: those of `ShareProvider.locate`.
+   */
+  async locate(text: string, c: Context): Promise<Share> {
+    const known = this.#located.get(text);
+    if (known !== undefined) return known;
+    const life = this.#life;
+    if (life === undefined) throw new PluginError('NOT_READY', { reason: 'volumes of type nfs are not ready yet' });
+    const work = this.#locating.run(text, async () => {
+      this.#asking.add(text);
+      try {
+        const share = await this.#parts.provider.locate(text, newContext(c.log, LOCATE_MS, life));
+        this.#located.set(text, share);
+        this.#located.set(share.id, share);
+        return share;
+      } finally {
+        this.#asking.delete(text);
+      }
+    });
+    return await noLongerThan(c, work);
+  }
+
+  /** Mounts a share, as wished for or else as it was the last time. Errors: those of `locate` and `ShareMounts.ensure`. */
+  async mount(text: string, wish: MountWish | undefined, c: Context): Promise<MountedShare> {
+    const share = await this.locate(text, c);
+    const how = wish ?? this.#wishes.get(share.id) ?? this.#parts.notes.get(share.id)?.wish ?? USUAL_WISH;
+    try {
+      const mounted = await this.#parts.mounts.ensure(share, how, c);
+      this.#wishes.set(share.id, how);
+      this.#mounted.set(keyOf(share.id, how), mounted);
+      return mounted;
+    } catch (error) {
+      if (ASK_AGAIN.includes(asPluginError(error).code)) {
+        this.#located.delete(text);
+        this.#located.delete(share.id);
+      }
+      throw error;
+    }
+  }
+
+  /** As `mount`, for those who would rather hear at once that the server is known not to answer. Errors: SHARE_SILENT. */
+  async look(text: string, c: Context): Promise<MountedShare> {
+    const health = this.health(text);
+    if (health?.answering === false) {
+      const since = new Date(health.since).toISOString();
+      throw new PluginError('SHARE_SILENT', { share: text, since, reason: health.reason });
+    }
+    return await this.mount(text, undefined, c);
+  }
+
+  /** No volume of this host needs it any more, as far as one is concerned. */
+  release(text: string): void {
+    this.#parts.mounts.release(this.#located.get(text)?.id ?? text);
+  }
+
+  health(text: string): ShareHealth | undefined {
+    return this.#parts.mounts.health(this.#located.get(text)?.id ?? text);
+  }
+
+  /** What was agreed on when it was mounted in this life; no I/O. */
+  known(text: string, wish: MountWish): MountedShare | undefined {
+    return this.#mounted.get(keyOf(this.#located.get(text)?.id ?? text, wish));
+  }
+
+  /** What this host is at before it can reach shares, in words; undefined: nothing. */
+  progress(): string | undefined {
+    for (const text of this.#asking) {
+      const found = this.#parts.provider.progress?.(text);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+}
+
+const keyOf = (share: string, wish: MountWish): string => JSON.stringify([share, wish]);

@@ -1,0 +1,124 @@
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import type { ShareFiles } from './share-files.ts';
+
+/**
+ * What stands on a share beside the volumes' files, so that every host lists the same volumes:
+ *
+ *     .drayage/volumes/NAME/             the files of a volume
+ *     .drayage/volumes/NAME.json         its record: a volume exists when this does
+ *     .drayage/users/NAME@HOST.json      a host that has it mounted
+ *     .drayage/trash/NAME.UUID/          removed, and being emptied
+ *     .drayage/retained/NAME.UUID/       removed, and kept, with NAME.UUID.json beside it
+ *     .drayage/leases/                   who may write to volumes of one writer
+ */
+
+export const VOLUMES = '.drayage/volumes';
+export const USERS = '.drayage/users';
+export const TRASH = '.drayage/trash';
+export const RETAINED = '.drayage/retained';
+
+const ENDING = '.json';
+const FORMAT = 1;
+
+/** Of folders that are Drayage's own. */
+export const OWN_FOLDER = { uid: 0, gid: 0, mode: 0o755 } as const;
+
+/** A volume as its share has it. */
+export interface ShareRecord {
+  readonly name: string;
+  /** As the user gave them, in canonical form. */
+  readonly options: Readonly<Record<string, string>>;
+  /** ISO time. */
+  readonly created: string;
+  /** The making that it is of: the same when that is repeated after a crash. */
+  readonly making: string;
+  /** Tells it from others that have had the name. */
+  readonly uuid: string;
+  /** What becomes of its files with it; absent: they were there before it, and stay. */
+  readonly onRemove?: 'delete' | 'retain';
+  /** Why it cannot be used; it exists all the same. */
+  readonly damage?: string;
+}
+
+const recordPath = (name: string): string => `${VOLUMES}/${name}${ENDING}`;
+
+/** The folder of a volume's files, on the share; without a slash at its beginning. */
+export const folderOf = ({ name, options }: Pick<ShareRecord, 'name' | 'options'>): string =>
+  options['path'] === undefined ? `${VOLUMES}/${name}` : options['path'].replace(/^\/+/, '');
+
+/** Why a volume on a share cannot have this name, as a clause; undefined when it can. */
+export const shareNameProblem = (name: string): string | undefined =>
+  name.toLowerCase().endsWith(ENDING) ? `on shares names that end with ${ENDING} are records` : undefined;
+
+export const recordText = ({ damage: _, ...record }: ShareRecord): string =>
+  `${JSON.stringify({ format: FORMAT, ...record }, undefined, 2)}\n`;
+
+const isTextMap = (value: unknown): value is Record<string, string> =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  Object.values(value).every((one) => typeof one === 'string');
+
+const parsed = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+};
+
+/** Reads what people can edit, too: one that cannot be read is still a volume, with what is wrong with it. */
+export const parseRecord = (name: string, text: string): ShareRecord => {
+  const damaged = (damage: string): ShareRecord => ({
+    ...{ name, options: {}, created: new Date(0).toISOString(), making: '', uuid: '', damage },
+  });
+  const value = parsed(text);
+  if (typeof value !== 'object' || value === null) return damaged('its record is damaged');
+  const { format, options, created, making, uuid, onRemove } = value as Readonly<Record<string, unknown>>;
+  if (typeof format === 'number' && format > FORMAT) return damaged('its record is of a newer version of the plugin');
+  if (format !== FORMAT || !isTextMap(options) || typeof uuid !== 'string' || !/^[0-9a-f-]{8,64}$/.test(uuid)) {
+    return damaged('its record is damaged');
+  }
+  const time = typeof created === 'string' ? Date.parse(created) : Number.NaN;
+  return {
+    ...{ name, options, uuid, making: typeof making === 'string' ? making : '' },
+    created: new Date(Number.isNaN(time) ? 0 : time).toISOString(),
+    ...((onRemove === 'delete' || onRemove === 'retain') && { onRemove }),
+  };
+};
+
+/** Undefined: there is no such volume on the share. */
+export const readRecord = async (files: ShareFiles, name: string, c: Context): Promise<ShareRecord | undefined> => {
+  if (shareNameProblem(name) !== undefined) return undefined;
+  const text = await files.readFile(recordPath(name), c);
+  return text === undefined ? undefined : parseRecord(name, text);
+};
+
+export const readRecords = async (files: ShareFiles, c: Context): Promise<readonly ShareRecord[]> => {
+  const found = await files.readFiles(VOLUMES, ENDING, c);
+  return found.map(({ name, content }) => parseRecord(name.slice(0, -ENDING.length), content));
+};
+
+/** Writes the record of a new volume; false: some host has made one of that name before. */
+export const createRecord = (files: ShareFiles, record: ShareRecord, c: Context): Promise<boolean> =>
+  files.createFile(recordPath(record.name), recordText(record), c);
+
+/** Writes the record of a volume anew that exists. */
+export const replaceRecord = (files: ShareFiles, record: ShareRecord, c: Context): Promise<void> =>
+  files.replaceFile(recordPath(record.name), recordText(record), c);
+
+/** Ends a volume, unless the name has become another one's. */
+export const removeRecord = async (files: ShareFiles, { name, uuid }: ShareRecord, c: Context): Promise<void> => {
+  const found = await readRecord(files, name, c);
+  if (found?.uuid === uuid) await files.removeFile(recordPath(name), c);
+};
+
+/** A volume whose record is in order. Errors: BACKEND_REFUSED. */
+export const sound = (record: ShareRecord): ShareRecord => {
+  if (record.damage === undefined) return record;
+  throw new PluginError('BACKEND_REFUSED', {
+    ...{ provider: 'nfs', what: `volume ${record.name}`, reason: `${record.damage} (${recordPath(record.name)})` },
+  });
+};

@@ -1,0 +1,52 @@
+import type { Context } from '../../shared/context.ts';
+import { OWN_FOLDER, USERS } from './records.ts';
+import type { ShareFiles } from './share-files.ts';
+
+/**
+ * Which hosts have a volume mounted, in files on its share: for whoever wants to remove it. Nobody is kept from using it by
+ * them, and a host that died stays there until it is back, or an operator says so.
+ */
+
+const ENDING = '.json';
+/** In no volume's name. */
+const SEPARATOR = '@';
+
+export interface UserHost {
+  readonly id: string;
+  readonly name: string;
+}
+
+const pathOf = (volume: string, host: string): string => `${USERS}/${volume}${SEPARATOR}${host}${ENDING}`;
+
+/** Before it is mounted here. */
+export const addUser = async (files: ShareFiles, volume: string, host: UserHost, c: Context): Promise<void> => {
+  await files.makeFolder(USERS, OWN_FOLDER, c);
+  await files.createFile(pathOf(volume, host.id), `${JSON.stringify({ format: 1, ...host })}\n`, c);
+};
+
+/** After it was unmounted. */
+export const removeUser = (files: ShareFiles, volume: string, host: Pick<UserHost, 'id'>, c: Context): Promise<void> =>
+  files.removeFile(pathOf(volume, host.id), c);
+
+const nameIn = (text: string, fallback: string): string => {
+  try {
+    const { name } = JSON.parse(text) as { readonly name?: unknown };
+    return typeof name === 'string' ? name : fallback;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return fallback;
+    throw error;
+  }
+};
+
+export const usersOf = async (files: ShareFiles, volume: string, c: Context): Promise<readonly UserHost[]> => {
+  const names = await files.names(USERS, c);
+  const prefix = `${volume}${SEPARATOR}`;
+  const ids = names.flatMap((name) =>
+    name.startsWith(prefix) && name.endsWith(ENDING) ? [name.slice(prefix.length, -ENDING.length)] : [],
+  );
+  const users = ids.map(async (id): Promise<UserHost | undefined> => {
+    const text = await files.readFile(pathOf(volume, id), c);
+    return text === undefined ? undefined : { id, name: nameIn(text, id) };
+  });
+  return (await Promise.all(users)).filter((user) => user !== undefined);
+};
