@@ -36,6 +36,10 @@ export const DOCKER_PORT = 2375;
 /** Image for containers; see `base.ts`. */
 export const IMAGE = 'drayage/database:1';
 
+/** Shell command that starts the engine in the background. */
+export const ENGINE = `dockerd -H unix:///run/docker.sock -H tcp://0.0.0.0:${DOCKER_PORT} --tls=false --bridge=none --iptables=false \\
+  --ip6tables=false --storage-driver=overlay2 >> /var/log/dockerd.log 2>&1 &`;
+
 /** Without systemd, which takes a minute in an emulated machine. The network is for volumes only: containers share the host's. */
 export const INIT = `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
@@ -64,8 +68,7 @@ for port in ${PORTS.join(' ')}; do
   (while :; do qemu-ga -p /dev/virtio-ports/$port -t /run/agent-$port -f /run/agent-$port/pid; sleep 1; done) &
 done
 mount /dev/vdb /var/lib/docker/plugins
-dockerd -H unix:///run/docker.sock -H tcp://0.0.0.0:${DOCKER_PORT} --tls=false --bridge=none --iptables=false \\
-  --ip6tables=false --storage-driver=overlay2 > /var/log/dockerd.log 2>&1 &
+${ENGINE}
 while :; do wait; sleep 1; done
 `;
 

@@ -72,6 +72,11 @@ export class NfsServer {
     return server;
   }
 
+  /** What hosts mount, of a machine that is or will be a server. */
+  static idOf(machine: VirtualMachine, name: string): string {
+    return `${machine.v4}:${ROOT}/${name}`;
+  }
+
   get machine(): VirtualMachine {
     return this.#vms.machine(this.#number);
   }
@@ -82,7 +87,7 @@ export class NfsServer {
 
   /** What hosts mount: the export of that name. */
   id(name: string): string {
-    return `${this.address}:${ROOT}/${name}`;
+    return NfsServer.idOf(this.machine, name);
   }
 
   /** Path of the export of that name in the server. */
