@@ -92,6 +92,7 @@ function run(root: string): void {
   });
   // What it was doing is cut off: the plugin is gone, or wants it no more.
   process.on('disconnect', () => process.exit(0));
+  answer({ id: 0 });
 }
 
 run(process.argv[2] ?? '');

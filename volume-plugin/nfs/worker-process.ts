@@ -46,6 +46,7 @@ export class WorkerProcess {
   readonly #companion: Companion;
   readonly #pending = new Map<number, Pending>();
   readonly #onEnd: () => void;
+  readonly #running = Promise.withResolvers<void>();
   #last = 0;
   #killed = false;
 
@@ -59,6 +60,11 @@ export class WorkerProcess {
       end: (reason: string) => this.#end(reason),
     };
     this.#companion = new Companion(entry, [root], FLAGS, ENVIRONMENT, events, log);
+  }
+
+  /** Resolves when it runs, or has failed to. How long that takes says nothing about the server. */
+  get running(): Promise<void> {
+    return this.#running.promise;
   }
 
   get pid(): number {
@@ -99,6 +105,7 @@ export class WorkerProcess {
   }
 
   #hear({ id, alive, result, error }: WorkerAnswer): void {
+    this.#running.resolve();
     const pending = this.#pending.get(id);
     if (alive === true) {
       pending?.alive();
@@ -115,6 +122,7 @@ export class WorkerProcess {
   }
 
   #fail(reason: string): void {
+    this.#running.resolve();
     const left = [...this.#pending.values()];
     this.#pending.clear();
     for (const one of left) one.reject(new WorkerEnded(reason));

@@ -17,6 +17,8 @@ export interface FilesTimes {
 
 export const FILES_TIMES: FilesTimes = { silentMs: 8_000, graceMs: 30_000, idleMs: 30_000 };
 
+/** A process starts in a tenth of a second, on a host that is not worn out. */
+const START_MS = 30_000;
 /** Workers that were killed and live on, waiting in the kernel: with so many nothing more is begun. */
 const MOST_LEFT = 4;
 
@@ -122,8 +124,8 @@ export class WorkerShareFiles implements ShareFiles {
     this.#worker = undefined;
   }
 
-  #do<O extends Operation>(op: O, args: Args<O>, what: string, c: Context): Promise<Result<O>> {
-    return this.#ask(this.#ready(), op, args, what, c);
+  async #do<O extends Operation>(op: O, args: Args<O>, what: string, c: Context): Promise<Result<O>> {
+    return await this.#ask(this.#ready(), op, args, what, c);
   }
 
   #ready(): WorkerProcess {
@@ -176,6 +178,9 @@ export class WorkerShareFiles implements ShareFiles {
   async #watched<O extends Operation>(worker: WorkerProcess, { answer }: Asked<O>, watch: Watch): Promise<Result<O>> {
     const { times, checkServer, life, shareId } = this.#parts;
     try {
+      if (await watch.until(worker.running, START_MS)) {
+        throw new PluginError('SHARE_SILENT', { share: shareId, reason: 'this host has no time to start a process' });
+      }
       for (let patience = times.silentMs; ; patience = times.graceMs) {
         const late = await watch.until(answer, patience);
         if (!late) return await answer;

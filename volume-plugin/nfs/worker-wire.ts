@@ -35,6 +35,7 @@ export interface WorkerCancel {
 }
 
 export interface WorkerAnswer {
+  /** 0: it is told that the worker runs, before it has touched the share. */
   readonly id: number;
   /** It goes on: something of it has just been done. */
   readonly alive?: true;
