@@ -1,4 +1,5 @@
 import { policyDocument as aliyun } from '../../shared/cloud/aliyun/policy.ts';
+import { sharePolicyDocument as aliyunShares } from '../../shared/cloud/aliyun/share-policy.ts';
 import { volumePolicyDocument as aliyunVolumes } from '../../shared/cloud/aliyun/volume-policy.ts';
 import { policyDocument as aws } from '../../shared/cloud/aws/policy.ts';
 import { volumePolicyDocument as awsVolumes } from '../../shared/cloud/aws/volume-policy.ts';
@@ -47,7 +48,10 @@ const PRINTERS: Readonly<Record<string, Readonly<Record<(typeof PLUGINS)[number]
     },
     volume: {
       takes: ['region', 'account', 'cluster'],
-      print: ({ region, account, cluster }) => aliyunVolumes(given({ region, account, cluster })),
+      print: ({ region, account, cluster }) => {
+        const { Version, Statement } = aliyunVolumes(given({ region, account, cluster }));
+        return { Version, Statement: [...Statement, ...aliyunShares(given({ region, account })).Statement] };
+      },
     },
   },
 };

@@ -191,7 +191,9 @@ export class AliyunRefusal extends Error {
     this.action = details.action;
     this.status = details.status;
     this.requestId = details.requestId;
-    this.permission = details.permission ?? details.action;
+    // Its codes say which right it is; nothing else does.
+    const role = /^SubAccount\.No/i.test(details.code) ? 'ram:CreateServiceLinkedRole' : undefined;
+    this.permission = details.permission ?? role ?? details.action;
     this.text = details.text;
   }
 }

@@ -245,6 +245,8 @@ t.test('policy is printed without a plugin, narrowed as asked, and takes no othe
   t.notMatch(volumes.out, /CreateRoute/);
   const disks = await drayage(state, 'policy', 'aliyun', '--plugin', 'volume');
   t.match(disks.out, /ecs:AttachDisk/);
+  t.match(disks.out, /nas:CreateMountTarget/);
+  t.notMatch(disks.out, /nas:Delete(FileSystem|MountTarget)/);
   t.match(await drayage(state, 'policy', 'aws', '--plugin', 'x'), { code: 2, error: /"x"; there are network and vol/ });
   t.match(await drayage(state, 'policy', 'aws', '--plugin', 'volume', '--vpc', 'x'), {
     code: 2,
