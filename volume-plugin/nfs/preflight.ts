@@ -83,14 +83,14 @@ export const ping = async (
   port: number,
   c: Context,
   share: string = server,
-  names: NameSources = SYSTEM_NAMES,
+  { names, stepMs }: Ways = USUAL,
 ): Promise<void> => {
   throwIfDone(c);
-  const step = newContext(c.log, STEP_MS, c);
+  const step = newContext(c.log, stepMs, c);
   try {
-    const [address = server] = await resolveServer(server, names, STEP_MS, step);
+    const [address = server] = await resolveServer(server, names, stepMs, step);
     const to = { address, port, from: 'any' } as const;
-    await withConnection(to, (connection, within) => connection.call(nfsNull(4), within), STEP_MS, step);
+    await withConnection(to, (connection, within) => connection.call(nfsNull(4), within), stepMs, step);
   } catch (error) {
     if (c.signal.aborted) throw c.signal.reason;
     if (!isAnswer(error)) throw pluginErrorOf(share, port, error);

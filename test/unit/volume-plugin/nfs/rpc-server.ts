@@ -47,7 +47,7 @@ export class RpcServer {
     host = '127.0.0.1',
   ): Promise<RpcServer> {
     const sockets = new Set<Socket>();
-    const server = createServer((socket) => {
+    const server = createServer({ noDelay: true }, (socket) => {
       sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));
       // Clients cut connections off when they are done.
