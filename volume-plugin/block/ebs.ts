@@ -1,7 +1,6 @@
 import { isVolumeRefusal } from '../../shared/cloud/aws/volumes.ts';
-import { asBackendError } from '../../shared/cloud/backend-errors.ts';
+import { inStorageWords } from '../../shared/cloud/backend-errors.ts';
 import { type Context, now, sleep } from '../../shared/context.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { DeviceFolders } from '../../shared/kernel/disk-serial.ts';
 import { VOLUME } from './cloud-tags.ts';
 import { EbsAttaching } from './ebs-attaching.ts';
@@ -187,14 +186,4 @@ export class EbsProvider implements DiskProvider {
 }
 
 /** Errors of the cloud's client in the words of storage. */
-const told = async <T>(work: Promise<T>): Promise<T> => {
-  try {
-    return await work;
-  } catch (error) {
-    const worded = asPluginError(asBackendError(error, PROVIDER));
-    if (worded.code !== 'BACKEND_PERMISSION') throw worded;
-    const { cause, requestId } = worded;
-    const reason = '`drayage policy aws --plugin volume` prints all that are needed';
-    throw new PluginError(worded.code, { ...worded.context, reason }, { cause, requestId });
-  }
-};
+const told = <T>(work: Promise<T>): Promise<T> => inStorageWords(work, PROVIDER, 'aws');

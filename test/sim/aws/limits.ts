@@ -14,6 +14,11 @@ export const awsQuotas = {
   'volume-gib': 51_200,
   'modified-gib': 51_200,
   snapshots: 100_000,
+  'file-systems': 1000,
+  'targets-per-vpc': 1400,
+  'groups-per-target': 5,
+  /** Of one file system. */
+  'access-points': 10_000,
   /** Of one volume. */
   'pending-snapshots': 5,
   'seconds-between-snapshots': 15,

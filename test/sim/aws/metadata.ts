@@ -5,7 +5,7 @@ import { type ApiCall, ApiError, type Core, type Service } from '../core/api.ts'
 import type { Credential } from '../core/credentials.ts';
 import type { HttpReply } from '../core/http.ts';
 import { named } from './errors.ts';
-import type { Instance, Interface, World } from './world.ts';
+import { type Instance, type Interface, type World, zoneId } from './world.ts';
 
 const TTL = 'x-aws-ec2-metadata-token-ttl-seconds';
 const TOKEN = 'x-aws-ec2-metadata-token';
@@ -151,6 +151,7 @@ export class Metadata {
       'meta-data/local-ipv4': () => address,
       'meta-data/mac': () => primary?.mac ?? '',
       'meta-data/placement/availability-zone': () => zone,
+      'meta-data/placement/availability-zone-id': () => zoneId(zone),
       'meta-data/placement/region': () => world.region,
       'meta-data/services/domain': () => world.domain,
       'meta-data/services/partition': () => world.partition,
@@ -186,6 +187,7 @@ export class Metadata {
       'local-ipv4s': each.addresses.join('\n'),
       mac: each.mac,
       'owner-id': world.account,
+      'security-group-ids': each.groups.join('\n'),
       'subnet-id': each.subnet,
       'subnet-ipv4-cidr-block': subnet?.cidr,
       'subnet-ipv6-cidr-blocks': subnet?.cidr6,

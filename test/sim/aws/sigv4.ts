@@ -45,7 +45,9 @@ const canonicalRequest = (request: HttpRequest, headers: readonly string[]): str
         .trim()
         .replace(/ +/g, ' ')}`,
   );
-  return [request.method, request.path, query, ...lines, '', headers.join(';'), sha256(request.body)].join('\n');
+  // What is encoded in the path is encoded once more, by all services but S3.
+  const path = request.path.split('/').map(encode).join('/');
+  return [request.method, path, query, ...lines, '', headers.join(';'), sha256(request.body)].join('\n');
 };
 
 /** True when `secret` made the signature, over the host, the date and the session token at least. */

@@ -1,5 +1,5 @@
 /** A simulated AWS account in one region, with an API to furnish it, disturb it and look at what it was asked. */
-import { apiHandler, type Core, type Service } from '../core/api.ts';
+import { apiHandler, type Core } from '../core/api.ts';
 import type { Call, CallFilter } from '../core/call-log.ts';
 import type { Clock } from '../core/clock.ts';
 import { type CoreConfig, makeCore } from '../core/config.ts';
@@ -11,15 +11,12 @@ import { type DiskTimes, type Media, noMedia, noTimes } from '../core/media.ts';
 import { Quotas } from '../core/quotas.ts';
 import { Throttle } from '../core/rates.ts';
 import type { EffectiveRoute, RouteSink } from '../core/routes.ts';
-import { TokenMemory } from '../core/token-memory.ts';
-import type { Surroundings } from './action.ts';
 import { Disks } from './disks.ts';
-import { ec2Service } from './ec2.ts';
 import { effectiveRoutes } from './effective-routes.ts';
+import { FileStorage, type FileTimes, noFileTimes } from './file-storage.ts';
 import { awsQuotas, awsRates } from './limits.ts';
 import { Metadata } from './metadata.ts';
-import { quotasService, stsService } from './side-services.ts';
-import { readSignature } from './sigv4.ts';
+import { awsApi } from './services.ts';
 import { Storage } from './storage.ts';
 import { awsState, awsVerbs } from './verbs.ts';
 import {
@@ -48,6 +45,10 @@ export interface AwsSimConfig extends CoreConfig {
   readonly media?: Media;
   /** How long the states of volumes last; no time by default. */
   readonly times?: Partial<DiskTimes>;
+  /** How long the states of file systems and mount targets last; no time by default. */
+  readonly fileTimes?: Partial<FileTimes>;
+  /** Where mount targets are, in place of an address of their subnet: a server of the test's. */
+  readonly fileServer?: string;
 }
 
 export interface InstanceRequest {
@@ -61,6 +62,8 @@ export interface InstanceRequest {
   readonly address6?: string;
   /** More interfaces. */
   readonly more?: readonly { readonly subnet: string; readonly address?: string }[];
+  /** Security groups of its first interface; the VPC's default one by default. */
+  readonly groups?: readonly string[];
   /** What its role may do: everything by default; `false`: it has none. */
   readonly role?: Partial<Principal> | false;
 }
@@ -71,6 +74,7 @@ export class AwsSim {
   readonly throttle: Throttle;
   readonly metadata: Metadata;
   readonly disks: Disks;
+  readonly files: FileStorage;
   readonly #storage: Storage;
   readonly #core: Core;
   readonly #servers: HttpServer[] = [];
@@ -91,13 +95,25 @@ export class AwsSim {
       isOn: (instance) => !['stopped', 'terminated', undefined].includes(this.world.instances.get(instance)?.state),
     });
     this.disks = new Disks(this.#storage, this.world, ids);
+    const { fileTimes, fileServer: server } = config;
+    this.files = new FileStorage({
+      world: this.world,
+      clock,
+      ids,
+      lag,
+      times: { ...noFileTimes, ...fileTimes },
+      server,
+    });
     this.metadata = new Metadata(this.#core, this.world, config.roleTtlMs ?? 6 * 3600_000);
   }
 
   /** Starts the listeners. */
   async start(config: AwsSimConfig): Promise<void> {
     const [api, metadata, control] = [
-      this.#api(config),
+      awsApi({
+        ...{ core: this.#core, config, world: this.world, quotas: this.quotas, throttle: this.throttle },
+        ...{ storage: this.#storage, files: this.files, changed: () => this.#changed() },
+      }),
       this.metadataHandler(),
       controlHandler({
         core: this.#core,
@@ -118,7 +134,7 @@ export class AwsSim {
     };
   }
 
-  /** EC2, STS and Service Quotas: one URL for all, as `AWS_ENDPOINT_URL` has it. */
+  /** EC2, EFS, STS and Service Quotas: one URL for all, as `AWS_ENDPOINT_URL` has it. */
   get endpoint(): string {
     return this.#urls.endpoint;
   }
@@ -194,7 +210,8 @@ export class AwsSim {
     for (const each of [request, ...more]) {
       const six = each === request ? request.address6 : undefined;
       const address = each.address ?? this.world.freeAddress(each.subnet);
-      this.world.addInterface(each.subnet, [address], six === undefined ? [] : [six], instance.id);
+      const groups = each === request ? request.groups : undefined;
+      this.world.addInterface(each.subnet, [address], six === undefined ? [] : [six], instance.id, groups);
     }
     this.metadata.fallback ??= instance.id;
     this.#changed();
@@ -337,21 +354,6 @@ export class AwsSim {
 
   metadataHandler(instance?: string): HttpHandler {
     return apiHandler(this.#core, this.metadata.service(instance));
-  }
-
-  /** Sends a request to the service that it was signed for. */
-  #api(config: AwsSimConfig): HttpHandler {
-    const { skewMs = 5 * 60_000, pageSize = 1000 } = config;
-    const { world, quotas, clock } = this;
-    const tokens: Surroundings['tokens'] = new TokenMemory(clock);
-    const around = { world, quotas, tokens, pageSize, storage: this.#storage, now: () => clock.now() };
-    const handler = <R>(service: Service<R>) => apiHandler(this.#core, service);
-    const ec2 = handler(ec2Service(this.#core, around, this.throttle, skewMs, () => this.#changed()));
-    const others: Readonly<Record<string, HttpHandler>> = {
-      sts: handler(stsService(this.#core, world, skewMs)),
-      servicequotas: handler(quotasService(this.#core, world, quotas, awsQuotas, skewMs)),
-    };
-    return (request) => (others[readSignature(request)?.service ?? ''] ?? ec2)(request);
   }
 
   #become(id: string, state: InstanceState): void {

@@ -2,6 +2,7 @@
 import type { Verbs } from '../core/control.ts';
 import type { DiskTimes } from '../core/media.ts';
 import type { RateTable } from '../core/rates.ts';
+import type { FileTimes } from './file-storage.ts';
 import type { AwsSim, InstanceRequest } from './sim.ts';
 import type { GatewayKind, Table } from './world.ts';
 
@@ -36,6 +37,12 @@ export const awsVerbs = (sim: AwsSim) =>
     times: (times: Partial<DiskTimes>) => {
       sim.disks.times = times;
     },
+    fileTimes: (times: Partial<FileTimes>) => {
+      sim.files.times = { ...sim.files.times, ...times };
+    },
+    fileServer: ({ address }: { address: string }) => {
+      sim.files.server = address;
+    },
     volume: (argument: Parameters<AwsSim['disks']['volume']>[0]) => sim.disks.volume(argument),
     mounted: (a: { id: string; is: boolean }) => sim.disks.mounted(a.id, a.is),
     breakDown: ({ id }: Named) => sim.disks.breakDown(id),
@@ -64,6 +71,8 @@ export const awsState = (sim: AwsSim) => {
     gateways: [...gateways.values()],
     volumes: sim.disks.volumes(),
     snapshots: sim.disks.snapshots(),
+    fileSystems: sim.files.fileSystems.entries().map(([, one]) => one),
+    mountTargets: sim.files.mountTargets.entries().map(([, one]) => one),
     quotas: sim.quotas.all(),
     lagMs: sim.lagMs,
   };

@@ -58,6 +58,12 @@ export interface Instance {
   metadata: boolean;
 }
 
+/** Only that they exist: the simulator lets no packets through or holds any up. */
+export interface SecurityGroup {
+  readonly id: string;
+  readonly vpc: string;
+}
+
 export interface Interface {
   readonly id: string;
   readonly subnet: string;
@@ -69,6 +75,8 @@ export interface Interface {
   readonly instance: string | undefined;
   readonly device: number;
   readonly attachment: string;
+  /** Ids of security groups. */
+  readonly groups: readonly string[];
 }
 
 export type GatewayKind = 'igw' | 'vgw' | 'tgw' | 'pcx' | 'nat' | 'eigw';
@@ -86,6 +94,15 @@ const one = <T>(map: ReadonlyMap<string, T>, id: string): T => {
   return found;
 };
 
+/** What a zone is called in every account, such as `euc1-az2`; its letter is each account's own. */
+export const zoneId = (zone: string): string => {
+  const [, area = '', side = '', number = '', letter = ''] =
+    /^([a-z]+(?:-gov)?)-([a-z]+)-(\d)([a-z])$/.exec(zone) ?? [];
+  const short = side.replace(/north|south|east|west|central/g, (word) => word.charAt(0));
+  const place = 'abcdef'.indexOf(letter);
+  return `${area.replace('-gov', 'g')}${short}${number}-az${((place + 1) % 3) + 1}`;
+};
+
 export class World {
   readonly region: string;
   readonly account: string;
@@ -95,6 +112,7 @@ export class World {
   readonly instances = new Map<string, Instance>();
   readonly interfaces = new Map<string, Interface>();
   readonly gateways = new Map<string, Gateway>();
+  readonly groups = new Map<string, SecurityGroup>();
   /** By interface. Lagged: a read after a change may show the old value. */
   readonly sourceDestCheck: LaggedMap<{ readonly on: boolean }>;
   /** Instance → the interfaces that it was given, in order. */
@@ -136,7 +154,20 @@ export class World {
     const vpc = { id: this.#ids.of('vpc'), name, cidrs, cidrs6 };
     this.vpcs.set(vpc.id, vpc);
     this.addTable(vpc.id, 'main').main = this.#ids.of('rtbassoc');
+    const usual = this.defaultGroup(vpc.id);
+    this.groups.set(usual, { id: usual, vpc: vpc.id });
     return vpc;
+  }
+
+  /** The security group that a VPC has from its beginning. */
+  defaultGroup(vpc: string): string {
+    return vpc.replace(/^vpc/, 'sg');
+  }
+
+  addGroup(vpc: string): SecurityGroup {
+    const group = { id: this.#ids.of('sg'), vpc: one(this.vpcs, vpc).id };
+    this.groups.set(group.id, group);
+    return group;
   }
 
   addSubnet(request: Omit<Subnet, 'id'>): Subnet {
@@ -190,8 +221,10 @@ export class World {
     addresses: readonly string[],
     addresses6: readonly string[],
     instance?: string,
+    given?: readonly string[],
   ): Interface {
     const { vpc, cidr } = one(this.subnets, subnet);
+    const groups = given ?? [this.defaultGroup(vpc)];
     for (const address of addresses) {
       if (!contains(parseCidr(cidr), parseAddress(address))) throw new Error(`${address} does not lie in ${cidr}`);
       for (const other of this.interfaces.values()) {
@@ -204,7 +237,7 @@ export class World {
     const device = instance === undefined ? 0 : this.interfacesOf(instance).length;
     const attachment = this.#ids.of('eni-attach');
     const id = this.#ids.of('eni');
-    const added: Interface = { id, subnet, vpc, mac, addresses, addresses6, instance, device, attachment };
+    const added: Interface = { id, subnet, vpc, mac, addresses, addresses6, instance, device, attachment, groups };
     this.interfaces.set(id, added);
     if (instance !== undefined) this.#given.set(instance, [...(this.#given.get(instance) ?? []), added]);
     this.sourceDestCheck.set(id, { on: true });
@@ -248,7 +281,7 @@ export class World {
     return one(this.tables, id);
   }
 
-  /** The lowest free address of a subnet; the cloud keeps the first four for itself. */
+  /** The lowest free address of a subnet; the cloud keeps the first four for itself. Throws when there is none. */
   freeAddress(subnet: string): string {
     const { cidr, vpc } = one(this.subnets, subnet);
     const used = new Set([...this.interfaces.values()].flatMap((each) => (each.vpc === vpc ? each.addresses : [])));
