@@ -17,7 +17,7 @@ import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import { FILES_TIMES, type FilesParts, WorkerShareFiles } from '../../../../volume-plugin/nfs/worker-share-files.ts';
 import { codeOf, context, inOwnMounts, loopDisk, messageOf, run, scratch } from '../block/scratch.ts';
-import { workers } from './local-shares.ts';
+import { workers } from './made-up-server.ts';
 
 inOwnMounts(import.meta.filename);
 
