@@ -14,6 +14,7 @@ const tables: Readonly<Record<string, () => string>> = {
   'IPAM options': () => markdownTable(IPAM_OPTIONS),
   settings: () => markdownTable(SETTINGS, 'setting'),
   'volume options': () => markdownTable(VOLUME_OPTIONS.block),
+  'nfs options': () => markdownTable(VOLUME_OPTIONS.nfs),
   'volume settings': () => markdownTable(VOLUME_SETTINGS, 'setting'),
 };
 

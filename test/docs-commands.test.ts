@@ -65,8 +65,8 @@ async function problemsOf(words: readonly string[]): Promise<string[] | undefine
   }
   if (verb !== 'create') return undefined;
   if (what === 'volume') {
-    const { type: _, ...options } = given(words, '-o');
-    return optionProblems(VOLUME_OPTIONS.block, options, 'volume option');
+    const { type = 'block', ...options } = given(words, '-o');
+    return optionProblems(VOLUME_OPTIONS[type === 'nfs' ? 'nfs' : 'block'], options, 'volume option');
   }
   if (what !== 'network') return undefined;
   return [

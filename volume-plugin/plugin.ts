@@ -90,7 +90,11 @@ async function assemble(
   const life = cancellable(newContext(log, Number.POSITIVE_INFINITY));
   const host = { id: await hostIdentity(store), name: settings.nodeName ?? hostname() };
   const locks = new KeyedMutex();
-  const backends = new BackendSet(options.backends ?? openBackends({ settings, host, locks }), log);
+  const backends = new BackendSet(
+    options.backends ??
+      openBackends({ settings, host, locks, folder, shares: `${mounts.beneath}-shares`, life: life.context }),
+    log,
+  );
   const unattended = new Unattended(log, life.context.signal);
   const folders = await LinuxMountFolders.open(mounts.base, mounts.beneath, log, c);
   const deps: DriverDeps = {

@@ -1,5 +1,5 @@
 import { Coalescer } from '../../shared/coalesce.ts';
-import { type Context, newContext, noLongerThan } from '../../shared/context.ts';
+import { type Context, newContext, noLongerThan, now } from '../../shared/context.ts';
 import { asPluginError, type ErrorCode, PluginError } from '../../shared/errors.ts';
 import type { MountedShare, MountWish, ShareHealth, ShareMounts } from '../nfs/mounted-share.ts';
 import type { Share } from '../nfs/share.ts';
@@ -8,6 +8,8 @@ import type { ShareProvider } from '../nfs/share-provider.ts';
 
 /** For a mount target that is made. */
 const LOCATE_MS = 5 * 60_000;
+/** Shares that every host looks at are asked for again after so long. */
+const USUAL_MS = 10 * 60_000;
 
 const USUAL_WISH: MountWish = { options: {}, readonly: false };
 
@@ -30,6 +32,8 @@ export class NfsShares {
   readonly #wishes = new Map<string, MountWish>();
   readonly #mounted = new Map<string, MountedShare>();
   #life: Context | undefined;
+  #known: readonly string[] = [];
+  #asked = 0;
 
   constructor(parts: SharesParts) {
     this.#parts = parts;
@@ -42,9 +46,23 @@ export class NfsShares {
 
   /** Those that every host of the cluster looks at, and those that volumes have named here. */
   async all(c: Context): Promise<{ readonly usual: readonly string[]; readonly named: readonly string[] }> {
-    const usual = await this.#parts.provider.usual(c);
+    const usual = await this.#usual(c);
     const named = this.#parts.notes.all().flatMap(({ share }) => (usual.includes(share) ? [] : [share]));
     return { usual, named };
+  }
+
+  /** Once there are some, they stay: a cloud is not asked for each name that Docker wants to know. */
+  async #usual(c: Context): Promise<readonly string[]> {
+    if (this.#known.length === 0 || now() - this.#asked > USUAL_MS) {
+      try {
+        this.#known = await this.#parts.provider.usual(c);
+        this.#asked = now();
+      } catch (error) {
+        if (this.#known.length === 0) throw error;
+        c.log.debug('the usual shares are as they were', { error: asPluginError(error) });
+      }
+    }
+    return this.#known;
   }
 
   /**

@@ -1,6 +1,5 @@
-import { type Context, cancellable, newContext, throwIfDone } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
-import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
+import { type Context, cancellable, newContext } from '../../shared/context.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { MountedShare, ShareMounts } from '../nfs/mounted-share.ts';
 import { folderOf, readRecord } from '../nfs/records.ts';
 import { ShareNotes } from '../nfs/share-notes.ts';
@@ -10,7 +9,7 @@ import { addUser, removeUser } from '../nfs/users.ts';
 import type { Backend, ListedVolume, Mounted, NewVolume, Volume, VolumeRemoval } from './backend.ts';
 import { NfsListing } from './nfs-listing.ts';
 import { makeShareVolume } from './nfs-making.ts';
-import { NFS_OPTIONS, type NfsOptions, readNfsOptions, wishOf } from './nfs-options.ts';
+import { NFS_OPTIONS, readNfsOptions, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
 import { removeShareVolume } from './nfs-removing.ts';
 import { NfsShares } from './nfs-shares.ts';
@@ -66,21 +65,17 @@ export class NfsBackend implements Backend {
     const { mounts, host } = this.#parts;
     const options = readNfsOptions(volume);
     const mounted = await this.#parts.shares.mount(shareOf(volume), wishOf(options), c);
-    const folder = await this.#folder(volume, options, mounted, c);
     if (options.path === undefined) await addUser(mounted.files, volume.name, host, c);
-    await mounts.bind(mounted, folder, target, options.readonly, c);
-    // The kernel names the folder in the source of such a mount, and not only the share.
-    const found = mountAt(readMountTable(), target);
-    if (found === undefined) throw new PluginError('VOLUME_NOT_MOUNTED', { volume: volume.name });
-    return { source: found.source, device: found.device, inside: '', shared: true };
+    const bound = await mounts
+      .bind(mounted, folderOf(volume), target, options.readonly, c)
+      .catch(async (error: unknown) => {
+        throw await this.#whyNot(volume, mounted, asPluginError(error), c);
+      });
+    return { ...bound, inside: '', shared: true };
   }
 
   async unmount(volume: Volume, target: string, c: Context): Promise<void> {
-    // Of several on top of each other none may stay.
-    while (mountAt(readMountTable(), target) !== undefined) {
-      throwIfDone(c);
-      await this.#parts.mounts.unbind(target, c);
-    }
+    await this.#parts.mounts.unbind(target, c);
     if (volume.handle['share'] !== undefined) this.#parts.shares.release(volume.handle['share']);
   }
 
@@ -118,15 +113,17 @@ export class NfsBackend implements Backend {
     if (this.#life !== undefined) this.#trash.empty(share.id, files, this.#life.context);
   }
 
-  /** The volume's folder, which is there. Errors: VOLUME_UNKNOWN when another host has removed the volume, SHARE_MISSING. */
-  async #folder(volume: Volume, { path }: NfsOptions, { files, share }: MountedShare, c: Context): Promise<string> {
-    const folder = folderOf(volume);
-    if (folder === '' || (await files.hasFolder(folder, c))) return folder;
-    const { name } = volume;
-    if (path === undefined && (await readRecord(files, name, c)) === undefined) {
-      throw new PluginError('VOLUME_UNKNOWN', { volume: name });
-    }
-    throw new PluginError('SHARE_MISSING', { share: share.id, reason: `it has no folder /${folder}` });
+  /** A folder that is not there may be so because another host has removed the volume. */
+  async #whyNot(
+    { name, options }: Volume,
+    { files }: MountedShare,
+    error: PluginError,
+    c: Context,
+  ): Promise<PluginError> {
+    if (error.code !== 'SHARE_MISSING' || options['path'] !== undefined) return error;
+    return (await readRecord(files, name, c)) === undefined
+      ? new PluginError('VOLUME_UNKNOWN', { volume: name })
+      : error;
   }
 }
 

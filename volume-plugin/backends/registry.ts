@@ -1,12 +1,19 @@
+import { join } from 'node:path';
+import type { Context } from '../../shared/context.ts';
 import type { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { AliyunDiskProvider } from '../block/aliyun-disk.ts';
 import { EbsProvider } from '../block/ebs.ts';
 import { LoopProvider } from '../block/loop.ts';
 import type { DiskProvider } from '../block/provider.ts';
+import { ExportProvider } from '../nfs/export.ts';
+import { LinuxShareMounts } from '../nfs/mounts.ts';
+import type { ShareProvider } from '../nfs/share-provider.ts';
 import type { Settings } from '../options.ts';
 import type { Backend } from './backend.ts';
 import { BlockBackend } from './block.ts';
 import { BLOCK_OPTIONS } from './block-options.ts';
+import { NfsBackend } from './nfs.ts';
+import { NFS_OPTIONS } from './nfs-options.ts';
 
 export interface BackendParts {
   readonly settings: Settings;
@@ -14,6 +21,12 @@ export interface BackendParts {
   readonly host: { readonly id: string; readonly name: string };
   /** The driver's, by the volume's name. */
   readonly locks: KeyedMutex;
+  /** Where a back-end may keep what this host alone needs. */
+  readonly folder: string;
+  /** Where shares are mounted; only this plugin looks there. */
+  readonly shares: string;
+  /** Ends with the plugin. */
+  readonly life: Context;
 }
 
 const PROVIDERS = {
@@ -23,11 +36,23 @@ const PROVIDERS = {
   'aliyun-disk': ({ settings }) => new AliyunDiskProvider({ settings, cluster: settings.cluster }),
 } as const satisfies Record<Settings['provider'], (parts: BackendParts) => DiskProvider>;
 
+const SHARE_PROVIDERS = {
+  export: ({ settings }) => new ExportProvider(settings.nfsShare ?? []),
+} as const satisfies Record<Settings['nfsProvider'], (parts: BackendParts) => ShareProvider>;
+
 /** The options of each type, for documents. */
-export const OPTIONS = { block: BLOCK_OPTIONS } as const;
+export const OPTIONS = { block: BLOCK_OPTIONS, nfs: NFS_OPTIONS } as const;
 
 /** The kinds of volumes that this plugin offers with these settings. They are not started yet. */
 export function openBackends(parts: BackendParts): readonly Backend[] {
-  const { settings, locks } = parts;
-  return [new BlockBackend(PROVIDERS[settings.provider](parts), { locks, onRemove: settings.onRemove })];
+  const { settings, locks, host, folder, shares, life } = parts;
+  return [
+    new BlockBackend(PROVIDERS[settings.provider](parts), { locks, onRemove: settings.onRemove }),
+    new NfsBackend({
+      ...{ provider: SHARE_PROVIDERS[settings.nfsProvider](parts), host, folder: join(folder, 'nfs') },
+      mounts: new LinuxShareMounts({ folder: shares, log: life.log, life }),
+      // Folders cannot be copied: what was to be kept is kept.
+      onRemove: settings.onRemove === 'delete' ? 'delete' : 'retain',
+    }),
+  ];
 }

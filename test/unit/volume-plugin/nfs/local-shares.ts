@@ -4,7 +4,13 @@ import type { Context } from '../../../../shared/context.ts';
 import { codeOf } from '../../../../shared/error-code.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.ts';
-import type { MountedShare, MountWish, ShareHealth, ShareMounts } from '../../../../volume-plugin/nfs/mounted-share.ts';
+import type {
+  Bound,
+  MountedShare,
+  MountWish,
+  ShareHealth,
+  ShareMounts,
+} from '../../../../volume-plugin/nfs/mounted-share.ts';
 import type { Share } from '../../../../volume-plugin/nfs/share.ts';
 import type { ShareFiles } from '../../../../volume-plugin/nfs/share-files.ts';
 import * as worker from '../../../../volume-plugin/nfs/worker-files.ts';
@@ -98,18 +104,22 @@ export class LocalMounts implements ShareMounts {
     this.#health.set(share.id, { answering: true, since: 0 });
     const version = wish.version ?? share.versions[0] ?? '4.2';
     const options = `vers=${version}`;
-    return { share, version, options, source: 'local', device: '0:0', files: localFiles(this.servers, share.id) };
+    const files = localFiles(this.servers, share.id);
+    return { share, version, options, source: 'local', device: '0:0', readonly: wish.readonly, files };
   }
 
-  async bind({ share }: MountedShare, folder: string, target: string, readonly: boolean): Promise<void> {
+  async bind({ share }: MountedShare, folder: string, target: string, readonly: boolean): Promise<Bound> {
     this.servers.check(share.id);
-    if (mountAt(readMountTable(), target) !== undefined) return;
+    const present = mountAt(readMountTable(), target);
+    if (present !== undefined) return { source: present.source, device: present.device };
     const from = join(this.servers.root(share.id), folder);
     if (!(await worker.hasFolder(this.servers.root(share.id), folder))) {
       throw new PluginError('SHARE_MISSING', { share: share.id, reason: `it has no folder /${folder}` });
     }
     run('mount', '--bind', from, target);
     if (readonly) run('mount', '-o', 'remount,bind,ro', target);
+    const { source, device } = mountAt(readMountTable(), target) ?? { source: 'none', device: 'none' };
+    return { source, device };
   }
 
   async unbind(target: string): Promise<void> {

@@ -1,0 +1,59 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import type { Volume, VolumeRemoval } from '../../../../volume-plugin/backends/backend.ts';
+import { NfsBackend } from '../../../../volume-plugin/backends/nfs.ts';
+import { ExportProvider } from '../../../../volume-plugin/nfs/export.ts';
+import type { ShareProvider } from '../../../../volume-plugin/nfs/share-provider.ts';
+import { context, scratch } from '../block/scratch.ts';
+import { LocalMounts, LocalServers } from '../nfs/local-shares.ts';
+
+export const SHARE = '10.0.0.5:/export';
+
+export interface HostOptions {
+  /** NFS_SHARE. */
+  readonly usual?: readonly string[];
+  readonly provider?: ShareProvider;
+  readonly onRemove?: 'delete' | 'retain';
+}
+
+/** Hosts that use shares of the same servers. */
+export const shareCluster = async (t: Test) => {
+  const folder = scratch(t);
+  const servers = new LocalServers(join(folder, 'servers'));
+  /** The same number again: that host after a restart of its plugin. */
+  const host = async (n: number, { usual = [SHARE], provider, onRemove = 'delete' }: HostOptions = {}) => {
+    const mounts = new LocalMounts(servers);
+    const backend = new NfsBackend({
+      ...{ provider: provider ?? new ExportProvider(usual), mounts, onRemove },
+      ...{ host: { id: `id-${n}`, name: `host-${n}` }, folder: join(folder, `state-${n}`) },
+    });
+    await backend.start(context());
+    t.teardown(() => backend.close());
+    const target = (name: string): string => join(folder, `mounts-${n}`, name);
+    return {
+      ...{ backend, mounts, target },
+      create: (name: string, options: Record<string, string> = {}, making = 'once') =>
+        backend.create({ name, options, making }, context()),
+      mount: (volume: Volume) => {
+        mkdirSync(target(volume.name), { recursive: true });
+        return backend.mount(volume, target(volume.name), context());
+      },
+      unmount: (volume: Volume) => backend.unmount(volume, target(volume.name), context()),
+      leave: async (volume: Volume) => {
+        await backend.unmount(volume, target(volume.name), context());
+        await backend.leave(volume, context());
+      },
+      remove: (volume: VolumeRemoval) => backend.remove(volume, context()),
+      find: (name: string) => backend.find(name, context()),
+      list: async () => (await backend.list(context())).map(({ name }) => name).sort(),
+      inside: (name: string, file = '') => join(target(name), file),
+    };
+  };
+  return { folder, servers, host, root: servers.root(SHARE) };
+};
+
+/** Until something is so, for what goes on in the background. */
+export const until = async (isSo: () => boolean): Promise<void> => {
+  for (let n = 0; n < 500 && !isSo(); n += 1) await new Promise((resolve) => setTimeout(resolve, 10));
+};
