@@ -48,6 +48,11 @@ const commands = {
   'bench:failover': { run: [['test/bench/failover.ts']], packages: tools, root: true },
   'bench:create': { run: [['test/bench/create.ts']], packages: tools, root: true },
   'bench:volume': { run: [['test/bench/volume.ts']], packages: [...tools, 'fio'], root: true },
+  'bench:nfs': {
+    run: [['test/bench/nfs.ts']],
+    packages: [...tools, 'fio', 'qemu-system-x86', 'qemu-utils'],
+    root: true,
+  },
   sim: { run: [['test/sim/main.ts']], packages: [], root: false },
   'sim:scale': { run: [['test/bench/scale.ts']], packages: [], root: false },
   build: { run: [['plugin-configs/build.ts']], packages: [], root: false },

@@ -1,0 +1,212 @@
+/**
+ * What a volume on a share of NFS costs: its data path and `docker run -v` beside the same share mounted by hand in the
+ * same host, and how soon it is said what is wrong with a share that cannot be mounted.
+ *
+ *     npm run bench:nfs -- [--rounds 15] [--json FILE]
+ *
+ * Host and server are virtual machines that are emulated: times are many times those of a real machine, ratios are not.
+ */
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { copyFile, mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { create, createMust, nfsRigFor, SHARE, statusOf } from '../integration/support/vm-nfs.ts';
+import { must, until } from '../rig/command.ts';
+import { IMAGE } from '../rig/vm/guest.ts';
+import type { VirtualMachine } from '../rig/vm/machine.ts';
+import { VmMedia } from '../rig/vm/media.ts';
+import type { NfsServer } from '../rig/vm/nfs-server.ts';
+import type { Vms } from '../rig/vm/rig.ts';
+import { count, machine, say, table, writeJson } from './report.ts';
+import { median, percentile, rounded } from './statistics.ts';
+
+const HAND = '/mnt/by-hand';
+const TOOLS = '/mnt/tools';
+/** Many short ones, turn by turn: what else the machine does then meets both alike. */
+const FIO_ROUNDS = 15;
+const FIO_SECONDS = 2;
+const FAILURE_ROUNDS = 5;
+
+/** fio of this machine, with its libraries, on a disk of the host. */
+async function plugFio(vms: Vms, host: VirtualMachine): Promise<string> {
+  const folder = path.join(vms.rig.folder, 'bench');
+  const files = path.join(folder, 'files');
+  await mkdir(files, { recursive: true });
+  mkdirSync(path.join(folder, 'instances'));
+  mkdirSync(path.join(folder, 'disks'));
+  symlinkSync(host.folder, path.join(folder, 'instances/host'));
+  const fio = await must(['which', 'fio']);
+  const linked = await must(['ldd', fio]);
+  for (const file of [fio, ...[...linked.matchAll(/(\/\S+) \(0x/g)].map(([, library = '']) => library)]) {
+    await copyFile(file, path.join(files, path.basename(file)));
+  }
+  const bytes = 256 * 2 ** 20;
+  await must(['mkfs.ext4', '-q', '-d', files, path.join(folder, 'disks/tools'), String(bytes / 1024)]);
+  const disk = { id: 'tools', serial: 'tools', bus: 'virtio', bytes } as const;
+  await new VmMedia(folder).attach(disk, 'host');
+  const device = await until('the disk with fio', () => host.deviceOf(disk.serial), { timeoutMs: 20_000 });
+  await host.must(['sh', '-c', `mkdir -p ${TOOLS} && mount -o ro /dev/${device} ${TOOLS}`]);
+  return `${TOOLS}/ld-linux-x86-64.so.2 --library-path ${TOOLS} ${TOOLS}/fio`;
+}
+
+/** As the plugin mounts it, into a folder of its own. */
+async function mountByHand(host: VirtualMachine, server: NfsServer): Promise<void> {
+  await createMust(host, 'first');
+  const run = ['run', '--rm', '--network', 'host', '-v', 'first:/d', IMAGE, 'grep', ' /d nfs', '/proc/mounts'];
+  const shown = (await host.dockerMust(run)).split(' ')[3] ?? '';
+  await host.must(['mkdir', '-p', HAND]);
+  await host.must(['mount', '-i', '-t', 'nfs4', '-o', shown, server.id(SHARE), HAND]);
+  await host.must(['mkdir', '-p', `${HAND}/hand`]);
+}
+
+interface FioResult {
+  /** Operations a second. */
+  readonly rate: number;
+  /** Nanoseconds that one of the quickest tenth takes at most: what nobody else's work has come between. */
+  readonly quick: number;
+}
+
+const WORKS = {
+  random_writes: ['--rw=randwrite', '--bs=4k'],
+  writes: ['--rw=write', '--bs=128k'],
+  reads: ['--rw=read', '--bs=128k'],
+} as const satisfies Record<string, readonly string[]>;
+type Work = keyof typeof WORKS;
+
+/** Past the page cache. */
+async function fio(host: VirtualMachine, program: string, folder: string, work: Work): Promise<FioResult> {
+  const file = ['--name=bench', '--size=16m', '--direct=1', '--ioengine=psync', `--directory=${folder}`];
+  const how = [...WORKS[work], '--overwrite=1', '--time_based', `--runtime=${FIO_SECONDS}`, '--output-format=json'];
+  const text = await host.must(['sh', '-c', `${program} ${[...file, ...how].join(' ')}`]);
+  type Done = { iops: number; clat_ns: { percentile?: Record<string, number> } };
+  const [{ read, write }] = (JSON.parse(text) as { jobs: [{ read: Done; write: Done }] }).jobs;
+  const { iops, clat_ns: latency } = work === 'reads' ? read : write;
+  return { rate: iops, quick: latency.percentile?.['10.000000'] ?? Number.NaN };
+}
+
+/** A folder of a volume beside one of the share that is mounted by hand. */
+async function fioRatios(host: VirtualMachine, program: string) {
+  await createMust(host, 'bench-fio');
+  const run = ['run', '-d', '--name', 'fio', '--network', 'host', '-v', 'bench-fio:/d', IMAGE, 'sleep', '86400'];
+  await host.dockerMust(run);
+  const volume = await host.dockerMust(['volume', 'inspect', '-f', '{{.Mountpoint}}', 'bench-fio']);
+  const found: Record<string, { ratio: number; quartiles: number[]; quick_ratio: number; by_hand: number }> = {};
+  for (const work of Object.keys(WORKS) as Work[]) {
+    const [ratios, quick, rates]: [number[], number[], number[]] = [[], [], []];
+    for (let round = 0; round <= FIO_ROUNDS; round += 1) {
+      // By turns the one or the other comes first.
+      const places = round % 2 === 0 ? [`${HAND}/hand`, volume] : [volume, `${HAND}/hand`];
+      const results = new Map<string, FioResult>();
+      for (const place of places) results.set(place, await fio(host, program, place, work));
+      const [hand, ours] = [results.get(`${HAND}/hand`), results.get(volume)];
+      // The first ones lay the files out.
+      if (round === 0 || !hand || !ours) continue;
+      ratios.push(ours.rate / hand.rate);
+      quick.push(hand.quick / ours.quick);
+      rates.push(hand.rate);
+      say(`${work}: ${Math.round(ours.rate)} beside ${Math.round(hand.rate)} operations a second`);
+    }
+    found[work] = {
+      ratio: rounded(median(ratios)),
+      quartiles: [0.25, 0.75].map((part) => rounded(percentile(ratios, part))),
+      quick_ratio: rounded(median(quick)),
+      by_hand: rounded(median(rates)),
+    };
+  }
+  await host.dockerMust(['rm', '-f', 'fio']);
+  return found;
+}
+
+/** `docker run --rm -v`, turn by turn with a volume and with a folder of the mount by hand. */
+async function dockerRun(host: VirtualMachine, rounds: number) {
+  await createMust(host, 'bench-run');
+  await host.must(['mkdir', '-p', `${HAND}/run`]);
+  const sources = { volume: 'bench-run', hand: `${HAND}/run` };
+  const times = { volume: [] as number[], hand: [] as number[] };
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const which of round % 2 === 0 ? (['volume', 'hand'] as const) : (['hand', 'volume'] as const)) {
+      const started = performance.now();
+      await host.dockerMust(['run', '--rm', '--network', 'host', '-v', `${sources[which]}:/d`, IMAGE, 'true']);
+      // The first ones warm up.
+      if (round > 0) times[which].push(performance.now() - started);
+    }
+  }
+  const [volume, hand] = [median(times.volume), median(times.hand)];
+  return { hand_ms: rounded(hand), volume_ms: rounded(volume), overhead_ms: rounded(volume - hand) };
+}
+
+/** Until `docker volume create` has said what is wrong. */
+async function failures(host: VirtualMachine, server: NfsServer) {
+  await server.share('private', '', ['10.250.0.99']);
+  const cases = {
+    SHARE_UNRESOLVED: ['share=nfs.nowhere.test:/share'],
+    SHARE_UNREACHABLE: ['share=10.250.0.77:/share'],
+    SHARE_MISSING: [`share=${server.id('nowhere')}`],
+    SHARE_REFUSED: [`share=${server.id('private')}`],
+    SHARE_VERSION: [`share=${server.id('other')}`, 'nfsvers=4.2'],
+  };
+  await server.share('other');
+  await server.restart('-V 3 -V 4 -V 4.1 -N 4.2');
+  const found: Record<string, number> = {};
+  for (const [code, options] of Object.entries(cases)) {
+    const times: number[] = [];
+    for (let round = 0; round < FAILURE_ROUNDS; round += 1) {
+      const outcome = await create(host, 'bench-failing', ...options);
+      if (!outcome.stderr.includes(code)) throw new Error(`instead of ${code}: ${outcome.stderr.trim()}`);
+      times.push(outcome.ms);
+    }
+    found[code] = rounded(median(times));
+  }
+  return found;
+}
+
+async function measure(rounds: number) {
+  const ends: (() => Promise<void>)[] = [];
+  try {
+    say('starts a host and a server');
+    const { vms, server, hosts } = await nfsRigFor({ teardown: (end) => ends.push(end) }, { hosts: 1 });
+    const [host] = hosts;
+    if (!host) throw new Error('there is no host');
+    await mountByHand(host, server);
+    const program = await plugFio(vms, host);
+    const { version } = await statusOf(host, 'first');
+    say('docker run');
+    const docker = await dockerRun(host, rounds);
+    const ratios = await fioRatios(host, program);
+    say('failures');
+    return { version, docker_run: docker, fio: ratios, errors_ms: await failures(host, server) };
+  } finally {
+    for (const end of ends) await end();
+  }
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { rounds: { type: 'string', default: '15' }, json: { type: 'string' } },
+  });
+  const rounds = count(values.rounds, 'rounds');
+  const before = machine();
+  const found = await measure(rounds);
+  const { docker_run: docker } = found;
+  console.log(
+    table([
+      ['emulated machines', 'ms'],
+      ['docker run -v, a folder of a mount by hand', docker.hand_ms.toFixed(0)],
+      ['docker run -v, cloudvol', docker.volume_ms.toFixed(0)],
+      ...Object.entries(found.errors_ms).map(([code, ms]) => [`until ${code} is told`, ms.toFixed(0)]),
+    ]),
+  );
+  for (const [work, { ratio, quartiles, quick_ratio: quick }] of Object.entries(found.fio)) {
+    console.log(
+      `fio, ${work}, volume to hand mount: ${ratio} (half of the rounds between ${quartiles.join(' and ')}),`,
+    );
+    console.log(`  by the time of one quick operation, which others disturb less: ${quick}`);
+  }
+  console.log(`load at the beginning ${before.load}, at the end ${machine().load}`);
+  writeJson(values.json, { ...found, rounds, emulated: true, machine: before, load_at_end: machine().load });
+}
+
+await main().catch((error: unknown) => {
+  console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+});
