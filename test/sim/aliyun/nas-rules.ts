@@ -1,8 +1,9 @@
-/** The actions of NAS 2017-06-26 for permission groups, tags and quotas of folders. Sources: as in `nas-actions.ts`. */
+/** The actions of NAS 2017-06-26 for permission groups, tags and quotas of folders. Sources: as of `nas-actions.ts`. */
 import { ApiError } from '../core/api.ts';
 import { tagsOf } from './disk-tags.ts';
 import { DEFAULT_GROUP, type Nas, type SimAccessGroup } from './nas.ts';
-import { denied, descriptionOf, fileSystemOf, PAGES, PAGING } from './nas-actions.ts';
+import { descriptionOf, fileSystemOf } from './nas-actions.ts';
+import { denied, PAGES, PAGING } from './nas-list.ts';
 import { type Actions, integer, numbered, type Parameters, values } from './parameters.ts';
 import { date } from './route-list.ts';
 

@@ -27,6 +27,7 @@ import { Gate, type Json, rpcService } from './gateway.ts';
 import { MetadataService } from './metadata.ts';
 import { NAS_QUOTAS, Nas } from './nas.ts';
 import { nasActions } from './nas-actions.ts';
+import { nasLists } from './nas-list.ts';
 import { nasRules } from './nas-rules.ts';
 import { quotaActions } from './quota-actions.ts';
 import { routeActions } from './route-actions.ts';
@@ -145,7 +146,7 @@ export class AliyunSim extends Builder {
         ...snapshotActions(disks, tokens),
         ...tagActions(disks),
       }),
-      product('nas', '2017-06-26', { ...nasActions(nas), ...nasRules(nas) }),
+      product('nas', '2017-06-26', { ...nasLists(nas), ...nasActions(nas), ...nasRules(nas) }),
       product('quotas', '2020-05-10', quotaActions(quotas, region)),
     ];
     const throttles = products.map(({ throttle }) => throttle);
