@@ -19,15 +19,15 @@ export const SETTINGS = {
   loopQuota: option.size({
     help: "Most bytes of all of `loop`'s disks and snapshots together; what there is room for when empty.",
   }),
-  nfsProvider: option.enum(['export'], {
+  nfsProvider: option.enum(['export', 'efs', 'nas'], {
     default: 'export',
-    help: 'Where shares come from: `export` for any NFS server.',
+    help: 'Where shares of `type=nfs` come from: `export` for any NFS server; `efs` for file systems of AWS, `nas` for those of Aliyun.',
   }),
   nfsShare: option.textList({
     allowed: 'a list, with commas between, of shares such as 10.0.0.5:/export',
     pattern: /^\S{2,1024}$/,
     example: '10.0.0.5:/export',
-    help: 'Shares that every host looks for volumes on; the first is for those that are created without `-o share=`.',
+    help: 'Shares that every host looks for volumes on; the first is for those that are created without `-o share=`. When empty, `efs` and `nas` make a file system for the cluster.',
   }),
   nodeName: option.text({
     min: 1,

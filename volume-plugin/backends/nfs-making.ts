@@ -14,7 +14,7 @@ import {
 } from '../nfs/records.ts';
 import type { NewVolume, Volume } from './backend.ts';
 import { listedVolume } from './nfs-listing.ts';
-import { checkNfsOptions, differences, type NfsOptions, traitsOf, wishOf } from './nfs-options.ts';
+import { checkNfsOptions, differences, type NfsOptions, requestOf, traitsOf, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
 
 /**
@@ -28,10 +28,12 @@ export const makeShareVolume = async (parts: NfsParts, spec: NewVolume, c: Conte
   const options = checkNfsOptions(spec);
   const { provider, shares, notes } = parts;
   if (options.size !== undefined && provider.limit === undefined) throw noLimit(options.size, provider.name);
-  const { share } = await shares.locate(options.share ?? (await provider.ensure({}, c)), c).then(async (found) => {
-    await refuseWhenElsewhere(parts, name, found.id, c);
-    return { share: found };
-  });
+  const { share } = await shares
+    .locate(options.share ?? (await provider.ensure(requestOf(options), c)), c)
+    .then(async (found) => {
+      await refuseWhenElsewhere(parts, name, found.id, c);
+      return { share: found };
+    });
   const mounted = await shares.mount(share.id, wishOf(options), c);
   const existing = await readRecord(mounted.files, name, c);
   if (existing !== undefined) return join(share.id, existing, spec);

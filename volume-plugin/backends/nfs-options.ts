@@ -4,6 +4,7 @@ import { mountOptionsProblem, parseMountOptions, sortedMountOptions, strangerTo 
 import type { MountWish } from '../nfs/mounted-share.ts';
 import { NFS_VERSIONS } from '../nfs/share.ts';
 import type { FolderTraits } from '../nfs/share-files.ts';
+import type { ShareRequest } from '../nfs/share-provider.ts';
 import type { VolumeSpec } from './backend.ts';
 
 const OWNER_MAX = 2 ** 32 - 2;
@@ -54,6 +55,19 @@ export const NFS_OPTIONS = {
     help: "Options of the mount, in the place of what the share's vendor recommends, one by one.",
     validate: (text) => mountOptionsProblem(text),
   }),
+  kind: option.text({
+    min: 2,
+    max: 32,
+    pattern: /^[a-z][A-Za-z0-9_-]*$/,
+    allowed: "the provider's name of a kind of file system",
+    help: 'The kind of the file system that the provider makes when the cluster has none, in its words.',
+  }),
+  encrypted: option.boolean({ help: 'Whether that file system is encrypted where it is kept.' }),
+  'kms-key': option.text({
+    min: 1,
+    max: 2048,
+    help: "The key of the provider's key service that encrypts it.",
+  }),
   tls: option.boolean({
     default: false,
     help: 'Encryption on the way to the server: not supported yet.',
@@ -92,6 +106,10 @@ export const checkNfsOptions = ({ options }: Pick<VolumeSpec, 'options'>): NfsOp
   if (readonly && access === 'single-writer') {
     throw invalid('access', access, 'nobody writes to a volume with readonly=true', 'many');
   }
+  const made = (['kind', 'encrypted', 'kms-key'] as const).find((name) => options[name] !== undefined);
+  if (made !== undefined && read.share !== undefined) {
+    throw invalid(made, options[made] ?? '', 'the share is there already', 'nothing together with share=');
+  }
   const stranger = version && strangerTo(version, parseMountOptions(read['mount-options']));
   if (stranger !== undefined) {
     const reason = `${stranger} is not for version ${version}`;
@@ -99,6 +117,13 @@ export const checkNfsOptions = ({ options }: Pick<VolumeSpec, 'options'>): NfsOp
   }
   return read;
 };
+
+/** What the file system is asked to be that is made when there is none. */
+export const requestOf = ({ kind, encrypted, 'kms-key': key }: NfsOptions): ShareRequest => ({
+  ...(kind !== undefined && { kind }),
+  ...(encrypted !== undefined && { encrypted }),
+  ...(key !== undefined && { key }),
+});
 
 /** How the volume's share is to be mounted. */
 export const wishOf = (options: NfsOptions): MountWish => ({

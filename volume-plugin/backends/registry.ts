@@ -5,8 +5,10 @@ import { AliyunDiskProvider } from '../block/aliyun-disk.ts';
 import { EbsProvider } from '../block/ebs.ts';
 import { LoopProvider } from '../block/loop.ts';
 import type { DiskProvider } from '../block/provider.ts';
+import { EfsProvider } from '../nfs/efs.ts';
 import { ExportProvider } from '../nfs/export.ts';
 import { LinuxShareMounts } from '../nfs/mounts.ts';
+import { NasProvider } from '../nfs/nas.ts';
 import type { ShareProvider } from '../nfs/share-provider.ts';
 import type { Settings } from '../options.ts';
 import type { Backend } from './backend.ts';
@@ -38,6 +40,8 @@ const PROVIDERS = {
 
 const SHARE_PROVIDERS = {
   export: ({ settings }) => new ExportProvider(settings.nfsShare ?? []),
+  efs: ({ settings }) => new EfsProvider({ settings, cluster: settings.cluster, shares: settings.nfsShare ?? [] }),
+  nas: ({ settings }) => new NasProvider({ settings, cluster: settings.cluster, shares: settings.nfsShare ?? [] }),
 } as const satisfies Record<Settings['nfsProvider'], (parts: BackendParts) => ShareProvider>;
 
 /** The options of each type, for documents. */

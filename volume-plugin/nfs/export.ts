@@ -1,6 +1,6 @@
 import { PluginError } from '../../shared/errors.ts';
 import type { Share } from './share.ts';
-import type { ShareProvider } from './share-provider.ts';
+import type { ShareProvider, ShareRequest } from './share-provider.ts';
 import { parseShare, SHARE_FORMS, shareTextProblem } from './share-text.ts';
 
 /** Exports of any NFS server, which somebody else looks after: by `-o share=` and the setting NFS_SHARE. */
@@ -21,8 +21,16 @@ export class ExportProvider implements ShareProvider {
     return this.#usual;
   }
 
-  async ensure(): Promise<string> {
+  async ensure(request: ShareRequest): Promise<string> {
     const [first] = this.#usual;
+    const [asked] = Object.entries(request);
+    if (asked !== undefined) {
+      const [option, value] = asked;
+      throw new PluginError('OPTION_INVALID', {
+        ...{ where: 'The volume option', option: option === 'key' ? 'kms-key' : option, value: String(value) },
+        ...{ reason: 'NFS_PROVIDER=export makes no file systems', allowed: 'nothing there' },
+      });
+    }
     if (first !== undefined) return first;
     throw new PluginError('OPTION_MISSING', {
       ...{ where: 'The volume', option: 'share', reason: 'no share is usual here', example: '10.0.0.5:/export' },
