@@ -28,7 +28,8 @@ export const kernelOptions = (share: Share, version: NfsVersion, looked: Looked,
   const { address, ownAddress, port, mountPort } = looked;
   const found: MountOptions = {
     vers: version,
-    ...(port !== 2049 && { port: String(port) }),
+    // Of version 3 the kernel asks the portmapper, which may be closed off, when it is not told.
+    ...((port !== 2049 || version === '3') && { port: String(port) }),
     addr: address,
     ...(version === '3'
       ? {

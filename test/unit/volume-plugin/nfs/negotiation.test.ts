@@ -58,6 +58,8 @@ t.test('version 3 is told where the MOUNT service is; locks stay on the host', a
     /nolock.*vers=3,port=20490,addr=10\.0\.0\.5,mountvers=3,mountproto=tcp,mountaddr=10\.0\.0\.5,mountport=20048 /,
   );
   t.notMatch(seen()[0], /clientaddr/);
+  await negotiate(SHARE, WISH, { ...LOOKED, versions: ['3'] }, '/x', context());
+  t.match(seen()[1], /,port=2049,/, 'the usual port, too: the kernel would ask the portmapper');
 });
 
 t.test('an address of version 6 has brackets in the source, and its own protocol', async (t) => {
