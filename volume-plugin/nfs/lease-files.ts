@@ -2,8 +2,8 @@
  * What hosts tell each other about `access=single-writer` on a share, in `.drayage/leases`:
  *
  * - `<volume>.<epoch>.json`, a lease, made exclusively: of all hosts one makes each epoch. The greatest one counts.
- * - `_<host>.beat`, a sign of life of a host with all the leases that it has, written anew every few seconds: one file for
- *   all volumes, so that hundreds of them cost what one does. No two of its writings are the same.
+ * - `_<host>.<share>.beat`, a sign of life of a host with all the leases that it has there, written anew every few
+ *   seconds: one file for all volumes, so that hundreds of them cost what one does. No two of its writings are the same.
  */
 
 export const LEASES = '.drayage/leases';
@@ -16,6 +16,8 @@ export interface LeaseHost {
 
 export interface Lease {
   readonly host: LeaseHost;
+  /** The name of the file of its host's signs of life. */
+  readonly beat: string;
   /** Whether its host has the volume, or nobody: it was let go, or taken from its host by an operator. */
   readonly state: 'held' | 'free';
   /** Of this making: no two leases have the same. */
@@ -39,11 +41,8 @@ export interface Beat {
 
 const FORMAT = 1;
 const LONGEST_PATIENCE_MS = 3_600_000;
-const HOST_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
+const BEAT_NAME = /^_[A-Za-z0-9.-]{1,100}\.beat$/;
 const LEASE_NAME = /^([A-Za-z0-9][A-Za-z0-9_.-]*)\.([1-9]\d{0,14})\.json$/;
-
-/** Volumes' names begin with a letter or a digit. */
-export const beatPath = (host: string): string => `${LEASES}/_${host}.beat`;
 
 export const leasePath = (volume: string, epoch: number): string => `${LEASES}/${volume}.${epoch}.json`;
 
@@ -69,14 +68,13 @@ export const writeBeat = ({ sign, holds, stopped }: Beat): string =>
 export const readLease = (content: string): Lease | undefined => {
   const found = parse(content);
   if (found === undefined || !isRecord(found['host'])) return undefined;
-  const { state, token, since, patienceMs, takenFrom, host } = found;
+  const { state, token, since, patienceMs, takenFrom, beat, host } = found;
   const { id, name } = host;
-  if (typeof id !== 'string' || !HOST_ID.test(id) || typeof name !== 'string' || typeof token !== 'string') {
-    return undefined;
-  }
+  if (typeof id !== 'string' || typeof name !== 'string' || typeof token !== 'string') return undefined;
+  if (typeof beat !== 'string' || !BEAT_NAME.test(beat)) return undefined;
   if ((state !== 'held' && state !== 'free') || typeof patienceMs !== 'number') return undefined;
   return {
-    ...{ host: { id, name }, state, token },
+    ...{ host: { id, name }, beat, state, token },
     since: typeof since === 'string' ? since : '',
     patienceMs: Math.min(Math.max(0, patienceMs), LONGEST_PATIENCE_MS),
     ...(typeof takenFrom === 'string' && { takenFrom }),

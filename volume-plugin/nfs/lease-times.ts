@@ -46,3 +46,16 @@ export const LEASE_CLOCK: LeaseClock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Waits; ends early, without an error, with the signal. */
+export const pauseOn = (clock: LeaseClock, ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      cancel();
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const cancel = clock.after(ms, done);
+    signal.addEventListener('abort', done);
+    if (signal.aborted) done();
+  });

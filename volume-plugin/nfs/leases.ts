@@ -1,10 +1,12 @@
-import { type Context, newContext, remaining, throwIfDone } from '../../shared/context.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { type Context, remaining, throwIfDone } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { LeaseHost } from './lease-files.ts';
+import { LeaseResuming } from './lease-resuming.ts';
 import { LeaseShare, type SeenLease } from './lease-share.ts';
-import { LEASE_CLOCK, LEASE_TIMES, type LeaseClock, type LeaseTimes } from './lease-times.ts';
+import type { LeaseParts } from './lease-signs.ts';
+import { LEASE_CLOCK, LEASE_TIMES, type LeaseClock, type LeaseTimes, pauseOn } from './lease-times.ts';
 import type { MountedShare } from './mounted-share.ts';
 
 /** A share that is mounted here for writing. */
@@ -48,27 +50,28 @@ const UNKNOWN = 'unknown';
  * not come back go on when another host has taken the volume.
  */
 export class Leases {
-  readonly #options: LeaseOptions;
-  readonly #clock: LeaseClock;
+  readonly #parts: LeaseParts;
+  readonly #onLost: LeaseOptions['onLost'];
   readonly #times: LeaseTimes;
   readonly #end = new AbortController();
   /** By the share's id. */
   readonly #shares = new Map<string, LeaseShare>();
   readonly #locks = new KeyedMutex();
   readonly #lost = new Map<string, string>();
-  /** Volumes that an earlier life has mounted and that are being taken again. */
-  readonly #resuming = new Set<string>();
+  readonly #resuming: LeaseResuming;
   readonly #holders = new Map<string, LeaseHolder>();
 
-  constructor(options: LeaseOptions) {
-    this.#options = options;
-    this.#clock = options.clock ?? LEASE_CLOCK;
-    this.#times = options.times ?? LEASE_TIMES;
+  constructor({ self, log, onLost, clock = LEASE_CLOCK, times = LEASE_TIMES }: LeaseOptions) {
+    this.#parts = { self, log, clock, times, end: this.#end.signal };
+    this.#times = times;
+    this.#onLost = onLost;
+    this.#resuming = new LeaseResuming(this.#parts, (volume, reason) => this.#lose(volume, reason));
   }
 
   /**
    * Takes the volume for this host before it is mounted, and keeps it until `release`: at once when this host or an
    * earlier life of it has it. While its holder is silent it waits, for as long as the context lasts; see `progress`.
+   * Whoever has mounted it then asks `lost` once more: it may have been lost before there was anything to cut off.
    * Errors: VOLUME_BUSY (names the holder, and when it was heard of), those of ShareFiles, DEADLINE.
    */
   async take(volume: string, on: LeasedShare, c: Context): Promise<{ readonly epoch: number }> {
@@ -83,13 +86,7 @@ export class Leases {
   resume(volume: string, on: LeasedShare): void {
     const share = this.#on(on);
     if (share.held(volume) !== undefined || this.#lost.has(volume) || this.#resuming.has(volume)) return;
-    this.#resuming.add(volume);
-    const disarm = this.#clock.after(this.#times.resumeMs, () => {
-      if (!this.#resuming.delete(volume)) return;
-      share.drop(volume);
-      this.#lose(volume, 'its lease on the share could not be looked at since the plugin was started');
-    });
-    void this.#resume(volume, share).finally(disarm);
+    void this.#resuming.run(volume, share, (work, c) => this.#locks.run(volume, () => work(c), c));
   }
 
   /** Why the volume does not belong to this host any more; undefined: it does, or was never taken. */
@@ -103,7 +100,7 @@ export class Leases {
    */
   async release(volume: string, on: LeasedShare, c: Context): Promise<void> {
     const share = this.#on(on);
-    this.#resuming.delete(volume);
+    this.#resuming.settle(volume);
     // Nobody uses it any more, so nobody need be told when it is lost.
     share.drop(volume);
     this.#lost.delete(volume);
@@ -133,7 +130,7 @@ export class Leases {
   holder(volume: string): LeaseHolder | undefined {
     for (const share of this.#shares.values()) {
       const epoch = share.held(volume);
-      if (epoch !== undefined) return { host: this.#options.self.name, epoch };
+      if (epoch !== undefined) return { host: this.#parts.self.name, epoch };
     }
     return this.#holders.get(volume);
   }
@@ -150,7 +147,6 @@ export class Leases {
    * back or an operator says that it is dead.
    */
   async close(): Promise<void> {
-    this.#resuming.clear();
     await Promise.all([...this.#shares.values()].map((share) => share.close(CLOSE_MS)));
     this.#end.abort(new PluginError('NOT_READY', { reason: 'the plugin is stopping' }));
   }
@@ -159,12 +155,13 @@ export class Leases {
     const held = share.held(volume);
     if (held !== undefined) return { epoch: held };
     this.#lost.delete(volume);
+    const { clock } = this.#parts;
     for (;;) {
       throwIfDone(c);
       const seen = await this.#look(volume, share, c);
       if (this.#isOurs(seen) || this.#isOver(seen)) {
         if (await share.claim(volume, seen.epoch + 1, c)) {
-          this.#resuming.delete(volume);
+          this.#resuming.settle(volume);
           return { epoch: seen.epoch + 1 };
         }
         continue;
@@ -177,45 +174,12 @@ export class Leases {
       if (remaining(c) <= this.#times.lookMs) {
         throw this.#busy(volume, seen, seen.lease && `which ${this.#silence(seen.stillMs)}`);
       }
-      await this.#pause(this.#times.lookMs, c.signal);
+      await pauseOn(clock, this.#times.lookMs, c.signal);
     }
-  }
-
-  async #resume(volume: string, share: LeaseShare): Promise<void> {
-    while (this.#resuming.has(volume) && !this.#end.signal.aborted) {
-      try {
-        const c = this.#context(this.#times.roundMs);
-        if (await this.#locks.run(volume, () => this.#takeAgain(volume, share, c), c)) return;
-      } catch (thrown) {
-        const error = asPluginError(thrown);
-        this.#options.log.warn('the lease of a mounted volume could not be taken again yet', { volume, error });
-      }
-      await this.#pause(this.#times.lookMs / 2, this.#end.signal);
-    }
-  }
-
-  /** Answers whether it is settled who has the volume. */
-  async #takeAgain(volume: string, share: LeaseShare, c: Context): Promise<boolean> {
-    const seen = await this.#look(volume, share, c);
-    if (!this.#resuming.has(volume)) return true;
-    const { epoch, lease } = seen;
-    if (epoch > 0 && lease === undefined) return false;
-    if (epoch === 0 || lease?.host.id === this.#options.self.id) {
-      // Anew, though the last one is ours: another host may have watched it stand still, and be about to make the next.
-      if (!(await share.claim(volume, epoch + 1, c))) return false;
-      // Its time was over meanwhile, and it was cut off.
-      if (!this.#resuming.delete(volume)) share.drop(volume);
-      return true;
-    }
-    this.#resuming.delete(volume);
-    const taken = lease?.takenFrom !== undefined;
-    const how = taken ? 'an operator took it from' : `host ${lease?.host.name} took it over from`;
-    this.#lose(volume, `${how} this host while its plugin did not run`);
-    return true;
   }
 
   async #fence(volume: string, host: string, share: LeaseShare, c: Context): Promise<void> {
-    const { self, log } = this.#options;
+    const { self, log, clock } = this.#parts;
     for (;;) {
       throwIfDone(c);
       const seen = await this.#look(volume, share, c);
@@ -230,7 +194,7 @@ export class Leases {
           log.warn('a volume was taken from a host on the word of an operator', { volume, host });
           return;
         }
-      } else await this.#pause(this.#times.lookMs, c.signal);
+      } else await pauseOn(clock, this.#times.lookMs, c.signal);
     }
   }
 
@@ -244,7 +208,7 @@ export class Leases {
 
   /** Nobody's, or this host's: only this process gives signs of life for it. */
   #isOurs({ epoch, lease }: SeenLease): boolean {
-    return epoch === 0 || lease?.state === 'free' || lease?.host.id === this.#options.self.id;
+    return epoch === 0 || lease?.state === 'free' || lease?.host.id === this.#parts.self.id;
   }
 
   #lives({ moved, stillMs }: SeenLease): boolean {
@@ -267,43 +231,18 @@ export class Leases {
 
   #lose(volume: string, reason: string): void {
     this.#lost.set(volume, reason);
-    this.#options.onLost(volume, reason);
+    this.#onLost(volume, reason);
   }
 
   #on({ share: { id }, files }: LeasedShare): LeaseShare {
     const known = this.#shares.get(id);
     if (known !== undefined) {
-      known.files = files;
+      known.use(files);
       return known;
     }
-    const { self, log } = this.#options;
-    const onLost = (volume: string, reason: string): void => this.#lose(volume, reason);
-    const parts = { self, log, clock: this.#clock, times: this.#times, end: this.#end.signal, onLost };
-    const made = new LeaseShare(parts, files);
+    const made = new LeaseShare(this.#parts, id, files, (volume, reason) => this.#lose(volume, reason));
     this.#shares.set(id, made);
     return made;
-  }
-
-  #context(ms: number): Context {
-    const { log } = this.#options;
-    const parent: Context = {
-      ...{ requestId: 'lease', signal: this.#end.signal, deadline: Number.POSITIVE_INFINITY, log },
-    };
-    return newContext(log, ms, parent);
-  }
-
-  /** Ends early with the signal: whoever goes on looks for that first. */
-  #pause(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        cancel();
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const cancel = this.#clock.after(ms, done);
-      signal.addEventListener('abort', done);
-      if (signal.aborted) done();
-    });
   }
 }
 
