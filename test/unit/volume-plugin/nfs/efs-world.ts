@@ -47,18 +47,22 @@ export const efsWorld = async (t: Pick<Test, 'teardown'>, config: EfsWorldConfig
     (zone, n) => aws.instance({ name: `host-${n}`, subnet: subnets[zone], groups: [group], ...role }).id,
   );
   const metadata = await Promise.all(hosts.map((id) => aws.metadataOf(id)));
-  const host: EfsWorld['host'] = (n, { cluster = 'test', shares = [], settings: more = {}, freshMs } = {}) => {
-    const settings = {
-      ...parseOptions(CLOUD_SETTINGS, {}, 'setting'),
-      ...{ cloudEndpoint: aws.endpoint, metadataEndpoint: metadata[n] },
-      ...more,
-    };
-    return new EfsProvider({
-      ...{ settings, cluster, shares, rateOf: () => FAST, missingMs: 150 },
-      ...(freshMs !== undefined && { freshMs }),
-    });
-  };
+  const host: EfsWorld['host'] = (n, more) => providerOn(aws, metadata[n] ?? '', more);
   return { aws, vpc, subnets, hosts, host };
+};
+
+/** A provider on the instance of a metadata service, not started. */
+export const providerOn = (aws: AwsSim, metadataEndpoint: string, more: EfsHost = {}): EfsProvider => {
+  const { cluster = 'test', shares = [], settings: own = {}, freshMs } = more;
+  const settings = {
+    ...parseOptions(CLOUD_SETTINGS, {}, 'setting'),
+    ...{ cloudEndpoint: aws.endpoint, metadataEndpoint },
+    ...own,
+  };
+  return new EfsProvider({
+    ...{ settings, cluster, shares, rateOf: () => FAST, missingMs: 150 },
+    ...(freshMs !== undefined && { freshMs }),
+  });
 };
 
 /** What has been made in truth, whatever state it is in. */
