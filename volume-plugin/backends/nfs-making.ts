@@ -92,11 +92,8 @@ const prepareFolder = async (
   }
   await files.makeFolder(VOLUMES, OWN_FOLDER, c);
   await files.makeFolder(folder, traitsOf(options), c);
-  if (options.size !== undefined) await provider.limit?.(share, onShare(share.path, folder), options.size, c);
+  if (options.size !== undefined) await provider.limit?.(share, `/${folder}`, options.size, c);
 };
-
-/** The absolute path of a folder, as the provider of the share knows it. */
-export const onShare = (path: string, folder: string): string => `${path === '/' ? '' : path}/${folder}`;
 
 const writeRecord = async (
   { notes }: NfsParts,

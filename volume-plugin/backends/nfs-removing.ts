@@ -13,7 +13,6 @@ import {
 } from '../nfs/records.ts';
 import { usersOf } from '../nfs/users.ts';
 import type { VolumeRemoval } from './backend.ts';
-import { onShare } from './nfs-making.ts';
 import { readNfsOptions } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
 
@@ -74,7 +73,7 @@ const moveAway = async (
   const { name, uuid, onRemove } = record;
   if (onRemove === undefined) return false;
   const folder = folderOf(record);
-  if (readNfsOptions(record).size !== undefined) await provider.limit?.(share, onShare(share.path, folder), 0, c);
+  if (readNfsOptions(record).size !== undefined) await provider.limit?.(share, `/${folder}`, 0, c);
   const to = `${onRemove === 'delete' ? TRASH : RETAINED}/${name}.${uuid}`;
   await files.makeFolder(onRemove === 'delete' ? TRASH : RETAINED, OWN_FOLDER, c);
   if (onRemove === 'retain') await files.replaceFile(`${to}.json`, recordText(record), c);
