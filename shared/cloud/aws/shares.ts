@@ -8,6 +8,8 @@ const KINDS: Readonly<Record<string, Ec2ErrorKind>> = {
   FileSystemNotFound: 'share-missing',
   IncorrectFileSystemLifeCycleState: 'share-state',
   MountTargetConflict: 'target-exists',
+  // With the status of a permission that is missing.
+  FileSystemLimitExceeded: 'refused',
   // Named like targets of routes that are not there.
   SubnetNotFound: 'refused',
   SecurityGroupNotFound: 'refused',

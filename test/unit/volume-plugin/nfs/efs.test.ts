@@ -224,6 +224,11 @@ t.test('an address is asked for once in a while, not for each volume', async (t)
   t.ok(aws.count({ action: 'DescribeMountTargets' }) <= 2);
 });
 
+t.test('an account that has no room for another file system is told so', async (t) => {
+  const { a } = await started(t, { quotas: { 'file-systems': 0 } });
+  t.match(await failure(a.ensure({}, context())), /BACKEND_REFUSED.*FileSystemLimitExceeded: .*maximum number/);
+});
+
 t.test('who is throttled waits and goes on', async (t) => {
   const { aws, a, b } = await started(t);
   aws.faults.throttle('CreateFileSystem', { times: 2 });
