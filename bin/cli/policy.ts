@@ -2,6 +2,7 @@ import { policyDocument as aliyun } from '../../shared/cloud/aliyun/policy.ts';
 import { sharePolicyDocument as aliyunShares } from '../../shared/cloud/aliyun/share-policy.ts';
 import { volumePolicyDocument as aliyunVolumes } from '../../shared/cloud/aliyun/volume-policy.ts';
 import { policyDocument as aws } from '../../shared/cloud/aws/policy.ts';
+import { sharePolicyDocument as awsShares } from '../../shared/cloud/aws/share-policy.ts';
 import { volumePolicyDocument as awsVolumes } from '../../shared/cloud/aws/volume-policy.ts';
 import { CommandError, exit } from './client.ts';
 
@@ -38,7 +39,11 @@ const PRINTERS: Readonly<Record<string, Readonly<Record<(typeof PLUGINS)[number]
     },
     volume: {
       takes: ['region', 'account', 'cluster'],
-      print: ({ region, account, cluster }) => awsVolumes(given({ region, account, cluster })),
+      print: ({ region, account, cluster }) => {
+        const scope = given({ region, account, cluster });
+        const { Version, Statement } = awsVolumes(scope);
+        return { Version, Statement: [...Statement, ...awsShares(scope).Statement] };
+      },
     },
   },
   aliyun: {

@@ -1,5 +1,5 @@
 import { CLUSTER_TAG } from '../cluster-tag.ts';
-import { partitionOf, type Statement } from './policy.ts';
+import { type PolicyDocument, partitionOf, type Statement } from './policy.ts';
 import type { ShareCalls } from './share-model.ts';
 import type { VolumePolicyScope } from './volume-policy.ts';
 
@@ -35,8 +35,8 @@ export const SHARE_PERMISSIONS = {
   },
 } as const satisfies Readonly<Record<keyof ShareCalls, Permission>>;
 
-/** The least-privilege statements for file systems, beside those for disks. */
-export const shareStatements = (scope: VolumePolicyScope = {}): readonly Statement[] => {
+/** The least-privilege policy for the role of the hosts, as IAM takes it. Nothing in it can remove anything. */
+export const sharePolicyDocument = (scope: VolumePolicyScope = {}): PolicyDocument => {
   const { region, account = '*', cluster = '*' } = scope;
   const partition = scope.partition ?? (region === undefined ? 'aws' : partitionOf(region));
   const arn = (service: string, resource: string): string =>
@@ -54,7 +54,7 @@ export const shareStatements = (scope: VolumePolicyScope = {}): readonly Stateme
   });
   const { CreateFileSystem, CreateMountTarget, DescribeFileSystems, DescribeMountTargets } = SHARE_PERMISSIONS;
   const [describeSubnets, describeInterfaces, createInterface] = CreateMountTarget.also;
-  return [
+  const Statement = [
     statement('Read', [DescribeFileSystems.action, DescribeMountTargets.action], '*', here),
     statement('Create', [CreateFileSystem.action], fileSystems, {
       StringLike: { [`aws:RequestTag/${CLUSTER_TAG}`]: cluster },
@@ -72,4 +72,5 @@ export const shareStatements = (scope: VolumePolicyScope = {}): readonly Stateme
       [arn('ec2', 'subnet'), arn('ec2', 'security-group'), arn('ec2', 'network-interface')],
     ),
   ];
+  return { Version: '2012-10-17', Statement };
 };

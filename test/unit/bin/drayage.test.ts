@@ -242,7 +242,8 @@ t.test('policy is printed without a plugin, narrowed as asked, and takes no othe
   t.match(aliyun.out, /routetable\/vtb-1"[\s\S]*routetable\/vtb-2"/);
   const volumes = await drayage(state, 'policy', 'aws', '--plugin', 'volume', '--cluster', 'mine');
   t.match(volumes.out, /"ec2:ResourceTag\/drayage:cluster": "mine"/);
-  t.notMatch(volumes.out, /CreateRoute/);
+  t.match(volumes.out, /"elasticfilesystem:CreateMountTarget"[\s\S]*"aws:ResourceTag\/drayage:cluster": "mine"/);
+  t.notMatch(volumes.out, /CreateRoute|DeleteFileSystem/);
   const disks = await drayage(state, 'policy', 'aliyun', '--plugin', 'volume');
   t.match(disks.out, /ecs:AttachDisk/);
   t.match(disks.out, /nas:CreateMountTarget/);

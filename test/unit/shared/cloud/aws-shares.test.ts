@@ -1,7 +1,7 @@
 import t from 'tap';
 import { classify, SHARE_ERROR_KINDS } from '../../../../shared/cloud/aws/errors.ts';
 import { efsEndpoint } from '../../../../shared/cloud/aws/sdk-shares.ts';
-import { SHARE_PERMISSIONS, shareStatements } from '../../../../shared/cloud/aws/share-policy.ts';
+import { SHARE_PERMISSIONS, sharePolicyDocument } from '../../../../shared/cloud/aws/share-policy.ts';
 import { kindOfShareError } from '../../../../shared/cloud/aws/shares.ts';
 import { volumePolicyDocument } from '../../../../shared/cloud/aws/volume-policy.ts';
 import { allows } from '../../../sim/aws/iam.ts';
@@ -56,7 +56,7 @@ t.test('an endpoint that was set for EC2 is that of EFS beside it; any other one
 });
 
 t.test('a role may make and reach what is its cluster’s, and nothing of another cluster or nobody’s', async (t) => {
-  const policy = { Statement: shareStatements({ cluster: 'web', region: 'eu-central-1', account: '123456789012' }) };
+  const policy = sharePolicyDocument({ cluster: 'web', region: 'eu-central-1', account: '123456789012' });
   const may = (action: string, resource: string, context: Record<string, string | string[]>, region = 'eu-central-1') =>
     allows(policy, { action, resource, context: { 'aws:RequestedRegion': region, ...context } });
   const fs = 'arn:aws:elasticfilesystem:eu-central-1:123456789012:file-system/fs-1';
@@ -83,12 +83,12 @@ t.test('one policy for disks and file systems is short enough for a managed one'
     region: 'ap-southeast-2',
   };
   const { Statement } = volumePolicyDocument({ ...scope, account: '123456789012' });
-  const all = [...Statement, ...shareStatements({ ...scope, account: '123456789012' })];
+  const all = [...Statement, ...sharePolicyDocument({ ...scope, account: '123456789012' }).Statement];
   t.ok(JSON.stringify({ Version: '2012-10-17', Statement: all }).length < 6_144);
   t.equal(new Set(all.map(({ Sid }) => Sid)).size, all.length);
   for (const { action, why } of Object.values(SHARE_PERMISSIONS)) {
     t.match(action, /^elasticfilesystem:[A-Z]\w+$/);
     t.match(why, /^[A-Z].{10,}\.$/);
   }
-  t.match(JSON.stringify(shareStatements({ region: 'cn-north-1' })), /arn:aws-cn:elasticfilesystem:cn-north-1:\*/);
+  t.match(JSON.stringify(sharePolicyDocument({ region: 'cn-north-1' })), /arn:aws-cn:elasticfilesystem:cn-north-1:\*/);
 });

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import { shareStatements } from '../../../../shared/cloud/aws/share-policy.ts';
+import { sharePolicyDocument } from '../../../../shared/cloud/aws/share-policy.ts';
 import { type MakeShareWorld, shareProviderConformance } from '../../../conformance/share-provider.ts';
 import { countIn, type EfsWorldConfig, efsWorld, foreign } from './efs-world.ts';
 
@@ -49,7 +49,7 @@ const worlds =
     };
   };
 
-const policyOf = (cluster: string) => ({ Version: '2012-10-17', Statement: shareStatements({ cluster }) });
+const policyOf = (cluster: string) => sharePolicyDocument({ cluster });
 
 t.test('file systems of EFS are shares, also with no more rights than the policy that is printed', (t) =>
   shareProviderConformance(
@@ -64,7 +64,7 @@ t.test('file systems of EFS are shares, also with no more rights than the policy
 );
 
 t.test('the policy that is printed allows every call that was made, and has hardly any other', async (t) => {
-  const printed = shareStatements().flatMap(({ Action }) => Action);
+  const printed = sharePolicyDocument().Statement.flatMap(({ Action }) => Action);
   t.same(
     [...used].filter((action) => !printed.includes(action)),
     [],

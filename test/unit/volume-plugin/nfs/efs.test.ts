@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { shareStatements } from '../../../../shared/cloud/aws/share-policy.ts';
+import { sharePolicyDocument } from '../../../../shared/cloud/aws/share-policy.ts';
 import type { EfsProvider } from '../../../../volume-plugin/nfs/efs.ts';
 import type { AwsSim } from '../../../sim/aws/sim.ts';
 import { codeOf, context } from '../block/scratch.ts';
@@ -110,7 +110,7 @@ t.test('exports of other servers, and EFS of another region by its host name, ca
 });
 
 t.test('a host that may not make mount targets uses one of another zone', async (t) => {
-  const policy = { Statement: shareStatements({ cluster: 'test' }) };
+  const policy = sharePolicyDocument({ cluster: 'test' });
   const { aws, b, targetIn, subnets } = await started(t, { policy });
   const id = foreign(aws);
   t.match(await failure(b.locate(id, context())), /lacks the permission elasticfilesystem:CreateMountTarget/);
