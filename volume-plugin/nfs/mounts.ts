@@ -1,26 +1,19 @@
 import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { Coalescer } from '../../shared/coalesce.ts';
 import { type Context, newContext, noLongerThan, throwIfDone } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
-import { exec } from '../../shared/kernel/exec.ts';
 import { type MountEntry, mountAt, mountNamespaces, readMountTable } from '../../shared/kernel/mount-table.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
-import { HEALTH_TIMES, Health, type HealthTimes, silentShare } from './health.ts';
+import { HEALTH_TIMES, Health, type HealthTimes } from './health.ts';
+import { type Kept, KeptShares, type Servers } from './kept-shares.ts';
 import { bindFolder, setReadonly, unmountShare } from './mount-command.ts';
 import type { Bound, MountedShare, MountWish, ShareHealth, ShareMounts } from './mounted-share.ts';
 import { type Mounter, negotiate } from './negotiation.ts';
-import { type Looked, ping, preflight } from './preflight.ts';
-import { NFS_VERSIONS, type NfsVersion, type Share } from './share.ts';
-import { FILES_TIMES, type FilesTimes, WorkerShareFiles } from './worker-share-files.ts';
-
-/** How servers are asked before anything is mounted from them, and afterwards. */
-export interface Servers {
-  look(share: Share, wish: MountWish, c: Context): Promise<Looked>;
-  ping(address: string, port: number, c: Context, shareId: string): Promise<void>;
-}
+import { ping, preflight } from './preflight.ts';
+import type { Share } from './share.ts';
+import { FILES_TIMES, type FilesTimes } from './worker-share-files.ts';
 
 /** In milliseconds. */
 export interface MountTimes extends HealthTimes, FilesTimes {
@@ -45,44 +38,39 @@ const TIMES: MountTimes = { ...HEALTH_TIMES, ...FILES_TIMES, keepMs: 60_000 };
 const ENSURE_MS = 30_000;
 const DROP_MS = 15_000;
 
-interface Kept {
-  readonly mounted: MountedShare;
-  readonly files: WorkerShareFiles;
-  readonly folder: string;
-  /** The server knows the folder no more by which it was mounted. */
-  stale: boolean;
-  /** Will unmount it. */
-  timer?: NodeJS.Timeout | undefined;
-}
-
 /**
  * Shares are mounted in a folder that only the plugin sees: the engine, which looks into what is mounted for it, meets
  * nothing but the volumes' own mounts, and those stay when the plugin is killed and its own mounts go with its mount
  * namespace. Mounted again, a share is the same file system to the kernel, by which volumes are recognized.
  */
 export class LinuxShareMounts implements ShareMounts {
-  readonly #parts: MountsParts;
-  readonly #servers: Servers;
+  readonly #log: Logger;
+  readonly #life: Context;
   readonly #times: MountTimes;
   readonly #health: Health;
-  /** By the share and how it is mounted. */
-  readonly #kept = new Map<string, Kept>();
+  readonly #kept: KeptShares;
   readonly #ensuring = new Coalescer<MountedShare>();
   readonly #locks = new KeyedMutex();
-  #prepared: Promise<void> | undefined;
+  /** Will unmount shares that nothing is bound from. */
+  readonly #releases = new Map<string, NodeJS.Timeout>();
 
-  constructor(parts: MountsParts) {
-    this.#parts = parts;
-    this.#servers = parts.servers ?? { look: preflight, ping };
-    this.#times = { ...TIMES, ...parts.times };
-    this.#health = new Health(this.#times, parts.log, parts.life);
+  constructor({ folder, log, life, servers = { look: preflight, ping }, mount = negotiate, times }: MountsParts) {
+    this.#log = log;
+    this.#life = life;
+    this.#times = { ...TIMES, ...times };
+    this.#health = new Health(this.#times, log, life);
+    const parts = { folder, servers, mount, log, life, health: this.#health, times: this.#times };
+    this.#kept = new KeptShares(parts);
   }
 
   ensure(share: Share, wish: MountWish, c: Context): Promise<MountedShare> {
     const key = keyOf(share, wish);
-    const work = this.#ensuring.run(key, () => {
-      const own = newContext(this.#parts.log, ENSURE_MS, this.#parts.life);
-      return this.#locks.run(key, () => this.#bring(key, share, wish, own), own);
+    const work = this.#ensuring.run(key, async () => {
+      const own = newContext(this.#log, ENSURE_MS, this.#life);
+      const bring = () => this.#kept.bring(key, share, wish, own);
+      const { mounted } = await this.#locks.run(key, bring, own);
+      clearTimeout(this.#releases.get(key));
+      return mounted;
     });
     return noLongerThan(c, work);
   }
@@ -92,7 +80,7 @@ export class LinuxShareMounts implements ShareMounts {
     await noLongerThan(c, this.#health.check(id));
     const present = mountAt(readMountTable(), target);
     if (present === undefined) {
-      const kept = [...this.#kept.values()].find(({ files }) => files === mounted.files);
+      const kept = this.#kept.all().find(([, { files }]) => files === mounted.files)?.[1];
       if (kept === undefined)
         throw new PluginError('SHARE_SILENT', { share: id, reason: 'it was unmounted meanwhile' });
       const held = await kept.files.hold(folder, c);
@@ -122,10 +110,10 @@ export class LinuxShareMounts implements ShareMounts {
   }
 
   release(shareId: string): void {
-    for (const [key, kept] of this.#kept) {
-      if (kept.mounted.share.id !== shareId) continue;
-      clearTimeout(kept.timer);
-      kept.timer = setTimeout(() => void this.#dropLater(key), this.#times.keepMs).unref();
+    for (const [key, { mounted }] of this.#kept.all()) {
+      if (mounted.share.id !== shareId) continue;
+      clearTimeout(this.#releases.get(key));
+      this.#releases.set(key, setTimeout(() => void this.#dropLater(key), this.#times.keepMs).unref());
     }
   }
 
@@ -135,108 +123,14 @@ export class LinuxShareMounts implements ShareMounts {
 
   async close(): Promise<void> {
     this.#health.close();
-    for (const kept of this.#kept.values()) clearTimeout(kept.timer);
-    await Promise.all([...this.#kept.values()].map(({ files }) => files.close()));
-    this.#kept.clear();
-  }
-
-  /** Under the lock. */
-  async #bring(key: string, share: Share, wish: MountWish, c: Context): Promise<MountedShare> {
-    const { folder: base, log } = this.#parts;
-    const folder = join(base, key);
-    const kept = this.#kept.get(key);
-    if (kept !== undefined && !kept.stale && mountAt(readMountTable(), folder)?.device === kept.mounted.device) {
-      clearTimeout(kept.timer);
-      await this.#health.check(share.id);
-      return kept.mounted;
-    }
-    const looked = await this.#look(share, wish, c);
-    if (kept !== undefined) {
-      log.warn('a share is mounted anew', { share: share.id, stale: kept.stale });
-      await this.#drop(key, kept, c);
-      // By whoever has it open it goes on to be used for what it still is.
-      if (mountAt(readMountTable(), folder) !== undefined) await unmountShare(folder, ['-l'], c);
-    }
-    this.#prepared ??= this.#prepare(c).catch((error: unknown) => {
-      this.#prepared = undefined;
-      throw error;
-    });
-    await this.#prepared;
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    let version: NfsVersion | undefined;
-    if (mountAt(readMountTable(), folder) === undefined) {
-      version = await (this.#parts.mount ?? negotiate)(share, wish, looked, folder, c);
-    }
-    const entry = mountAt(readMountTable(), folder);
-    if (entry === undefined) throw new PluginError('SHARE_SILENT', { share: share.id, reason: 'its mount is gone' });
-    const mounted = this.#keep(key, share, wish, version, folder, entry);
-    log.info('a share is mounted', { share: share.id, version: mounted.version, options: mounted.options });
-    return mounted;
-  }
-
-  /** Errors: those of the look, and SHARE_SILENT with the time when it was known before. */
-  async #look(share: Share, wish: MountWish, c: Context): Promise<Looked> {
-    const portOf = share.port ?? 2049;
-    try {
-      const looked = await this.#servers.look(share, wish, c);
-      const { address, port } = looked;
-      this.#health.watch(share.id, (inner) => this.#servers.ping(address, port, inner, share.id));
-      return looked;
-    } catch (thrown) {
-      const error = asPluginError(thrown);
-      if (!['SHARE_SILENT', 'SHARE_UNREACHABLE'].includes(error.code) || !this.#isInUse(share)) throw error;
-      // Its volumes are mounted from before, and used.
-      this.#health.watch(share.id, (inner) => this.#servers.ping(share.server, portOf, inner, share.id), error);
-      const health = this.#health.of(share.id);
-      throw health === undefined ? error : silentShare(share.id, health);
-    }
-  }
-
-  /** Is anything of it mounted here? */
-  #isInUse(share: Share): boolean {
-    const source = `${share.server}:${share.path}`;
-    return readMountTable().some((entry) => entry.type.startsWith('nfs') && entry.source.startsWith(source));
-  }
-
-  #keep(
-    key: string,
-    share: Share,
-    wish: MountWish,
-    agreed: NfsVersion | undefined,
-    folder: string,
-    entry: MountEntry,
-  ): MountedShare {
-    const { log, life } = this.#parts;
-    const told = entry.superOptions.find((option) => option.startsWith('vers='))?.slice('vers='.length);
-    const version = NFS_VERSIONS.find((one) => one === told) ?? agreed ?? wish.version ?? share.versions[0] ?? '4.2';
-    const files = new WorkerShareFiles({
-      ...{ shareId: share.id, root: folder, times: this.#times, log, life },
-      checkServer: () => this.#health.check(share.id),
-      onStale: () => {
-        kept.stale = true;
-      },
-    });
-    const options = entry.superOptions.join(',');
-    const { source, device } = entry;
-    const mounted = { share, version, options, source, device, files, readonly: wish.readonly };
-    const kept: Kept = { mounted, files, folder, stale: false };
-    this.#kept.set(key, kept);
-    return mounted;
-  }
-
-  /** A folder of which nobody else sees what is mounted in it. */
-  async #prepare(c: Context): Promise<void> {
-    const { folder } = this.#parts;
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    if (mountAt(readMountTable(), folder) !== undefined) return;
-    await exec('mount', ['--bind', folder, folder], c);
-    await exec('mount', ['--make-private', folder], c);
+    for (const timer of this.#releases.values()) clearTimeout(timer);
+    await this.#kept.close();
   }
 
   /** What is busy, or hangs, is cut off when its server is gone. */
   async #unbindByForce(entry: MountEntry, outcome: 'busy' | 'hanging', c: Context): Promise<void> {
     const { target, device } = entry;
-    const kept = [...this.#kept.values()].find(({ mounted }) => mounted.device === device);
+    const kept = this.#kept.all().find(([, { mounted }]) => mounted.device === device)?.[1];
     const isSilent = outcome === 'hanging' || (kept !== undefined && !(await this.#answers(kept, c)));
     if (!isSilent) {
       throw new PluginError('VOLUME_IN_USE', {
@@ -249,7 +143,7 @@ export class LinuxShareMounts implements ShareMounts {
     const isLast = !mountNamespaces().some(({ mounts }) =>
       mounts.some((one) => one.device === device && one.target !== own && !one.target.endsWith(target)),
     );
-    this.#parts.log.warn('a volume is cut off from its share', { target, outcome, force: isLast });
+    this.#log.warn('a volume is cut off from its share', { target, outcome, force: isLast });
     if (isLast && entry.type.startsWith('nfs')) await unmountShare(target, ['-f'], c);
     if (mountAt(readMountTable(), target) !== undefined) await unmountShare(target, ['-l'], c);
   }
@@ -265,7 +159,7 @@ export class LinuxShareMounts implements ShareMounts {
   }
 
   async #dropLater(key: string): Promise<void> {
-    const c = newContext(this.#parts.log, DROP_MS, this.#parts.life);
+    const c = newContext(this.#log, DROP_MS, this.#life);
     try {
       await this.#locks.run(
         key,
@@ -274,26 +168,13 @@ export class LinuxShareMounts implements ShareMounts {
           if (kept === undefined || isBoundFrom(kept)) return;
           // One whose server is silent would wait for it: it stays until that answers, or for good.
           if (this.#health.of(kept.mounted.share.id)?.answering === false) this.release(kept.mounted.share.id);
-          else await this.#drop(key, kept, c);
+          else await this.#kept.drop(key, kept, c);
         },
         c,
       );
     } catch (error) {
-      this.#parts.log.warn('a share stays mounted', { key, error: asPluginError(error) });
+      this.#log.warn('a share stays mounted', { key, error: asPluginError(error) });
     }
-  }
-
-  /** Under the lock: nothing of it is open here any more, and it is unmounted when nobody else has it open. */
-  async #drop(key: string, kept: Kept, c: Context): Promise<void> {
-    const { id } = kept.mounted.share;
-    await kept.files.close();
-    clearTimeout(kept.timer);
-    this.#kept.delete(key);
-    const isOther = [...this.#kept.values()].some(({ mounted }) => mounted.share.id === id);
-    if (!isOther && !kept.stale) this.#health.forget(id);
-    if (mountAt(readMountTable(), kept.folder) === undefined) return;
-    const outcome = await unmountShare(kept.folder, [], c);
-    this.#parts.log.info('a share is unmounted', { share: id, outcome });
   }
 
   /** A program that waits for a server is ended, and it is said why. */

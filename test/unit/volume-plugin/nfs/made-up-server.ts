@@ -5,7 +5,8 @@ import { newContext } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { exec } from '../../../../shared/kernel/exec.ts';
 import { silentLogger } from '../../../../shared/log.ts';
-import { LinuxShareMounts, type MountTimes, type Servers } from '../../../../volume-plugin/nfs/mounts.ts';
+import type { Servers } from '../../../../volume-plugin/nfs/kept-shares.ts';
+import { LinuxShareMounts, type MountTimes } from '../../../../volume-plugin/nfs/mounts.ts';
 import type { Share } from '../../../../volume-plugin/nfs/share.ts';
 import { context, run, scratch } from '../block/scratch.ts';
 
