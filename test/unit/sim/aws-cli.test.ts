@@ -68,6 +68,18 @@ t.test('the command makes, attaches and finds volumes', async (t) => {
   t.match(found.answer, { Volumes: [{ VolumeId: id, State: 'in-use', Attachments: [{ InstanceId: a.id }] }] });
 });
 
+t.test('the command finds file systems', async (t) => {
+  const { aws } = await awsSite(t);
+  const { id } = aws.files.create({
+    ...{ token: 'one', performance: 'generalPurpose', throughput: 'elastic', provisioned: undefined, encrypted: true },
+    ...{ key: undefined, zone: undefined, tags: { team: 'web' } },
+  });
+  t.match(await cli(aws.environment(aws.key()), 'efs', 'describe-file-systems', '--creation-token', 'one'), {
+    code: 0,
+    answer: { FileSystems: [{ FileSystemId: id, LifeCycleState: 'available', Tags: [{ Key: 'team', Value: 'web' }] }] },
+  });
+});
+
 t.test('a wrong secret is refused to this client as well', async (t) => {
   const { aws } = await awsSite(t);
   const { code, stderr } = await cli(aws.environment({ ...aws.key(), secret: 'wrong' }), 'ec2', 'describe-vpcs');
