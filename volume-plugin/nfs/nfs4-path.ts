@@ -105,11 +105,14 @@ const patiently = async (run: Run, operations: readonly Operation<unknown>[], c:
   }
 };
 
-const MISSING: readonly number[] = [NFS4.NOENT, NFS4.NAMETOOLONG, NFS4.BADNAME, NFS4.BADCHAR];
-
 const judge = (status: number, depth: number): Nfs4Path | 'other-version' => {
-  if (MISSING.includes(status)) return { outcome: 'missing', depth };
   switch (status) {
+    case NFS4.NOENT:
+      return { outcome: 'missing', depth };
+    case NFS4.NAMETOOLONG:
+    case NFS4.BADNAME:
+    case NFS4.BADCHAR:
+      return { outcome: 'missing', depth, reason: 'a name in it is too long or has characters that names cannot have' };
     case NFS4.MINOR_VERS_MISMATCH:
       return 'other-version';
     case NFS4.NOTDIR:

@@ -1,4 +1,5 @@
 import { type Context, newContext, throwIfDone } from '../../shared/context.ts';
+import { codeOf } from '../../shared/error-code.ts';
 import type { MountWish } from './mounted-share.ts';
 import { NFS_PROGRAM, nfsNull } from './nfs4-compound.ts';
 import { askMinors, lookUpPath } from './nfs4-path.ts';
@@ -28,12 +29,14 @@ const MOST_ADDRESSES = 4;
 export interface Ways {
   readonly names: NameSources;
   readonly portmapPort: number;
+  /** Of shares that name no port. */
+  readonly nfsPort: number;
   readonly stepMs: number;
 }
 
 const WANTS_KERBEROS = 'it wants Kerberos, which the plugin does not have';
 
-const USUAL: Ways = { names: SYSTEM_NAMES, portmapPort: PORTMAP_PORT, stepMs: STEP_MS };
+const USUAL: Ways = { names: SYSTEM_NAMES, portmapPort: PORTMAP_PORT, nfsPort: NFS_PORT, stepMs: STEP_MS };
 
 /** What a mount needs to know of a server that is there and exports the path. */
 export interface Looked {
@@ -70,7 +73,7 @@ export const preflight = async (share: Share, wish: MountWish, c: Context, ways:
     }
   } catch (error) {
     if (c.signal.aborted) throw c.signal.reason;
-    throw pluginErrorOf(share.id, portOf(share), error);
+    throw pluginErrorOf(share.id, share.port ?? ways.nfsPort, error);
   }
 };
 
@@ -100,8 +103,6 @@ export const ping = async (
 /** A server that has no version 4, or refuses: it is there. */
 const isAnswer = (error: unknown): boolean =>
   error instanceof RpcError && ['version', 'unavailable', 'auth'].includes(error.trouble);
-
-const portOf = (share: Share): number => share.port ?? NFS_PORT;
 
 /** The look comes from where the mount will come from. */
 const sourcePort = (share: Share, wish: MountWish, [best = '4.2']: readonly NfsVersion[]): SourcePort =>
@@ -133,17 +134,21 @@ const reach = async (look: Look, addresses: readonly string[]): Promise<Reached>
   };
   let failure: unknown;
   for (const address of addresses) {
-    const server = { address, port: portOf(share), portmapPort: ways.portmapPort, from };
+    const server = { address, port: share.port ?? ways.nfsPort, portmapPort: ways.portmapPort, from };
     try {
       return await open(server);
     } catch (error) {
       failure ??= error;
-      const elsewhere = wanted.includes('3') && share.port === undefined ? await unusualPort(server, ms, c) : undefined;
+      const mayBeElsewhere = isRefused(error) && wanted.includes('3') && share.port === undefined;
+      const elsewhere = mayBeElsewhere ? await unusualPort(server, ms, c) : undefined;
       if (elsewhere !== undefined) return await open({ ...server, port: elsewhere });
     }
   }
   throw failure;
 };
+
+/** Somebody is there, and has nothing at that port. */
+const isRefused = (error: unknown): boolean => error instanceof RpcError && codeOf(error.cause) === 'ECONNREFUSED';
 
 /** Where the portmapper says that NFS 3 is; undefined: where it usually is, or nowhere, or there is no portmapper. */
 const unusualPort = async (server: Server, ms: number, c: Context): Promise<number | undefined> => {
@@ -176,8 +181,9 @@ const lookAt = async (look: Look, server: Server, nfs: RpcConnection): Promise<L
       throw refusedShare(share, path.reason);
     case 'missing': {
       const withheld = { refused: false, ...path };
-      // Servers without a root for version 4 may have the path for version 3.
-      if (versions.includes('3')) return { ...found, ...(await lookAtVersion3(look, server, nfs, withheld)) };
+      // Servers without a root for version 4 may have the path for version 3; what is no folder is none there, either.
+      if (versions.includes('3') && path.reason === undefined)
+        return { ...found, ...(await lookAtVersion3(look, server, nfs, withheld)) };
       throw withheldShare(share, withheld, await readExports(server, nfs, look.ways.stepMs, c), nfs.ownAddress);
     }
   }

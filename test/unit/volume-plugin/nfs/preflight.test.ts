@@ -23,6 +23,8 @@ interface Wished {
   readonly noresvport?: boolean;
   readonly host?: string;
   readonly stepMs?: number;
+  /** The usual port, of a share that names none. */
+  readonly nfsPort?: number;
 }
 
 interface Tap {
@@ -36,15 +38,23 @@ const start = async (t: Tap, traits: NfsTraits): Promise<FakeNfsServer> => {
 };
 
 const lookAt = (server: FakeNfsServer, wished: Wished = {}): Promise<Looked> => {
-  const { path = '/srv/data', version, noresvport = false, host = '127.0.0.1', stepMs = PATIENT_MS } = wished;
+  const {
+    path = '/srv/data',
+    version,
+    noresvport = false,
+    host = '127.0.0.1',
+    stepMs = PATIENT_MS,
+    nfsPort = 0,
+  } = wished;
   const share = { id: `host:${path}`, server: host, path, vendor: 'generic', versions: NFS_VERSIONS } as const;
-  const ways: Ways = { names: SYSTEM_NAMES, portmapPort: server.portmapper.port, stepMs };
+  const ways: Ways = { names: SYSTEM_NAMES, portmapPort: server.portmapper.port, nfsPort, stepMs };
   const wish = {
     readonly: false,
     options: noresvport ? ({ noresvport: true } as const) : {},
     ...(version !== undefined && { version }),
   };
-  return preflight({ ...share, port: server.nfs.port }, wish, context(), ways);
+  const at = nfsPort === 0 ? { ...share, port: server.nfs.port } : share;
+  return preflight(at, wish, context(), ways);
 };
 
 /** Code and text of the error that a user would see. */
@@ -96,6 +106,18 @@ t.test('version 3 is found where NFS is when the portmapper is closed off, as at
     const server = await start(t, { three: true, mountd: 'nfs', portmapper, exports: { '/srv/data': {} } });
     t.match(await lookAt(server), { versions: ['3'], mountPort: server.nfs.port }, portmapper);
   }
+});
+
+t.test('version 3 is found at the port that the portmapper tells when nothing is at the usual one', async (t) => {
+  const unused = await start(t, {});
+  await unused.close();
+  const server = await start(t, { three: true, mountd: 'own', exports: { '/srv/data': {} } });
+  const nfsPort = unused.nfs.port;
+  t.match(await lookAt(server, { nfsPort }), { versions: ['3'], port: server.nfs.port, mountPort: server.mountd.port });
+  t.match(
+    await told(lookAt(server, { nfsPort, version: '4.1' })),
+    new RegExp(`^SHARE_UNREACHABLE: .*port ${nfsPort} `),
+  );
 });
 
 t.test('version 3 is found over IPv6', async (t) => {
@@ -151,7 +173,12 @@ t.test('a missing path is told also where the exports are not', async (t) => {
 });
 
 t.test('a file, a name behind a file, and a name that is too long are missing', async (t) => {
-  const traits: NfsTraits = { minors: [0], folders: ['/srv/data'], odd: { '/srv/file': 'file', '/srv/long': 63 } };
+  const traits: NfsTraits = {
+    ...LINUX,
+    exports: { '/srv': {} },
+    folders: ['/srv/data'],
+    odd: { '/srv/file': 'file', '/srv/long': 63 },
+  };
   const server = await start(t, traits);
   t.match(await told(lookAt(server, { path: '/srv/file' })), /^SHARE_MISSING: .*it is no folder/);
   t.match(await told(lookAt(server, { path: '/srv/file/x' })), /^SHARE_MISSING: .*on the way is no folder/);
@@ -297,7 +324,7 @@ t.test('a server that does not answer is noticed from outside', async (t) => {
   const other = typeof address === 'object' && address !== null ? address.port : 0;
   t.match(await told(ping('127.0.0.1', other, context())), /^SHARE_UNREACHABLE/);
   const silent = await start(t, { meet: () => 'silence' });
-  const ways: Ways = { names: SYSTEM_NAMES, portmapPort: 0, stepMs: SHORT_MS };
+  const ways: Ways = { names: SYSTEM_NAMES, portmapPort: 0, nfsPort: 0, stepMs: SHORT_MS };
   const before = now();
   t.match(await told(ping('127.0.0.1', silent.nfs.port, context(), 'host:/x', ways)), /^SHARE_SILENT/);
   t.ok(now() - before < HANGING_MS);
