@@ -3,10 +3,12 @@ import { AliyunRefusal, isOpen, kindOfError } from '../../shared/cloud/aliyun/er
 import type { AliyunNas } from '../../shared/cloud/aliyun/nas-client.ts';
 import { type Context, newContext, now } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
-import { until } from '../../shared/looking.ts';
+import { soon, until } from '../../shared/looking.ts';
 
 /** For how long a claim of another host's is respected: longer than what is done under it takes. */
 const STALE_MS = 60_000;
+/** How long what may have been made is looked for. */
+const APPEAR_MS = 6_000;
 const RELEASE_MS = 10_000;
 
 export interface ClaimOptions {
@@ -14,6 +16,7 @@ export interface ClaimOptions {
   /** Id of this host's instance. */
   readonly instance: string;
   readonly staleMs?: number;
+  readonly appearMs?: number;
 }
 
 /** Nothing was made, and nothing of it will show. */
@@ -44,6 +47,9 @@ export class NasClaims {
   readonly #mark: string;
   /** Claims of others: whose they were when they were first seen, and when that was. */
   readonly #seen = new Map<string, { readonly mark: string; readonly since: number }>();
+  /** Claims that may be this host's, of work that came to no known end: it may have made something. */
+  readonly #doubtful = new Set<string>();
+  readonly #busy = new Set<string>();
 
   constructor(options: ClaimOptions) {
     this.#options = options;
@@ -51,75 +57,114 @@ export class NasClaims {
   }
 
   /**
-   * What there is, made when there is none. Errors: those of `find` and `make`, PROVIDER_*, AliyunRefusal,
-   * STILL_WORKING when another host is at it for longer than this one can wait.
+   * What there is, made when there is none. Not to be called for a key again before it has ended. Errors: those of `find`
+   * and `make`, PROVIDER_*, AliyunRefusal, STILL_WORKING when another host is at it for longer than this one can wait.
    */
   async once<T>({ key, what, find, make }: Once<T>, c: Context): Promise<T> {
     const name = `drayage-${createHash('sha256').update(key).digest('hex').slice(0, 32)}`;
-    return await until(what, c, async (says) => {
-      const before = await find();
-      if (before !== undefined) return { done: before };
-      if (!(await this.#take(name, says, c))) return 'wait';
-      // It may have been made, and its claim given up, since it was looked for.
-      const done = await this.#whileHeld(name, async () => (await find()) ?? (await make()), c);
-      return { done };
-    });
+    this.#busy.add(name);
+    try {
+      return await until(what, c, async (says) => {
+        const before = await find();
+        if (before !== undefined) return { done: before };
+        const claim = await this.#take(name, says, c);
+        if (claim === undefined) return 'wait';
+        // It may have been made, and its claim given up, since it was looked for.
+        const forMs = claim === 'doubtful' ? this.#appearMs : 0;
+        return { done: await this.#whileHeld(name, async () => (await soon(forMs, c, find)) ?? (await make()), c) };
+      });
+    } finally {
+      this.#busy.delete(name);
+    }
   }
 
-  async #take(name: string, says: (reason: string) => void, c: Context): Promise<boolean> {
-    const { client, instance, staleMs = STALE_MS } = this.#options;
-    const look = async (): Promise<string | undefined> => (await client.accessGroup(name, c))?.description;
+  /** Gives up what is left of claims, once what they were for is there. */
+  async tidy(c: Context): Promise<void> {
+    for (const name of this.#doubtful) if (!this.#busy.has(name)) await this.#releaseOurs(name, c);
+  }
+
+  async #take(name: string, says: (reason: string) => void, c: Context): Promise<'sure' | 'doubtful' | undefined> {
+    const { client } = this.#options;
+    const claim = this.#doubtful.has(name) ? 'doubtful' : 'sure';
     // Those who wait only look: many hosts may.
-    let mark = this.#seen.has(name) ? await look() : undefined;
+    let mark = this.#seen.has(name) ? await this.#markOf(name, c) : undefined;
     if (mark === undefined) {
+      this.#doubtful.add(name);
       try {
         await client.createAccessGroup(name, this.#mark, c);
-        return true;
+        return claim;
       } catch (error) {
         const kind = kindOfError(error);
         if (kind === 'quota') {
           // As many groups as an account may have are no reason to have no volumes: two hosts at once are rare.
           c.log.warn('NAS takes no permission group more: nothing keeps other hosts from making the same', { error });
-          return true;
+          return claim;
         }
         // After an open outcome it may be ours.
         if (kind !== 'exists' && !isOpen(error)) throw error;
       }
-      mark = await look();
+      mark = await this.#markOf(name, c);
     }
-    if (mark === this.#mark) return true;
-    if (mark === undefined) return false;
+    if (mark === this.#mark) return claim;
+    if (mark !== undefined) await this.#wait(name, mark, says, c);
+    return undefined;
+  }
+
+  /** Somebody else has it: who is told, and it is taken away when that one makes nothing any more. */
+  async #wait(name: string, mark: string, says: (reason: string) => void, c: Context): Promise<void> {
+    const { client, instance, staleMs = STALE_MS } = this.#options;
     const holder = mark.split(':')[1] ?? 'unknown';
     says(`host ${holder} is at it`);
     const seen = this.#seen.get(name);
     if (seen?.mark !== mark) this.#seen.set(name, { mark, since: now() });
     const isStale = seen?.mark === mark && now() - seen.since > staleMs;
-    if (holder === instance || isStale) {
-      c.log.warn('removes what a host has left that wanted to make something on NAS', { group: name, holder });
-      await client.deleteAccessGroup(name, c);
-    }
-    return false;
+    // What this host's process before may have made is looked for like what this one may have.
+    if (holder !== instance) this.#doubtful.delete(name);
+    if (holder !== instance && !isStale) return;
+    c.log.warn('removes what a host has left that wanted to make something on NAS', { group: name, holder });
+    await client.deleteAccessGroup(name, c);
   }
 
   async #whileHeld<T>(name: string, work: () => Promise<T>, c: Context): Promise<T> {
-    let settled = true;
+    this.#doubtful.add(name);
     try {
-      return await work();
+      const made = await work();
+      await this.#release(name, c);
+      return made;
     } catch (error) {
       // What may have been made and does not show yet would be made again by the next one.
-      settled = isFinal(error);
+      if (isFinal(error)) await this.#release(name, c);
       throw error;
-    } finally {
-      if (settled) await this.#release(name, c);
     }
   }
 
   /** What cannot be released is stale before long. */
   async #release(name: string, c: Context): Promise<void> {
+    const end = newContext(c.log, RELEASE_MS);
     try {
-      await this.#options.client.deleteAccessGroup(name, newContext(c.log, RELEASE_MS));
+      await this.#options.client.deleteAccessGroup(name, end);
+      this.#doubtful.delete(name);
     } catch (error) {
-      c.log.warn('a permission group of NAS that is not needed any more could not be removed', { group: name, error });
+      // It may be gone, and another host's by now.
+      if (!isOpen(error)) this.#doubtful.delete(name);
+      c.log.warn('a permission group of NAS that is not needed any more may still be there', { group: name, error });
     }
+  }
+
+  async #releaseOurs(name: string, c: Context): Promise<void> {
+    try {
+      if ((await this.#markOf(name, c)) === this.#mark) await this.#release(name, c);
+      else this.#doubtful.delete(name);
+    } catch (error) {
+      c.log.warn('it is not known whether a permission group of NAS is still there', { group: name, error });
+    }
+  }
+
+  async #markOf(name: string, c: Context): Promise<string | undefined> {
+    return (await this.#options.client.accessGroup(name, c))?.description;
+  }
+
+  get #appearMs(): number {
+    return this.#options.appearMs ?? APPEAR_MS;
   }
 }

@@ -53,9 +53,7 @@ export class NasMaking {
     const what = `making the file system of cluster ${cluster}`;
     const find = async (): Promise<FileSystemInfo | undefined> => (await this.#candidates(c))[0];
     const make = () => this.#make(wanted, c);
-    if ((await find()) === undefined) {
-      await this.#options.claims().once({ key: `file system ${where().region} ${cluster}`, what, find, make }, c);
-    }
+    await this.#options.claims().once({ key: `file system ${where().region} ${cluster}`, what, find, make }, c);
     const made = await until(what, c, async (says) => {
       const [first, ...others] = await this.#candidates(c);
       says(first === undefined ? 'it does not show yet' : `it was made just now: another host may have made one, too`);

@@ -1,6 +1,6 @@
 import type { AliyunCaller } from '../../shared/cloud/aliyun/caller.ts';
-import { asBackendError } from '../../shared/cloud/backend-errors.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { inStorageWords } from '../../shared/cloud/backend-errors.ts';
+import { PluginError } from '../../shared/errors.ts';
 
 /** What NAS refuses, in the words of volumes. */
 
@@ -15,14 +15,9 @@ export const missing = (share: string, region: string): PluginError => {
 };
 
 /** Errors of the cloud's client in the words of storage. `caller`: undefined before it is known who this host is. */
-export const told = async <T>(caller: () => AliyunCaller | undefined, work: Promise<T>): Promise<T> => {
-  try {
-    return await work;
-  } catch (error) {
-    const worded = asPluginError(asBackendError(caller()?.translate(error) ?? error, NAME));
-    if (worded.code !== 'BACKEND_PERMISSION') throw worded;
-    const { cause, requestId } = worded;
-    const reason = '`drayage policy aliyun --plugin volume` prints all that are needed';
-    throw new PluginError(worded.code, { ...worded.context, reason }, { cause, requestId });
-  }
-};
+export const told = <T>(caller: () => AliyunCaller | undefined, work: Promise<T>): Promise<T> =>
+  inStorageWords(
+    work.catch((error: unknown) => Promise.reject(caller()?.translate(error) ?? error)),
+    NAME,
+    'aliyun',
+  );

@@ -88,18 +88,19 @@ export class NasTargets {
     const find = async (): Promise<MountTargetInfo | undefined> => (await this.#targets(fileSystem, c))[0];
     const make = async (): Promise<MountTargetInfo> => {
       for (;;) {
+        let refusal: unknown;
         try {
           await client().createTarget({ fileSystem, vpc, vswitch, accessGroup: ACCESS_GROUP }, c);
         } catch (error) {
+          refusal = error;
           const kind = kindOfError(error);
-          if (kind === 'quota') {
-            const reason = `it has as many mount targets as it takes, and none of them is in VPC ${vpc}`;
-            throw refused(`a mount target of file system ${fileSystem}`, reason, error);
-          }
-          if (kind !== 'exists' && !isOpen(error)) throw error;
+          if (kind !== 'quota' && kind !== 'exists' && !isOpen(error)) throw error;
         }
         const made = await soon(appearMs, c, find);
         if (made !== undefined) return made;
+        if (kindOfError(refusal) !== 'quota') continue;
+        const reason = `it has as many mount targets as it takes, and none of them is in VPC ${vpc}`;
+        throw refused(`a mount target of file system ${fileSystem}`, reason, refusal);
       }
     };
     await claims().once({ key: `mount target ${region} ${fileSystem} ${vpc}`, what, find, make }, c);

@@ -78,7 +78,11 @@ export class NasProvider implements ShareProvider {
     if (first !== undefined) return await this.#told(this.#idOf(first, c));
     return await this.#locks.run(
       'ensure',
-      async () => this.#rootOf((await this.#told(this.#making.ensure(request, c))).id),
+      async () => {
+        const { id } = await this.#told(this.#making.ensure(request, c));
+        await this.#claim().tidy(c);
+        return this.#rootOf(id);
+      },
       c,
     );
   }
@@ -145,6 +149,7 @@ export class NasProvider implements ShareProvider {
       const { id } = await this.#told(this.#fileSystem(text, name, c));
       const say = (what: string) => this.#under.set(text, what);
       const server = await this.#told(this.#targets.domain(id, say, c));
+      await this.#claim().tidy(c);
       const share = { id: shareIdOf(id, name.path), server, path: name.path, ...serverTraits(server) };
       this.#located.set(text, { share, at: now() });
       return share;
@@ -185,9 +190,12 @@ export class NasProvider implements ShareProvider {
 
   #claim(): NasClaims {
     const { client, where } = this.#place;
-    const { staleMs } = this.#options.waits ?? {};
-    const { instance } = where;
-    this.#claims ??= new NasClaims({ client, instance, ...(staleMs !== undefined && { staleMs }) });
+    const { staleMs, appearMs } = this.#options.waits ?? {};
+    this.#claims ??= new NasClaims({
+      ...{ client, instance: where.instance },
+      ...(staleMs !== undefined && { staleMs }),
+      ...(appearMs !== undefined && { appearMs }),
+    });
     return this.#claims;
   }
 

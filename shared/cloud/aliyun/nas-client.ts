@@ -50,8 +50,8 @@ const tagParameters = (tags: Readonly<Record<string, string>>): Parameters =>
 const isPassing = (error: unknown): boolean => isTransient(error) && !isOpen(error);
 
 /**
- * File systems of NAS. Reads throw PluginErrors. Those that make something are sent once more only when it is known that
- * nothing was made: they throw AliyunRefusal and AliyunSilence, which `caller.translate` words, and PluginErrors.
+ * File systems of NAS. Reads throw PluginErrors. What makes something is sent once more only when it is known that nothing
+ * was made. All writes throw AliyunRefusal and AliyunSilence, which `caller.translate` words, and PluginErrors.
  */
 export class AliyunNas {
   readonly caller: AliyunCaller;
@@ -123,9 +123,13 @@ export class AliyunNas {
     );
   }
 
-  /** Succeeds when there is none. */
+  /** Succeeds when there is none. Not repeated when the outcome is open: by then there may be another of this name. */
   async deleteAccessGroup(name: string, c: Context): Promise<void> {
-    await this.#write('DeleteAccessGroup', { AccessGroupName: name }, c, 'no-share');
+    try {
+      await this.#make('DeleteAccessGroup', { AccessGroupName: name }, c);
+    } catch (error) {
+      if (kindOfError(error) !== 'no-share') throw error;
+    }
   }
 
   /** Adds tags to a file system. */
@@ -148,7 +152,7 @@ export class AliyunNas {
     await this.#write('CancelDirQuota', { FileSystemId: id, Path: folder, UserType: 'AllUsers' }, c, 'no-limit');
   }
 
-  /** What must not be done twice. */
+  /** What must not be done twice without a look in between. */
   #make(action: string, parameters: Parameters, c: Context): Promise<Body> {
     return this.caller.repeat('nas', action, parameters, c, isPassing);
   }

@@ -36,17 +36,21 @@ const WAITS = { settleMs: 0, appearMs: 400, staleMs: 10_000 };
 
 export const context = (ms = 20_000) => newContext(silentLogger, ms);
 
-export const nasSite = async (t: Teardown, config: AliyunConfig = {}, usual: HostOptions = {}): Promise<NasSite> => {
+/** `more`: so many hosts beyond those three, in the VPC of the first. */
+export const nasSite = async (
+  t: Teardown,
+  config: AliyunConfig = {},
+  usual: HostOptions = {},
+  more = 0,
+): Promise<NasSite> => {
   const sim = await startAliyunSim({ rates: {}, ...config });
   t.teardown(() => sim.close());
   const [one, two] = [sim.vpc({ cidr: '192.168.0.0/16' }), sim.vpc({ cidr: '10.1.0.0/16' })];
   const vswitch = (vpc: Vpc, cidr: string, letter: string) =>
     sim.vswitch({ vpc: vpc.id, cidr, zone: `${sim.region}-${letter}` }).id;
-  const { instance, settings } = await makeHosts(sim, [
-    vswitch(one, '192.168.0.0/24', 'a'),
-    vswitch(one, '192.168.1.0/24', 'b'),
-    vswitch(two, '10.1.0.0/24', 'a'),
-  ]);
+  const [first, second] = [vswitch(one, '192.168.0.0/24', 'a'), vswitch(one, '192.168.1.0/24', 'b')];
+  const others = Array.from({ length: more }, () => first);
+  const { instance, settings } = await makeHosts(sim, [first, second, vswitch(two, '10.1.0.0/24', 'a'), ...others]);
   const host = (n: number, options: HostOptions = {}): NasProvider => {
     const { cluster = 'default', shares = [], waits } = { ...usual, ...options };
     return new NasProvider({
