@@ -14,7 +14,6 @@ import {
 import { Nfs4Session } from './nfs4-session.ts';
 import { RpcError } from './rpc.ts';
 import type { RpcConnection } from './rpc-connection.ts';
-import type { NfsVersion } from './share.ts';
 
 /** The path of a share, as a server of NFS 4 lets this host see it. */
 export type Nfs4Path =
@@ -32,8 +31,8 @@ const PAUSE_MS = 100;
 type Run = (operations: readonly Operation<unknown>[], c: Context) => Promise<CompoundResult>;
 
 /**
- * Looks a path up from the server's root. `minors` are the minor versions that the server may have: 0, which needs no
- * session, is asked first. Errors: RpcError; `silent` also for a server that asks to ask later until time is up.
+ * Looks a path up from the server's root. `minors` are the minor versions that the server has; before them 0 is tried,
+ * which needs no session. Errors: RpcError; `silent` also for a server that asks to ask later until time is up.
  */
 export const lookUpPath = async (
   connection: RpcConnection,
@@ -42,10 +41,8 @@ export const lookUpPath = async (
   c: Context,
 ): Promise<Nfs4Path> => {
   const names = path.split('/').filter((name) => name !== '');
-  if (minors.includes(0)) {
-    const found = await walk((operations, c) => connection.call(compound(0, operations), c), names, c);
-    if (found !== 'other-version') return found;
-  }
+  const simply = await walk((operations, c) => connection.call(compound(0, operations), c), names, c);
+  if (simply !== 'other-version') return simply;
   const minor = minors.find((one) => one > 0);
   if (minor === undefined) return { outcome: 'unknown', reason: 'no minor version is taken' };
   let session: Nfs4Session;
@@ -62,21 +59,6 @@ export const lookUpPath = async (
     // The server forgets it by itself after a while.
     await session.close(c).catch((error: unknown) => c.log.debug('an NFS session was left behind', { error }));
   }
-};
-
-/** The minor versions of NFS 4 that the server does not refuse. Errors: RpcError. */
-export const askMinors = async (connection: RpcConnection, c: Context): Promise<readonly NfsVersion[]> => {
-  const all = ['4.2', '4.1', '4.0'] as const;
-  // A compound without operations is good for nothing but its version being looked at.
-  const answers = await Promise.allSettled(all.map((_, at) => connection.call(compound(2 - at, []), c)));
-  return all.filter((_, at) => {
-    const answer = answers[at];
-    if (answer?.status === 'fulfilled') return answer.value.status !== NFS4.MINOR_VERS_MISMATCH;
-    const error: unknown = answer?.reason;
-    // Refused for another reason: it may have that version.
-    if (error instanceof RpcError && error.trouble === 'unavailable') return true;
-    throw error;
-  });
 };
 
 const walk = async (run: Run, names: readonly string[], c: Context): Promise<Nfs4Path | 'other-version'> => {

@@ -23,7 +23,7 @@ export const pluginErrorOf = (share: string, port: number, error: unknown): unkn
   }
 };
 
-/** None of the versions that are wanted are there. `offered` is empty when the server has none that is known here. */
+/** None of the versions that are wanted are there. `offered` is empty when what it has is not known. */
 export const unofferedVersion = (
   share: Share,
   wanted: readonly NfsVersion[],
@@ -31,7 +31,7 @@ export const unofferedVersion = (
 ): PluginError =>
   new PluginError('SHARE_VERSION', {
     share: share.id,
-    offered: listOf(offered, 'no version that is known here'),
+    offered: listOf(offered, 'of another version'),
     wanted: listOf(wanted, 'any'),
   });
 

@@ -1,15 +1,16 @@
 import { type Context, newContext, throwIfDone } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import type { MountWish } from './mounted-share.ts';
+import { askVersions } from './nfs-versions.ts';
 import { NFS_PROGRAM, nfsNull } from './nfs4-compound.ts';
-import { askMinors, lookUpPath } from './nfs4-path.ts';
+import { lookUpPath } from './nfs4-path.ts';
 import { askPort, PORTMAP_PORT } from './portmap.ts';
 import { pluginErrorOf, refusedShare, unofferedVersion, type Withheld, withheldShare } from './preflight-errors.ts';
 import { findMountd, lookUpExport, readExports, type Server } from './preflight-v3.ts';
 import { RpcError } from './rpc.ts';
 import { RpcConnection, type SourcePort, withConnection } from './rpc-connection.ts';
 import { type NameSources, resolveServer, SYSTEM_NAMES } from './server-name.ts';
-import { NFS_VERSIONS, type NfsVersion, type Share } from './share.ts';
+import type { NfsVersion, Share } from './share.ts';
 import { mountOptionsFor } from './vendors.ts';
 
 /**
@@ -162,14 +163,14 @@ const unusualPort = async (server: Server, ms: number, c: Context): Promise<numb
 
 const lookAt = async (look: Look, server: Server, nfs: RpcConnection): Promise<Looked> => {
   const { share, wanted, c } = look;
-  const offered = await askVersions(nfs, stepOf(look));
+  const offered = await askVersions(nfs, wanted, stepOf(look));
   const versions = wanted.filter((version) => offered.includes(version));
   if (versions.length === 0) throw unofferedVersion(share, wanted, offered);
   const found = { address: server.address, ownAddress: nfs.ownAddress, port: server.port };
   const fours = versions.filter((version) => version !== '3');
   if (fours.length === 0) return { ...found, ...(await lookAtVersion3(look, server, nfs)) };
 
-  const minors = offered.filter((version) => version !== '3').map((version) => Number(version.slice(2)));
+  const minors = fours.map((version) => Number(version.slice(2)));
   const path = await lookUpPath(nfs, share.path, minors, stepOf(look));
   switch (path.outcome) {
     case 'there':
@@ -187,19 +188,6 @@ const lookAt = async (look: Look, server: Server, nfs: RpcConnection): Promise<L
       throw withheldShare(share, withheld, await readExports(server, nfs, look.ways.stepMs, c), nfs.ownAddress);
     }
   }
-};
-
-/** Which versions the server speaks, best first. Errors: RpcError, also for a server that is there and has no NFS. */
-const askVersions = async (nfs: RpcConnection, c: Context): Promise<readonly NfsVersion[]> => {
-  const answers = await Promise.allSettled([4, 3].map((version) => nfs.call(nfsNull(version), c)));
-  const [has4, has3] = answers.map((answer) => {
-    if (answer.status === 'fulfilled') return true;
-    const error: unknown = answer.reason;
-    if (error instanceof RpcError && error.trouble === 'version') return false;
-    throw error;
-  });
-  const fours = has4 === true ? await askMinors(nfs, c) : [];
-  return NFS_VERSIONS.filter((version) => (version === '3' ? has3 === true : fours.includes(version)));
 };
 
 /** `withheld`: what version 4 said of the path, when that was asked. */

@@ -41,7 +41,7 @@ export type RpcTrouble =
   | 'garbage'
   /** No such program, procedure, or it failed in itself. */
   | 'unavailable'
-  /** Not this version: see `versions`. */
+  /** Not this version of the program. */
   | 'version'
   /** Not for this caller. */
   | 'auth';
@@ -49,20 +49,13 @@ export type RpcTrouble =
 export class RpcError extends Error {
   override readonly name = 'RpcError';
   readonly trouble: RpcTrouble;
-  /** The lowest and the highest version of the program that there is. */
-  readonly versions: readonly [number, number] | undefined;
   /** The TCP port that was tried. */
   readonly port: number | undefined;
 
   /** `message` says in a few words what happened, for users. */
-  constructor(
-    trouble: RpcTrouble,
-    message: string,
-    options: { cause?: unknown; versions?: readonly [number, number]; port?: number } = {},
-  ) {
+  constructor(trouble: RpcTrouble, message: string, options: { cause?: unknown; port?: number } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.trouble = trouble;
-    this.versions = options.versions;
     this.port = options.port;
   }
 }
@@ -126,10 +119,8 @@ const accepted = (message: XdrReader): XdrReader => {
       return message;
     case 1:
       throw new RpcError('unavailable', 'it has no such program');
-    case 2: {
-      const versions = [message.u32(), message.u32()] as const;
-      throw new RpcError('version', `it has versions ${versions[0]} to ${versions[1]}`, { versions });
-    }
+    case 2:
+      throw new RpcError('version', `it has versions ${message.u32()} to ${message.u32()}`);
     case 3:
       throw new RpcError('unavailable', 'it has no such procedure');
     case 4:

@@ -7,6 +7,7 @@ import { type Looked, ping, preflight, type Ways } from '../../../../volume-plug
 import { SYSTEM_NAMES } from '../../../../volume-plugin/nfs/server-name.ts';
 import { NFS_VERSIONS, type NfsVersion } from '../../../../volume-plugin/nfs/share.ts';
 import { FakeNfsServer, type NfsTraits } from './nfs-server.ts';
+import type { ServedCall } from './rpc-server.ts';
 
 const context = () => newContext(silentLogger, 10_000);
 /** For servers that answer, however busy this machine is; and for those that will not. */
@@ -143,7 +144,18 @@ t.test('a version that the server does not speak is told from those that it does
   t.match(await told(lookAt(new2, { version: '4.0' })), /^SHARE_VERSION: .* speaks NFS 4\.2 and 4\.1, not 4\.0\./);
   t.match(await told(lookAt(new2, { version: '3' })), /^SHARE_VERSION: .* not 3\./);
   const ancient = await start(t, {});
-  t.match(await told(lookAt(ancient)), /^SHARE_VERSION: .* no version .*, not 4\.2, 4\.1, 4\.0 and 3\./);
+  t.match(await told(lookAt(ancient)), /^SHARE_VERSION: .* speaks NFS of another version, not 4\.2, 4\.1, 4\.0 and 3\./);
+});
+
+t.test('a server that cuts off whoever asks for what it does not have is not asked for that', async (t) => {
+  const meet = (only: number) => (call: ServedCall) =>
+    call.program === 100003 && call.version !== only ? ('hang up' as const) : undefined;
+  const four = await start(t, { minors: [0, 1], folders: ['/srv/data'], meet: meet(4) });
+  t.match(await lookAt(four, { version: '4.1' }), { versions: ['4.1'], pathSeen: true });
+  const three = await start(t, { three: true, mountd: 'own', exports: { '/srv/data': {} }, meet: meet(3) });
+  t.match(await lookAt(three, { version: '3' }), { versions: ['3'], pathSeen: true });
+  const picky = await start(t, { minors: [0], folders: ['/srv/data'], meet: meet(4) });
+  t.match(await told(lookAt(picky, { version: '4.1' })), /^SHARE_VERSION: .*not 4\.1\./);
 });
 
 t.test('a path that is not exported is missing, and what is exported is named', async (t) => {
