@@ -34,6 +34,21 @@ export class Losing {
     return lost;
   }
 
+  /** The same for one that a back-end tells of, as soon as nobody is at work with it. */
+  async checkOne(volume: string, c: Context): Promise<void> {
+    const { store, backends, locks, boot } = this.#deps;
+    await locks.run(
+      volume,
+      async () => {
+        const mount = store.get('mounts', volume);
+        const backend = backends.all.get(store.get('volumes', volume)?.type ?? '');
+        if (mount?.phase !== 'mounted' || mount.boot !== boot || mount.lost !== undefined) return;
+        if (backend !== undefined) await this.#confirm(mount, backend, c);
+      },
+      c,
+    );
+  }
+
   /** Under the lock. A list may be behind, so it is asked again by name. */
   async #confirm(mount: MountRecord, backend: Backend, c: Context): Promise<boolean> {
     const { store, backends, now } = this.#deps;

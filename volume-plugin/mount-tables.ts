@@ -1,12 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { mountAt, mountNamespace, mountNamespaces, readMountTable } from '../shared/kernel/mount-table.ts';
+import { isUse } from '../shared/kernel/mount-users.ts';
 import type { MountTables } from './parts.ts';
-
-/**
- * Where the engine sees a plugin's propagated mount, and whoever has the host's folders mounted in a container of theirs:
- * they look at the host and use no volume.
- */
-const ENGINES_OWN = '/propagated-mount/';
 
 const nameOf = (process: number): string => {
   try {
@@ -27,13 +22,8 @@ export class LinuxMountTables implements MountTables {
     // Process 1 is this one where the host's cannot be seen.
     if (process.pid === 1) throw new Error("the host's processes are not visible (pidhost)");
     const own = mountNamespace('self');
-    const isIn = (source: string): boolean =>
-      within === undefined || source === within || source.startsWith(within.replace(/\/?$/, '/'));
     return mountNamespaces()
-      .filter(({ id }) => id !== own)
-      .filter(({ mounts }) =>
-        mounts.some((mount) => mount.device === device && isIn(mount.source) && !mount.target.includes(ENGINES_OWN)),
-      )
+      .filter(({ id, mounts }) => id !== own && mounts.some((mount) => isUse({ device, within }, mount)))
       .map(({ process: id }) => `process ${id} (${nameOf(id)})`);
   }
 }

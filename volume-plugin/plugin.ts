@@ -90,11 +90,13 @@ async function assemble(
   const life = cancellable(newContext(log, Number.POSITIVE_INFINITY));
   const host = { id: await hostIdentity(store), name: settings.nodeName ?? hostname() };
   const locks = new KeyedMutex();
-  const backends = new BackendSet(
-    options.backends ??
-      openBackends({ settings, host, locks, folder, shares: `${mounts.beneath}-shares`, life: life.context }),
-    log,
-  );
+  let reconciler: Reconciler | undefined;
+  const open = () =>
+    openBackends({
+      ...{ settings, host, locks, folder, shares: `${mounts.beneath}-shares`, life: life.context },
+      onLost: (volume) => void reconciler?.lose(volume),
+    });
+  const backends = new BackendSet(options.backends ?? open(), log);
   const unattended = new Unattended(log, life.context.signal);
   const folders = await LinuxMountFolders.open(mounts.base, mounts.beneath, log, c);
   const deps: DriverDeps = {
@@ -107,7 +109,8 @@ async function assemble(
     windows: options.windows ?? WINDOWS,
   };
   const driver = new Driver(deps);
-  const reconciler = new Reconciler(deps, driver);
+  const repair = new Reconciler(deps, driver);
+  reconciler = repair;
   const admin = new PluginServer({ log });
   const troubles = () => [...backends.all.keys()].map((type) => [type, backends.trouble(type)?.message ?? 'works']);
   admin.install(
@@ -119,8 +122,8 @@ async function assemble(
         if (failure !== undefined) throw failure;
       },
       reconcile: async (inner) => {
-        const drift = await reconciler.pass(inner);
-        reconciler.tick();
+        const drift = await repair.pass(inner);
+        repair.tick();
         return drift;
       },
     }),
@@ -133,19 +136,19 @@ async function assemble(
     remember: (names, reason) => driver.catalogue.remember(names, reason),
     reconcile: async () => {
       await driver.dayTwo.thaw();
-      await reconciler.atStart();
+      await repair.atStart();
       const late = Promise.withResolvers<void>();
       const timer = setTimeout(late.resolve, FIRST_MS);
       await Promise.race([backends.start(life.context), late.promise]);
       clearTimeout(timer);
-      reconciler.start(settings.refreshInterval);
+      repair.start(settings.refreshInterval);
     },
     stop: async () => {
       life.cancel(new Error('the plugin is being stopped'));
       await admin.close(1_000);
       await unattended.settled(CLOSE_MS);
       await Promise.race([
-        Promise.all([driver.releasing.settled(), reconciler.ended()]),
+        Promise.all([driver.releasing.settled(), repair.ended()]),
         new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref()),
       ]);
       await folders.expose();

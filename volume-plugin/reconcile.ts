@@ -64,11 +64,30 @@ export class Reconciler {
     const { windows, store } = this.#deps;
     // What an earlier life did not come to tell.
     for (const volume of store.all('mounts').keys()) tellHolds(this.#deps, volume);
+    this.#resume();
     this.#loop(TICK_MS, async () => this.tick());
     this.#loop(windows.staleMs / 4, async (c) => void (await this.pass(c)));
     this.#loop(refreshMs, async (c) => {
       await this.#driver.catalogue.refresh(c);
       await this.#losing.check(c);
+    });
+  }
+
+  /** What is mounted is looked after by the back-ends again. */
+  #resume(): void {
+    const { store, backends, boot } = this.#deps;
+    for (const mount of store.all('mounts').values()) {
+      const volume = store.get('volumes', mount.volume);
+      if (volume === undefined || mount.phase !== 'mounted' || mount.boot !== boot) continue;
+      backends.all.get(volume.type)?.resume?.(volume, mount.target);
+    }
+  }
+
+  /** A back-end has found out that a volume is lost. */
+  async lose(volume: string): Promise<void> {
+    const { log, life } = this.#deps;
+    await this.#losing.checkOne(volume, newContext(log, PASS_MS, life)).catch((error: unknown) => {
+      log.error('a lost volume is not yet marked as such', { volume, error: asPluginError(error) });
     });
   }
 

@@ -155,6 +155,11 @@ export interface Backend {
    * and answers them. Errors: OPTION_INVALID when no such one is retired. Absent where volumes do not move.
    */
   retire?(volume: Volume, last: number | undefined, c: Context): Promise<readonly RetiredDisk[]>;
+  /**
+   * An earlier life of the plugin has mounted the volume at `target`, and containers may use it: it is looked after from now
+   * on. Answers at once; may come before `start` has succeeded. Absent where nothing has to be done for what is mounted.
+   */
+  resume?(volume: Volume, target: string): void;
   /** What a Mount that goes on is at, in words; undefined: nothing that takes long. */
   progress?(volume: string): string | undefined;
   /**

@@ -1,8 +1,14 @@
 import { PluginError } from '../../shared/errors.ts';
 import { checkOptions, option, type Parsed, parseOptions } from '../../shared/options.ts';
-import { mountOptionsProblem, parseMountOptions, sortedMountOptions, strangerTo } from '../nfs/mount-options.ts';
+import {
+  mergeMountOptions,
+  mountOptionsProblem,
+  parseMountOptions,
+  sortedMountOptions,
+  strangerTo,
+} from '../nfs/mount-options.ts';
 import type { MountWish } from '../nfs/mounted-share.ts';
-import { NFS_VERSIONS } from '../nfs/share.ts';
+import { type MountOptions, NFS_VERSIONS } from '../nfs/share.ts';
 import type { FolderTraits } from '../nfs/share-files.ts';
 import type { ShareRequest } from '../nfs/share-provider.ts';
 import type { VolumeSpec } from './backend.ts';
@@ -110,6 +116,11 @@ export const checkNfsOptions = ({ options }: Pick<VolumeSpec, 'options'>): NfsOp
   if (made !== undefined && read.share !== undefined) {
     throw invalid(made, options[made] ?? '', 'the share is there already', 'nothing together with share=');
   }
+  const own = access === 'single-writer' ? ownOf(parseMountOptions(read['mount-options'])) : undefined;
+  if (own !== undefined) {
+    const reason = `with access=single-writer what was not written in time must fail, so ${own} is not to be chosen`;
+    throw invalid('mount-options', options['mount-options'] ?? '', reason, 'others');
+  }
   const stranger = version && strangerTo(version, parseMountOptions(read['mount-options']));
   if (stranger !== undefined) {
     const reason = `${stranger} is not for version ${version}`;
@@ -125,12 +136,25 @@ export const requestOf = ({ kind, encrypted, 'kms-key': key }: NfsOptions): Shar
   ...(key !== undefined && { key }),
 });
 
+/**
+ * What a host writes must have failed before another host takes the volume, and not be sent when the server answers
+ * again: in 24 s (8 s and twice 8 s more), where a host is cut off after 30 s, and another one comes after 45 s at the earliest.
+ */
+const ONE_WRITER: MountOptions = { softerr: true, timeo: '80', retrans: '2' };
+
+/** A mount option that is not to be chosen for volumes of one writer. */
+const ownOf = (given: MountOptions): string | undefined =>
+  ['hard', 'soft', 'timeo', 'retrans', 'sharecache'].find((name) => given[name] !== undefined);
+
 /** How the volume's share is to be mounted. */
-export const wishOf = (options: NfsOptions): MountWish => ({
-  ...(options.nfsvers !== undefined && { version: options.nfsvers }),
-  options: parseMountOptions(options['mount-options']),
-  readonly: false,
-});
+export const wishOf = (options: NfsOptions): MountWish => {
+  const given = parseMountOptions(options['mount-options']);
+  return {
+    ...(options.nfsvers !== undefined && { version: options.nfsvers }),
+    options: options.access === 'single-writer' ? mergeMountOptions(ONE_WRITER, given) : given,
+    readonly: false,
+  };
+};
 
 export const traitsOf = ({ uid, gid, mode }: NfsOptions): FolderTraits => ({
   uid,

@@ -36,9 +36,13 @@ export const removeShareVolume = async (
   // Another host has made a new one of that name since this removal was begun.
   if (volume.resumed === true && handle['uuid'] !== undefined && record.uuid !== handle['uuid']) return undefined;
   await refuseWhenUsed(parts, mounted, record, c);
-  const emptied = record.damage === undefined && (await moveAway(parts, mounted, record, c));
-  await removeRecord(mounted.files, record, c);
-  return emptied ? mounted : undefined;
+  const remove = async (): Promise<MountedShare | undefined> => {
+    const emptied = record.damage === undefined && (await moveAway(parts, mounted, record, c));
+    await removeRecord(mounted.files, record, c);
+    return emptied ? mounted : undefined;
+  };
+  if (record.options['access'] !== 'single-writer') return await remove();
+  return await parts.writers.alone(name, mounted, remove, c);
 };
 
 /** For a volume whose record is kept on this host. */

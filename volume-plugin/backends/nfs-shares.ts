@@ -67,7 +67,7 @@ export class NfsShares {
 
   /**
    * How this host reaches a share. It is made reachable for as long as that takes, also when whoever asked cannot wait any
-   * more. Errors: those of `ShareProvider.locate`.
+   * more. Errors: those of `ShareProvider.locate`; STILL_WORKING, with what takes so long, in the place of DEADLINE.
    */
   async locate(text: string, c: Context): Promise<Share> {
     const known = this.#located.get(text);
@@ -85,7 +85,15 @@ export class NfsShares {
         this.#asking.delete(text);
       }
     });
-    return await noLongerThan(c, work);
+    try {
+      return await noLongerThan(c, work);
+    } catch (error) {
+      const { code, context } = asPluginError(error);
+      const reason = code === 'DEADLINE' ? this.#parts.provider.progress?.(text) : undefined;
+      if (reason === undefined) throw error;
+      const what = `to reach share ${text}`;
+      throw new PluginError('STILL_WORKING', { what, seconds: context.seconds, reason }, { cause: error });
+    }
   }
 
   /** Mounts a share, as wished for or else as it was the last time. Errors: those of `locate` and `ShareMounts.ensure`. */

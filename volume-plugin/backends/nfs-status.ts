@@ -1,5 +1,4 @@
 import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
-import type { LeaseHolder } from '../nfs/leases.ts';
 import { formatMountOptions, parseMountOptions } from '../nfs/mount-options.ts';
 import { folderOf } from '../nfs/records.ts';
 import type { Volume } from './backend.ts';
@@ -10,13 +9,13 @@ type Details = Readonly<Record<string, string | number | boolean>>;
 
 /** What `docker volume inspect` shows of a volume on a share. Nothing is asked of its server. */
 export const shareStatus = (
-  { provider, shares, onRemove }: NfsParts,
+  { provider, shares, onRemove, writers }: NfsParts,
   volume: Volume,
   target: string | undefined,
-  holder: LeaseHolder | undefined,
 ): Details => {
   const share = volume.handle['share'] ?? '';
   const options = optionsOf(volume);
+  const holder = writers.holder(volume.name);
   const health = share === '' ? undefined : shares.health(share);
   return {
     provider: provider.name,

@@ -6,7 +6,9 @@ import { ShareNotes } from '../nfs/share-notes.ts';
 import type { ShareProvider } from '../nfs/share-provider.ts';
 import { Trash } from '../nfs/trash.ts';
 import { addUser, removeUser } from '../nfs/users.ts';
-import type { Backend, ListedVolume, Mounted, NewVolume, Volume, VolumeRemoval } from './backend.ts';
+import type { Backend, DayTwo, ListedVolume, Mounted, NewVolume, Volume, VolumeRemoval } from './backend.ts';
+import { shareDayTwo } from './nfs-day-two.ts';
+import { fenceShareVolume } from './nfs-fencing.ts';
 import { NfsListing } from './nfs-listing.ts';
 import { makeShareVolume } from './nfs-making.ts';
 import { NFS_OPTIONS, readNfsOptions, wishOf } from './nfs-options.ts';
@@ -14,6 +16,7 @@ import type { NfsParts } from './nfs-parts.ts';
 import { removeShareVolume } from './nfs-removing.ts';
 import { NfsShares } from './nfs-shares.ts';
 import { shareStatus } from './nfs-status.ts';
+import { NfsWriters, type WritersParts } from './nfs-writers.ts';
 
 export interface NfsBackendOptions {
   readonly provider: ShareProvider;
@@ -24,22 +27,32 @@ export interface NfsBackendOptions {
   readonly folder: string;
   /** What `docker volume rm` does with a folder that was made for a volume which does not say. */
   readonly onRemove: 'delete' | 'retain';
+  /** A volume that is mounted here does not belong to this host any more. */
+  readonly onLost?: (volume: string) => void;
+  /** For tests. */
+  readonly writers?: Pick<WritersParts, 'times' | 'kill'>;
 }
 
 /** Volumes that are folders of NFS servers' shares, on any number of hosts at a time. */
 export class NfsBackend implements Backend {
   readonly type = 'nfs';
   readonly schema = NFS_OPTIONS;
+  readonly dayTwo: DayTwo;
   readonly #parts: NfsParts;
   readonly #trash: Trash;
+  /** What an earlier life has mounted, until this one has started. */
+  readonly #before: (readonly [Volume, string])[] = [];
   #life: { readonly context: Context; cancel(reason: unknown): void } | undefined;
 
-  constructor({ provider, mounts, host, folder, onRemove }: NfsBackendOptions) {
+  constructor(options: NfsBackendOptions) {
+    const { provider, mounts, host, folder, onRemove, onLost = () => undefined } = options;
     const notes = new ShareNotes(folder);
     const shares = new NfsShares({ provider, mounts, notes });
     const listing = new NfsListing(shares, notes);
-    this.#parts = { provider, mounts, notes, shares, listing, host, onRemove };
+    const writers = new NfsWriters({ host, onLost, ...options.writers });
+    this.#parts = { provider, mounts, notes, shares, listing, writers, host, onRemove };
     this.#trash = new Trash(host.id);
+    this.dayTwo = shareDayTwo(this.#parts);
   }
 
   async start(c: Context): Promise<void> {
@@ -47,6 +60,8 @@ export class NfsBackend implements Backend {
     await this.#parts.provider.start(c);
     this.#life ??= cancellable(newContext(c.log, Number.POSITIVE_INFINITY));
     this.#parts.shares.start(this.#life.context);
+    this.#parts.writers.start(this.#life.context);
+    for (const [volume, target] of this.#before.splice(0)) this.#lookAfter(volume, target);
   }
 
   async list(c: Context): Promise<readonly ListedVolume[]> {
@@ -62,16 +77,19 @@ export class NfsBackend implements Backend {
   }
 
   async mount(volume: Volume, target: string, c: Context): Promise<Mounted> {
-    const { mounts, host } = this.#parts;
+    const { mounts, host, writers } = this.#parts;
     const options = readNfsOptions(volume);
     const mounted = await this.#parts.shares.mount(shareOf(volume), wishOf(options), c);
+    const isLeased = options.access === 'single-writer';
+    const epoch = isLeased ? await writers.take(volume.name, mounted, target, c) : undefined;
     if (options.path === undefined) await addUser(mounted.files, volume.name, host, c);
     const bound = await mounts
       .bind(mounted, folderOf(volume), target, options.readonly, c)
       .catch(async (error: unknown) => {
         throw await this.#whyNot(volume, mounted, asPluginError(error), c);
       });
-    return { ...bound, inside: '', shared: true };
+    if (isLeased) writers.confirm(volume.name);
+    return { ...bound, inside: '', shared: true, ...(epoch !== undefined && { epoch }) };
   }
 
   async unmount(volume: Volume, target: string, c: Context): Promise<void> {
@@ -80,18 +98,39 @@ export class NfsBackend implements Backend {
   }
 
   async leave(volume: Volume, c: Context): Promise<void> {
-    const { shares, host } = this.#parts;
+    const { shares, writers, host } = this.#parts;
+    const { name, options } = volume;
     const share = volume.handle['share'];
     if (share === undefined) return;
-    if (volume.options['path'] === undefined) {
-      const { files } = await shares.look(share, c);
-      await removeUser(files, volume.name, host, c);
+    const isLeased = options['access'] === 'single-writer';
+    if (options['path'] === undefined || isLeased) {
+      const mounted = await shares.look(share, c);
+      if (options['path'] === undefined) await removeUser(mounted.files, name, host, c);
+      if (isLeased) await writers.release(name, mounted, c);
     }
     shares.release(share);
   }
 
-  progress(): string | undefined {
-    return this.#parts.shares.progress();
+  /** For what an earlier life of the plugin has mounted. */
+  resume(volume: Volume, target: string): void {
+    if (this.#life === undefined) this.#before.push([volume, target]);
+    else this.#lookAfter(volume, target);
+  }
+
+  async fence(volume: Volume, host: string, c: Context): Promise<void> {
+    await fenceShareVolume(this.#parts, volume, host, c);
+  }
+
+  lost(volume: string): string | undefined {
+    return this.#parts.writers.lost(volume);
+  }
+
+  cutOff(target: string, c: Context): Promise<void> {
+    return this.#parts.writers.cutOff(target, c);
+  }
+
+  progress(volume: string): string | undefined {
+    return this.#parts.writers.progress(volume) ?? this.#parts.shares.progress();
   }
 
   async remove(volume: VolumeRemoval, c: Context): Promise<void> {
@@ -100,13 +139,24 @@ export class NfsBackend implements Backend {
   }
 
   status(volume: Volume, target?: string): Readonly<Record<string, string | number | boolean>> {
-    return shareStatus(this.#parts, volume, target, undefined);
+    return shareStatus(this.#parts, volume, target);
   }
 
   async close(): Promise<void> {
+    // Before the rest: other hosts are told.
+    await this.#parts.writers.close();
     this.#life?.cancel(new Error('the plugin is being stopped'));
     await this.#parts.mounts.close();
     await this.#parts.provider.close();
+  }
+
+  #lookAfter(volume: Volume, target: string): void {
+    const { shares, writers } = this.#parts;
+    const share = volume.handle['share'];
+    if (share === undefined) return;
+    const wish = wishOf(readNfsOptions(volume));
+    const mount = (c: Context): Promise<MountedShare> => shares.mount(share, wish, c);
+    if (volume.options['access'] === 'single-writer') void writers.resume(volume.name, target, mount);
   }
 
   #empty({ share, files }: MountedShare): void {

@@ -27,6 +27,8 @@ export interface BackendParts {
   readonly folder: string;
   /** Where shares are mounted; only this plugin looks there. */
   readonly shares: string;
+  /** A back-end has found out that a volume that is mounted here does not belong to this host any more. */
+  readonly onLost: (volume: string) => void;
   /** Ends with the plugin. */
   readonly life: Context;
 }
@@ -49,12 +51,13 @@ export const OPTIONS = { block: BLOCK_OPTIONS, nfs: NFS_OPTIONS } as const;
 
 /** The kinds of volumes that this plugin offers with these settings. They are not started yet. */
 export function openBackends(parts: BackendParts): readonly Backend[] {
-  const { settings, locks, host, folder, shares, life } = parts;
+  const { settings, locks, host, folder, shares, onLost, life } = parts;
   return [
     new BlockBackend(PROVIDERS[settings.provider](parts), { locks, onRemove: settings.onRemove }),
     new NfsBackend({
       ...{ provider: SHARE_PROVIDERS[settings.nfsProvider](parts), host, folder: join(folder, 'nfs') },
       mounts: new LinuxShareMounts({ folder: shares, log: life.log, life }),
+      onLost,
       // Folders cannot be copied: what was to be kept is kept.
       onRemove: settings.onRemove === 'delete' ? 'delete' : 'retain',
     }),

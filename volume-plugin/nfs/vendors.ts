@@ -54,5 +54,8 @@ export const serverTraits = (host: string): Pick<Share, 'vendor' | 'versions'> =
 /** What the vendor recommends for mounts of this version, with `given` in its place, option by option. */
 export const mountOptionsFor = (vendor: Vendor, version: NfsVersion, given: MountOptions): MountOptions => {
   const traits = VENDORS.find((one) => one.vendor === vendor);
-  return mergeMountOptions(traits?.options[version === '3' ? '3' : '4'] ?? {}, given);
+  const merged = mergeMountOptions(traits?.options[version === '3' ? '3' : '4'] ?? {}, given);
+  // The kernel does not look at these when it finds the share mounted already, and would go on with those of that mount.
+  const isOverlooked = given['timeo'] !== undefined || given['retrans'] !== undefined;
+  return isOverlooked ? mergeMountOptions({ nosharecache: true }, merged) : merged;
 };

@@ -4,6 +4,7 @@ import type { Test } from 'tap';
 import type { Volume, VolumeRemoval } from '../../../../volume-plugin/backends/backend.ts';
 import { NfsBackend } from '../../../../volume-plugin/backends/nfs.ts';
 import { ExportProvider } from '../../../../volume-plugin/nfs/export.ts';
+import type { LeaseTimes } from '../../../../volume-plugin/nfs/lease-times.ts';
 import type { ShareProvider } from '../../../../volume-plugin/nfs/share-provider.ts';
 import { context, scratch } from '../block/scratch.ts';
 import { LocalMounts, LocalServers } from '../nfs/local-shares.ts';
@@ -17,22 +18,40 @@ export interface HostOptions {
   readonly onRemove?: 'delete' | 'retain';
 }
 
+/** In milliseconds. */
+const TIMES: LeaseTimes = {
+  ...{
+    beatMs: 50,
+    patienceMs: 1_000,
+    marginMs: 200,
+    aliveMs: 200,
+    lookMs: 20,
+    gapMs: 400,
+    resumeMs: 800,
+    roundMs: 3_000,
+  },
+};
+
 /** Hosts that use shares of the same servers. */
 export const shareCluster = async (t: Test) => {
   const folder = scratch(t);
   const servers = new LocalServers(join(folder, 'servers'));
   /** The same number again: that host after a restart of its plugin. */
   const host = async (n: number, { usual = [SHARE], provider, onRemove = 'delete' }: HostOptions = {}) => {
-    const mounts = new LocalMounts(servers);
+    /** Where users of a mount were killed, and volumes that were lost. */
+    const [killed, lost]: [string[], string[]] = [[], []];
+    const mounts = new LocalMounts(servers, `host-${n}`);
     const backend = new NfsBackend({
       ...{ provider: provider ?? new ExportProvider(usual), mounts, onRemove },
+      writers: { times: TIMES, kill: async ({ target: path }) => killed.push(path) },
+      onLost: (volume) => lost.push(volume),
       ...{ host: { id: `id-${n}`, name: `host-${n}` }, folder: join(folder, `state-${n}`) },
     });
     await backend.start(context());
     t.teardown(() => backend.close());
     const target = (name: string): string => join(folder, `mounts-${n}`, name);
     return {
-      ...{ backend, mounts, target },
+      ...{ backend, mounts, target, killed, lost },
       create: (name: string, options: Record<string, string> = {}, making = 'once') =>
         backend.create({ name, options, making }, context()),
       mount: (volume: Volume) => {

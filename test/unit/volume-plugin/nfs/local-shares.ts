@@ -24,6 +24,8 @@ export class LocalServers {
   readonly silent = new Set<string>();
   /** Ids of shares that nobody can write to. */
   readonly readonly = new Set<string>();
+  /** `host-1 10.0.0.5:/export`: for one host they do not. */
+  readonly cut = new Set<string>();
   /** Called before each piece of work with files: `createFile .drayage/volumes/data.json`. */
   onFile: (what: string) => void = () => undefined;
 
@@ -38,8 +40,12 @@ export class LocalServers {
     return root;
   }
 
-  check(share: string): void {
-    if (this.silent.has(share)) throw new PluginError('SHARE_SILENT', { share });
+  check(share: string, host: string): void {
+    if (this.isSilent(share, host)) throw new PluginError('SHARE_SILENT', { share });
+  }
+
+  isSilent(share: string, host: string): boolean {
+    return this.silent.has(share) || this.cut.has(`${host} ${share}`);
   }
 }
 
@@ -51,10 +57,10 @@ const CODES: Readonly<Record<string, 'SHARE_MISSING' | 'SHARE_READONLY' | 'SHARE
 };
 
 /** What a worker does, in this process. */
-export const localFiles = (servers: LocalServers, share: string): ShareFiles => {
+export const localFiles = (servers: LocalServers, share: string, host = 'host'): ShareFiles => {
   const root = servers.root(share);
   const io = async <T>(what: string, writes: boolean, work: () => Promise<T>): Promise<T> => {
-    servers.check(share);
+    servers.check(share, host);
     servers.onFile(what);
     try {
       if (writes && servers.readonly.has(share)) throw Object.assign(new Error('read-only'), { code: 'EROFS' });
@@ -91,25 +97,27 @@ export class LocalMounts implements ShareMounts {
   /** `10.0.0.5:/export {"options":{},…}`: what was mounted, in the order of its first mounting. */
   readonly mounted: string[] = [];
   readonly released: string[] = [];
+  readonly #host: string;
   readonly #health = new Map<string, ShareHealth>();
 
-  constructor(servers: LocalServers) {
+  constructor(servers: LocalServers, host = 'host') {
     this.servers = servers;
+    this.#host = host;
   }
 
   async ensure(share: Share, wish: MountWish, _c: Context): Promise<MountedShare> {
-    this.servers.check(share.id);
+    this.servers.check(share.id, this.#host);
     const key = `${share.id} ${JSON.stringify(wish)}`;
     if (!this.mounted.includes(key)) this.mounted.push(key);
     this.#health.set(share.id, { answering: true, since: 0 });
     const version = wish.version ?? share.versions[0] ?? '4.2';
     const options = `vers=${version}`;
-    const files = localFiles(this.servers, share.id);
+    const files = localFiles(this.servers, share.id, this.#host);
     return { share, version, options, source: 'local', device: '0:0', readonly: wish.readonly, files };
   }
 
   async bind({ share }: MountedShare, folder: string, target: string, readonly: boolean): Promise<Bound> {
-    this.servers.check(share.id);
+    this.servers.check(share.id, this.#host);
     const present = mountAt(readMountTable(), target);
     if (present !== undefined) return { source: present.source, device: present.device };
     const from = join(this.servers.root(share.id), folder);
@@ -131,7 +139,7 @@ export class LocalMounts implements ShareMounts {
   }
 
   health(share: string): ShareHealth | undefined {
-    if (this.#health.has(share) && this.servers.silent.has(share)) return { answering: false, since: 0 };
+    if (this.#health.has(share) && this.servers.isSilent(share, this.#host)) return { answering: false, since: 0 };
     return this.#health.get(share);
   }
 

@@ -1,0 +1,25 @@
+import type { Context } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { removeUser, usersOf } from '../nfs/users.ts';
+import type { Volume } from './backend.ts';
+import type { NfsParts } from './nfs-parts.ts';
+
+/** Takes a volume from a host on an operator's word that the host is dead: see Backend.fence. */
+export const fenceShareVolume = async (parts: NfsParts, volume: Volume, host: string, c: Context): Promise<void> => {
+  const { shares, writers, host: self } = parts;
+  const { name, options, handle } = volume;
+  const share = handle['share'];
+  if (share === undefined) return;
+  const mounted = await shares.look(share, c);
+  const isLeased = options['access'] === 'single-writer';
+  if (isLeased) await writers.fence(name, host, mounted, c);
+  const users = await usersOf(mounted.files, name, c);
+  const dead = users.filter((user) => user.name === host && user.id !== self.id);
+  if (dead.length === 0 && !isLeased && users.length > 0) {
+    if (host === self.name) throw new PluginError('VOLUME_IN_USE', { volume: name });
+    const holder = users.map((user) => user.name).join(', ');
+    throw new PluginError('VOLUME_BUSY', { volume: name, holder, reason: `not on ${host}` });
+  }
+  for (const user of dead) await removeUser(mounted.files, name, user, c);
+  if (dead.length > 0) c.log.warn('a host counts as gone on the word of an operator', { volume: name, host });
+};
