@@ -3,13 +3,14 @@
  * mirror into the rig's cache (about 20 s, once). Packages are not configured: what their scripts would do that matters
  * here is in `guest.ts`.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { installMissing, PrivateApt } from '../apt.ts';
 import { must } from '../command.ts';
 import { CACHE, type Tools, withLock } from '../packages.ts';
+import { keepNewest } from '../sweep.ts';
 import { GROUP, GUEST_PACKAGES, IN_USE, IN_USE_PATH, INIT, INIT_PATH, PASSWD, WAKE, WAKE_PATH } from './guest.ts';
 import { writeInitrd } from './initrd.ts';
 
@@ -20,12 +21,15 @@ const MACHINE_PROGRAMS = {
   'mkfs.ext4': 'e2fsprogs',
 };
 /** To be changed with what is made here; a change of `guest.ts` makes it anew by itself. */
-const REVISION = 3;
+const REVISION = 4;
 const RECIPE = JSON.stringify([REVISION, GUEST_PACKAGES, INIT, WAKE, IN_USE, PASSWD, GROUP]);
 const ROOT_BYTES = '3G';
+/** Older ones are dropped. */
+const KEPT = 2;
 
 export interface GuestBase {
-  readonly id: string;
+  /** Another one each time that the same base is made: files lie elsewhere in its image then, as machines that run know. */
+  readonly made: string;
   readonly kernel: string;
   readonly initrd: string;
   /** Raw image of the root file system; guests write to overlays of it. */
@@ -39,15 +43,19 @@ export async function ensureBase(tools: Tools, say: (line: string) => void): Pro
   await installMissing(MACHINE_PROGRAMS, say);
   const id = `vm-base-${createHash('sha256').update(RECIPE).digest('hex').slice(0, 12)}`;
   const folder = path.join(CACHE, id);
-  const base = {
-    id,
-    kernel: path.join(folder, 'vmlinuz'),
-    initrd: path.join(folder, 'initrd'),
-    root: path.join(folder, 'root.raw'),
+  const found = async (): Promise<GuestBase> => {
+    const now = new Date();
+    await utimes(folder, now, now);
+    return {
+      made: await readFile(path.join(folder, 'made'), 'utf8'),
+      kernel: path.join(folder, 'vmlinuz'),
+      initrd: path.join(folder, 'initrd'),
+      root: path.join(folder, 'root.raw'),
+    };
   };
-  if (existsSync(folder)) return base;
+  if (existsSync(folder)) return await found();
   return await withLock(id, async () => {
-    if (existsSync(folder)) return base;
+    if (existsSync(folder)) return await found();
     const started = Date.now();
     say(`making the file system of virtual machines in ${folder}`);
     const fresh = `${folder}.new`;
@@ -63,13 +71,12 @@ export async function ensureBase(tools: Tools, say: (line: string) => void): Pro
     const options = ['-q', '-O', '^has_journal', '-E', 'nodiscard,lazy_itable_init=1'];
     await must(['mkfs.ext4', ...options, '-d', root, path.join(fresh, 'root.raw'), ROOT_BYTES], { timeoutMs: 120_000 });
     for (const name of ['root', 'apt']) await rm(path.join(fresh, name), { recursive: true, force: true });
-    for (const old of (await readdir(CACHE)).filter((name) => /^vm-base-[0-9a-f]+$/.test(name))) {
-      // Guests of another checkout may still run on it: their open files stay.
-      await rm(path.join(CACHE, old), { recursive: true, force: true });
-    }
+    await writeFile(path.join(fresh, 'made'), randomBytes(4).toString('hex'));
     await rename(fresh, folder);
+    // One more than this one: guests of another checkout may run on it.
+    await keepNewest(CACHE, KEPT, (name) => /^vm-base-[0-9a-f]+$/.test(name));
     say(`the file system of virtual machines is ready after ${((Date.now() - started) / 1000).toFixed(1)} s`);
-    return base;
+    return await found();
   });
 }
 

@@ -58,7 +58,8 @@ mount --make-rshared /
 # The kernel draws its boot id when it is first read. That is to happen in the copies: until then, all read another one.
 cat /proc/sys/kernel/random/uuid > /run/boot-id
 mount --bind /run/boot-id /proc/sys/kernel/random/boot_id
-for module in virtio_net virtio_console overlay xfs btrfs; do modprobe $module; done
+# Those that the kernel would load by itself are read here once, and not in each copy.
+for module in virtio_net virtio_console overlay xfs btrfs loop nfsv4 nfsd; do modprobe $module; done
 /lib/systemd/systemd-udevd --daemon
 udevadm trigger --action=add
 udevadm settle

@@ -40,7 +40,7 @@ export interface Template {
 export async function ensureTemplate(plugin: string, say: (line: string) => void): Promise<Template> {
   const tools = await ensureTools(say);
   const base = await ensureBase(tools, say);
-  const id = `vm-${REVISION}-${base.id.split('-')[2]}-${await fingerprint(plugin)}`;
+  const id = `vm-${REVISION}-${base.made}-${await fingerprint(plugin)}`;
   const folder = path.join(CACHE, 'vms', id);
   const template = partsIn(folder, base, tools);
   if (existsSync(folder)) return template;
