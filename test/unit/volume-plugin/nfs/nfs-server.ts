@@ -41,6 +41,8 @@ export class FakeNfsServer {
   readonly nfs: RpcServer;
   readonly mountd: RpcServer;
   readonly portmapper: RpcServer;
+  /** Numbers of all operations of NFS 4 that were tried. */
+  readonly operations: readonly number[];
 
   static async start(traits: NfsTraits): Promise<FakeNfsServer> {
     const folders = new Set(['/', ...(traits.folders ?? []).flatMap(upwards)]);
@@ -63,10 +65,11 @@ export class FakeNfsServer {
       traits.host,
     );
     if (traits.portmapper === 'gone') await portmapper.close();
-    return new FakeNfsServer(nfs, mountd, portmapper);
+    return new FakeNfsServer(nfs, mountd, portmapper, compounds.operations);
   }
 
-  private constructor(nfs: RpcServer, mountd: RpcServer, portmapper: RpcServer) {
+  private constructor(nfs: RpcServer, mountd: RpcServer, portmapper: RpcServer, operations: readonly number[]) {
+    this.operations = operations;
     this.nfs = nfs;
     this.mountd = mountd;
     this.portmapper = portmapper;
@@ -134,6 +137,7 @@ const SESSION = Buffer.from('session-of-tests');
 
 /** Operation by operation, with a current path for a current file handle. */
 class Compounds {
+  readonly operations: number[] = [];
   readonly #traits: NfsTraits;
   readonly #folders: ReadonlySet<string>;
   #delays: number;
@@ -158,6 +162,7 @@ class Compounds {
     let done = 0;
     for (; done < count && status === OK; done += 1) {
       const number = args.u32();
+      this.operations.push(number);
       const own = new XdrWriter();
       status = this.#operate(number, args, own, at);
       results.u32(number).u32(status);

@@ -92,6 +92,7 @@ t.test('the root, and paths longer than one call, are found', async (t) => {
 t.test('a server with 4.0 switched off is asked in a session, which is given back', async (t) => {
   const server = await start(t, { minors: [1, 2], folders: ['/srv/data'] });
   t.match(await lookAt(server), { versions: ['4.2', '4.1'], pathSeen: true });
+  t.same(server.operations.slice(-2), [44, 57], 'session and client are destroyed');
   t.match(await told(lookAt(server, { path: '/srv/none' })), /^SHARE_MISSING/);
 });
 
@@ -144,7 +145,10 @@ t.test('a version that the server does not speak is told from those that it does
   t.match(await told(lookAt(new2, { version: '4.0' })), /^SHARE_VERSION: .* speaks NFS 4\.2 and 4\.1, not 4\.0\./);
   t.match(await told(lookAt(new2, { version: '3' })), /^SHARE_VERSION: .* not 3\./);
   const ancient = await start(t, {});
-  t.match(await told(lookAt(ancient)), /^SHARE_VERSION: .* speaks NFS of another version, not 4\.2, 4\.1, 4\.0 and 3\./);
+  t.match(
+    await told(lookAt(ancient)),
+    /^SHARE_VERSION: .* speaks NFS of another version, not 4\.2, 4\.1, 4\.0 and 3\./,
+  );
 });
 
 t.test('a server that cuts off whoever asks for what it does not have is not asked for that', async (t) => {
