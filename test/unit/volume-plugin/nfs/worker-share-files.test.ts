@@ -1,4 +1,6 @@
 // Files of shares, through the real worker process, on folders of this machine.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   lstatSync,
@@ -12,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { bundle } from '../../../../plugin-configs/bundle.ts';
 import { newContext } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
@@ -283,4 +286,38 @@ t.test('a process that nothing is asked of ends', async (t) => {
   t.same(workers(), []);
   t.same(await files.names('', c), []);
   t.not(workers()[0], pid);
+});
+
+t.test('it ends with the plugin, also when that is killed', async (t) => {
+  const { root } = scene(t);
+  const script = `
+    import { Companion } from '${join(import.meta.dirname, '../../../../shared/kernel/companion.ts')}';
+    const entry = '${join(import.meta.dirname, '../../../../volume-plugin/nfs/share-worker.ts')}';
+    const log = { warn: () => undefined };
+    const events = { message: () => console.log(one.pid), end: () => undefined };
+    const one = new Companion(entry, ['${root}'], [], {}, events, log);
+    setInterval(() => undefined, 1000);`;
+  const plugin = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => plugin.kill('SIGKILL'));
+  const [line] = (await once(plugin.stdout, 'data')) as [Buffer];
+  const worker = `/proc/${Number(String(line))}`;
+  t.ok(existsSync(worker));
+  plugin.kill('SIGKILL');
+  await until(() => !existsSync(worker));
+  t.notOk(existsSync(worker));
+});
+
+t.test('in the image it is a small program of its own, for it is started often', async (t) => {
+  const folder = scratch(t);
+  const entry = join(import.meta.dirname, '../../../../volume-plugin/nfs/share-worker.ts');
+  const files = await bundle(join(import.meta.dirname, '../../plugin-configs/bundle-fixture/main.ts'), folder, [entry]);
+  const { sources = [], needs = [] } = files.find(({ name }) => name === 'share-worker.cjs') ?? {};
+  const all = [...sources, ...files.flatMap(({ name, sources: more }) => (needs.includes(name) ? more : []))];
+  t.match(all.join(), /worker-files\.ts/);
+  t.same(
+    all.filter((path) => !/worker[-a-z]*\.ts|error-code\.ts/.test(path)),
+    [],
+  );
 });
