@@ -52,5 +52,5 @@ export const checkSuits = ({ kind, encrypted, key }: ShareRequest, made: FileSys
     }
   }
   if (encrypted === true && !made.encrypted) throw invalid('encrypted', 'true', is('is not encrypted'), allowed);
-  if (key !== undefined && made.key !== key) throw invalid('key', key, is('has another key'), allowed);
+  if (key !== undefined && made.key !== key) throw invalid('kms-key', key, is('has another key'), allowed);
 };

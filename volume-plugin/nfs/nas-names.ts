@@ -1,7 +1,9 @@
-import { posix } from 'node:path';
 import { PluginError } from '../../shared/errors.ts';
+import { parseShare, SHARE_FORMS, shareTextProblem } from './share-text.ts';
 
-/** What people call a share of NAS. */
+/** How people write file systems of NAS: `31a8e4abcd`, with a folder behind it, or by the host name of a mount target. */
+
+/** A folder of a file system. */
 export interface NasName {
   /** Of the file system; undefined: it is named by a mount target. */
   readonly id?: string;
@@ -11,45 +13,70 @@ export interface NasName {
   readonly path: string;
 }
 
-const ID = /^(extreme-)?[a-z0-9]{6,40}$/i;
-const DOMAIN = /^[a-z0-9-]+(\.[a-z0-9-]+)*\.nas\.aliyuncs\.com$/i;
+const FORMS = `the id of a file system of NAS, perhaps with :/PATH behind it; ${SHARE_FORMS} for another server`;
+const EXAMPLE = '31a8e4abcd';
+
+/** Ids have digits in them; a server's name that has none, or has a dot or a dash, is no id. */
+const ID = /^(extreme-)?(?=[a-z]*\d)[a-z0-9]{8,40}$/;
+const DOMAIN = /^[a-z0-9-]+\.([a-z0-9-]+)(\.extreme)?\.nas\.aliyuncs\.com$/;
 
 /** Where the exports of Extreme file systems begin; those of others at the root. */
 const EXTREME_ROOT = '/share';
 
-const refuse = (value: string, reason: string): never => {
-  throw new PluginError('OPTION_INVALID', {
-    ...{ where: 'The volume option', option: 'share', value, reason, example: '31a8e4abcd' },
-    allowed: 'the id of a file system of NAS, or the host name of its mount target, and perhaps :/PATH after it',
-  });
+const isExtreme = (host: string): boolean => /^extreme-|\.extreme\.nas\.aliyuncs\.com$/.test(host);
+
+/** Why a text names neither a file system of NAS nor an export of another server, as a clause; undefined when it does. */
+export const nasTextProblem = (text: string): string | undefined => {
+  const [first = ''] = text.toLowerCase().split(':');
+  if (/^cpfs-|\.cpfs\.aliyuncs\.com$|\.cpfs\.nas\.aliyuncs\.com$/.test(first)) {
+    return 'file systems of CPFS are mounted in another way';
+  }
+  const whole = wholeText(text);
+  const problem = shareTextProblem(whole);
+  if (problem !== undefined || !isExtreme(first)) return problem;
+  const { path } = parseShare(whole);
+  const isInside = path === EXTREME_ROOT || path.startsWith(`${EXTREME_ROOT}/`);
+  return isInside ? undefined : `paths of Extreme file systems begin with ${EXTREME_ROOT}`;
+};
+
+/** With its path, where it is the usual one. */
+const wholeText = (text: string): string => {
+  const host = text.toLowerCase();
+  if (!ID.test(host) && !DOMAIN.test(host)) return text;
+  return `${host}:${isExtreme(host) ? EXTREME_ROOT : '/'}`;
 };
 
 /**
- * `31a8e4abcd`, `extreme-0015abcd:/share/team` or `31a8e4abcd-abc12.cn-hangzhou.nas.aliyuncs.com:/team`. Errors:
- * OPTION_INVALID for what is none of these.
+ * The file system of this region that a text names. Undefined: it names another server, or NAS in another region, whose
+ * host name is all there is to reach it by. Errors: OPTION_INVALID.
  */
-export const parseNasName = (text: string): NasName => {
-  const colon = text.indexOf(':');
-  const name = (colon < 0 ? text : text.slice(0, colon)).toLowerCase();
-  const isDomain = DOMAIN.test(name);
-  if (name.startsWith('cpfs-') || name.endsWith('.cpfs.nas.aliyuncs.com')) {
-    refuse(text, 'file systems of CPFS are mounted in another way');
+export const nasNameIn = (text: string, region: string): NasName | undefined => {
+  const reason = nasTextProblem(text);
+  if (reason !== undefined) {
+    throw new PluginError('OPTION_INVALID', {
+      ...{ where: 'The volume option', option: 'share', value: text, reason },
+      ...{ allowed: FORMS, example: EXAMPLE },
+    });
   }
-  if (!isDomain && !ID.test(name)) refuse(text, 'it names no file system of NAS');
-  const extreme = isDomain ? name.endsWith('.extreme.nas.aliyuncs.com') : name.startsWith('extreme-');
-  const root = extreme ? EXTREME_ROOT : '/';
-  const path = pathOf(colon < 0 ? root : text.slice(colon + 1), text);
-  if (extreme && path !== root && !path.startsWith(`${root}/`)) {
-    refuse(text, `paths of Extreme file systems begin with ${root}`);
-  }
-  return { ...(isDomain ? { domain: name } : { id: name }), path };
+  const { server, path } = parseShare(wholeText(text));
+  if (ID.test(server)) return { id: server, path };
+  return DOMAIN.exec(server)?.[1] === region ? { domain: server, path } : undefined;
 };
 
-const pathOf = (path: string, text: string): string => {
-  const short = path.length > 1 ? path.replace(/\/$/, '') : path;
-  if (!short.startsWith('/') || posix.normalize(short) !== short) refuse(text, 'its path is not absolute and plain');
-  return short;
+/** NFS_SHARE, text by text. Throws SETTING_INVALID for one that names no share. */
+export const checkNasSetting = (texts: readonly string[]): void => {
+  for (const text of texts) {
+    const reason = nasTextProblem(text);
+    if (reason === undefined) continue;
+    throw new PluginError('SETTING_INVALID', {
+      ...{ where: 'The setting', plugin: 'cloudvol', option: 'NFS_SHARE', value: text, reason },
+      ...{ allowed: `a list of shares: ${FORMS}`, example: EXAMPLE },
+    });
+  }
 };
 
-/** The same on every host, whichever way it was named. */
+/** The id of a share, the same on every host and whichever way it was named. */
 export const shareIdOf = (fileSystem: string, path: string): string => `${fileSystem}:${path}`;
+
+/** All of a file system, as far as it is exported. */
+export const rootOf = (fileSystem: string): string => shareIdOf(fileSystem, isExtreme(fileSystem) ? EXTREME_ROOT : '/');

@@ -6,12 +6,13 @@ import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { soon } from '../../shared/looking.ts';
 import { NasClaims } from './nas-claims.ts';
 import { NasMaking } from './nas-making.ts';
-import { type NasName, parseNasName, shareIdOf } from './nas-names.ts';
+import { checkNasSetting, type NasName, nasNameIn, rootOf, shareIdOf } from './nas-names.ts';
 import { NasPlace, type PlaceOptions } from './nas-place.ts';
 import { missing, NAME, refused, told } from './nas-refusals.ts';
 import { NasTargets } from './nas-targets.ts';
 import type { Share } from './share.ts';
 import type { ShareProvider, ShareRequest } from './share-provider.ts';
+import { parseShare } from './share-text.ts';
 import { serverTraits } from './vendors.ts';
 
 export interface NasOptions extends PlaceOptions {
@@ -25,6 +26,7 @@ export interface NasOptions extends PlaceOptions {
     readonly appearMs?: number;
     readonly staleMs?: number;
     readonly freshMs?: number;
+    readonly missingMs?: number;
   };
 }
 
@@ -32,10 +34,15 @@ export interface NasOptions extends PlaceOptions {
 const FRESH_MS = 60_000;
 /** How long a folder that was made over NFS may take to be known to the API. */
 const FOLDER_MS = 5_000;
+/** NAS does not say how late its answers are; whoever mistypes should not wait for long. */
+const MISSING_MS = 2_000;
 /** Levels of folders at which NAS takes quotas. */
 const DEEPEST = 8;
 
-/** File systems of Aliyun's NAS: of General-purpose, and Extreme ones. */
+/**
+ * File systems of Aliyun's NAS, General-purpose and Extreme ones: one for the cluster, made when it is first needed, and
+ * others by their ids. Exports of other servers can be named, too.
+ */
 export class NasProvider implements ShareProvider {
   readonly name = NAME;
   readonly #options: NasOptions;
@@ -48,7 +55,9 @@ export class NasProvider implements ShareProvider {
   readonly #under = new Map<string, string>();
   #claims: NasClaims | undefined;
 
+  /** Throws SETTING_INVALID. */
   constructor(options: NasOptions) {
+    checkNasSetting(options.shares);
     this.#options = options;
     this.#place = new NasPlace(options);
     const { settleMs, appearMs } = options.waits ?? {};
@@ -68,9 +77,9 @@ export class NasProvider implements ShareProvider {
 
   async usual(c: Context): Promise<readonly string[]> {
     const { shares } = this.#options;
-    if (shares.length > 0) return await Promise.all(shares.map((one) => this.#told(this.#idOf(one, c))));
+    if (shares.length > 0) return [...new Set(await Promise.all(shares.map((one) => this.#told(this.#idOf(one, c)))))];
     const made = await this.#told(this.#making.found(c));
-    return made === undefined ? [] : [this.#rootOf(made.id)];
+    return made === undefined ? [] : [rootOf(made.id)];
   }
 
   async ensure(request: ShareRequest, c: Context): Promise<string> {
@@ -81,14 +90,15 @@ export class NasProvider implements ShareProvider {
       async () => {
         const { id } = await this.#told(this.#making.ensure(request, c));
         await this.#claim().tidy(c);
-        return this.#rootOf(id);
+        return rootOf(id);
       },
       c,
     );
   }
 
   async locate(text: string, c: Context): Promise<Share> {
-    const name = parseNasName(text);
+    const name = nasNameIn(text, this.#place.where.region);
+    if (name === undefined) return parseShare(text);
     throwIfDone(c);
     return await this.#locks.run(`locate ${text}`, () => this.#locate(text, name, c), c);
   }
@@ -102,20 +112,15 @@ export class NasProvider implements ShareProvider {
    * OPTION_INVALID where file systems have no quotas.
    */
   async limit({ id, path }: Share, folder: string, bytes: number, c: Context): Promise<void> {
-    const fileSystem = parseNasName(id).id ?? '';
     const whole = path === '/' ? folder : `${path}${folder}`;
-    const invalid = (reason: string, allowed: string): PluginError =>
-      new PluginError('OPTION_INVALID', {
-        ...{ where: 'The volume option', option: 'size', value: String(bytes), reason, allowed },
-      });
-    if (fileSystem.startsWith('extreme-')) {
-      if (bytes === 0) return;
-      throw invalid('Extreme file systems of NAS limit no folders', 'no size');
-    }
-    if (whole.split('/').filter((one) => one !== '').length > DEEPEST) {
-      throw invalid(`NAS limits no folders that are deeper than ${DEEPEST} levels`, 'a share with a shorter path');
-    }
-    await this.#told(this.#limit(fileSystem, whole, bytes, c));
+    const fileSystem = nasNameIn(id, this.#place.where.region)?.id;
+    const reason = limitProblem(fileSystem, whole);
+    if (reason === undefined) return await this.#told(this.#limit(fileSystem ?? '', whole, bytes, c));
+    // What cannot be limited is not.
+    if (bytes === 0) return;
+    throw new PluginError('OPTION_INVALID', {
+      ...{ where: 'The volume option', option: 'size', value: String(bytes), reason, allowed: 'nothing there' },
+    });
   }
 
   async close(): Promise<void> {
@@ -167,10 +172,12 @@ export class NasProvider implements ShareProvider {
   /** Errors: SHARE_MISSING, OPTION_INVALID for one that cannot be mounted as NFS, PROVIDER_*. */
   async #fileSystem(text: string, { id, domain }: NasName, c: Context): Promise<FileSystemInfo> {
     const { client, where } = this.#place;
-    const found =
+    const { missingMs = MISSING_MS } = this.#options.waits ?? {};
+    const found = await soon(missingMs, c, async () =>
       id === undefined
         ? (await client.fileSystems({}, c)).find(({ domains }) => domains.includes(domain ?? ''))
-        : await client.fileSystem(id, c);
+        : await client.fileSystem(id, c),
+    );
     if (found === undefined) throw missing(text, where.region);
     if (found.protocol === 'NFS') return found;
     throw new PluginError('OPTION_INVALID', {
@@ -180,12 +187,9 @@ export class NasProvider implements ShareProvider {
   }
 
   async #idOf(text: string, c: Context): Promise<string> {
-    const name = parseNasName(text);
+    const name = nasNameIn(text, this.#place.where.region);
+    if (name === undefined) return parseShare(text).id;
     return shareIdOf(name.id ?? (await this.#fileSystem(text, name, c)).id, name.path);
-  }
-
-  #rootOf(fileSystem: string): string {
-    return shareIdOf(fileSystem, parseNasName(fileSystem).path);
   }
 
   #claim(): NasClaims {
@@ -205,3 +209,11 @@ export class NasProvider implements ShareProvider {
 }
 
 const SILENT: ReadonlySet<string> = new Set(['BACKEND_UNREACHABLE', 'BACKEND_THROTTLED']);
+
+/** Why a folder cannot be limited; undefined when it can. `fileSystem`: undefined for another server's. */
+const limitProblem = (fileSystem: string | undefined, folder: string): string | undefined => {
+  if (fileSystem === undefined) return 'only folders of NAS can be limited';
+  if (fileSystem.startsWith('extreme-')) return 'Extreme file systems of NAS limit no folders';
+  const depth = folder.split('/').filter((one) => one !== '').length;
+  return depth > DEEPEST ? `NAS limits no folders that are more than ${DEEPEST} levels deep` : undefined;
+};

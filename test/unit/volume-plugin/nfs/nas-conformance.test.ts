@@ -35,7 +35,9 @@ const world = async (
       'deadbeef00-abc12.cn-hangzhou.nas.aliyuncs.com:/',
     ],
     nonsense: [
-      '10.0.0.5:/export',
+      '',
+      'data',
+      '/data',
       'cpfs-125487abcd',
       `${others}:team`,
       `${others}:/a/../b`,

@@ -32,7 +32,7 @@ export interface NasSite {
 }
 
 /** Short where nobody else makes a file system meanwhile. */
-const WAITS = { settleMs: 0, appearMs: 400, staleMs: 10_000 };
+const WAITS = { settleMs: 0, appearMs: 400, staleMs: 10_000, missingMs: 300 };
 
 export const context = (ms = 20_000) => newContext(silentLogger, ms);
 

@@ -2,19 +2,38 @@ import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { SHARE_PERMISSIONS, sharePolicyDocument } from '../../../../shared/cloud/aliyun/share-policy.ts';
 import type { NasProvider } from '../../../../volume-plugin/nfs/nas.ts';
-import { parseNasName } from '../../../../volume-plugin/nfs/nas-names.ts';
+import { nasNameIn } from '../../../../volume-plugin/nfs/nas-names.ts';
 import { context, GIB, nasSite, ROLE, thrown } from './nas-world.ts';
 
 t.setTimeout(60_000);
 
 t.test('a file system is named by its id or a mount target, with a path on it or without', async (t) => {
-  t.same(parseNasName('31a8e4abcd'), { id: '31a8e4abcd', path: '/' });
-  t.same(parseNasName('31A8E4ABCD:/team/a/'), { id: '31a8e4abcd', path: '/team/a' });
-  t.same(parseNasName('extreme-0015abcd'), { id: 'extreme-0015abcd', path: '/share' });
-  t.same(parseNasName('extreme-0015abcd:/share/a'), { id: 'extreme-0015abcd', path: '/share/a' });
+  const here = (text: string) => nasNameIn(text, 'cn-hangzhou');
+  t.same(here('31a8e4abcd'), { id: '31a8e4abcd', path: '/' });
+  t.same(here('31a8e4abcd:/team/a/'), { id: '31a8e4abcd', path: '/team/a' });
+  t.same(here('extreme-0015abcd'), { id: 'extreme-0015abcd', path: '/share' });
+  t.same(here('extreme-0015abcd:/share/a'), { id: 'extreme-0015abcd', path: '/share/a' });
   const domain = '31a8e4abcd-xyz12.cn-hangzhou.nas.aliyuncs.com';
-  t.same(parseNasName(`${domain}:/`), { domain, path: '/' });
-  t.same(parseNasName('00c7ab-rivj.cn-hangzhou.extreme.nas.aliyuncs.com').path, '/share');
+  t.same(here(domain.toUpperCase()), { domain, path: '/' });
+  t.same(here('00c7ab-rivj.cn-hangzhou.extreme.nas.aliyuncs.com')?.path, '/share');
+  for (const other of [
+    ...['10.0.0.5:/export', '[fd00::5]:/export', 'nfs://31a8e4abcd.lan:2050/a', 'fileserver:/export', 'nfs-1:/export'],
+    '31a8e4abcd-xyz12.cn-beijing.nas.aliyuncs.com:/',
+  ]) {
+    t.equal(here(other), undefined, other);
+  }
+});
+
+t.test('exports of other servers are reached as they are; the cloud limits none of their folders', async (t) => {
+  const { sim, host, started } = await nasSite(t);
+  const a = await started(0);
+  sim.clearCalls();
+  const share = await a.locate('10.0.0.5:/export', context());
+  t.match(share, { id: '10.0.0.5:/export', server: '10.0.0.5', vendor: 'generic' });
+  t.equal((await thrown(a.limit(share, '/data', GIB, context()))).code, 'OPTION_INVALID');
+  await a.limit(share, '/data', 0, context());
+  t.same(sim.calls(), []);
+  t.throws(() => host(0, { shares: ['31a8e4abcd', '31a8e4abcd:team'] }), { code: 'SETTING_INVALID' });
 });
 
 t.test('by which name ever, it is one share', async (t) => {
@@ -32,8 +51,10 @@ t.test('what the settings name is what there is, and nothing is made', async (t)
   const { sim, vpcs, started } = await nasSite(t);
   const { id } = sim.nas.make();
   const { domain } = sim.nas.makeTarget({ fileSystem: sim.nas.make().id, vpc: vpcs[0].id });
-  const a = await started(0, { shares: [`${id}:/team`, domain] });
-  const [first, second] = await a.usual(context());
+  const a = await started(0, { shares: [`${id}:/team`, domain, '10.0.0.5:/export', `${id}:/team/`] });
+  const [first, second, third, ...more] = await a.usual(context());
+  t.equal(third, '10.0.0.5:/export');
+  t.same(more, [], 'what means the same is one');
   t.equal(first, `${id}:/team`);
   t.equal(second, `${domain.split('-')[0]}:/`);
   t.equal(await a.ensure({ kind: 'extreme-standard' }, context()), first);
