@@ -90,7 +90,10 @@ export class LeaseSigns {
       return noLongerThan(c, this.#show(c));
     });
     // Whoever waits for the round is told how it ended; the next one only waits for its end.
-    this.#last = round.catch(() => undefined);
+    this.#last = round.catch(() => {
+      // Somebody may have removed the folder.
+      this.#prepared = false;
+    });
     return round;
   }
 
