@@ -43,19 +43,27 @@ t.test('what is imported later is a file of its own, and shares its classes with
   t.equal(stdout, 'started function\nloaded\none class true\n', stderr);
 });
 
-t.test('the network plugin loads no client of a cloud before it is asked for one', async (t) => {
-  const folder = folderFor(t);
-  const files = await bundle(join(root, 'network-plugin/main.ts'), folder);
-  t.same(
-    loadedWith(files, 'main.cjs').filter((path) => VENDORS.test(path)),
-    [],
-  );
-  const later = fileOf(files, 'main.cjs').later.filter((name) =>
-    loadedWith(files, name).some((path) => VENDORS.test(path)),
-  );
-  t.ok(later.length > 0, 'they are in files that are loaded later');
-  // Nothing but what was bundled can be found from this folder.
-  const script = later.map((name) => `console.log(Object.keys(require(${JSON.stringify(join(folder, name))})).length)`);
-  const { stdout, stderr } = run('-e', script.join('\n'));
-  t.match(stdout, new RegExp(`^([1-9]\\d*\\n){${later.length}}$`), stderr);
-});
+for (const plugin of ['network', 'volume']) {
+  t.test(`the ${plugin} plugin loads no client of a cloud before it is asked for one`, async (t) => {
+    const folder = folderFor(t);
+    const files = await bundle(join(root, `${plugin}-plugin/main.ts`), folder);
+    t.same(
+      loadedWith(files, 'main.cjs').filter((path) => VENDORS.test(path)),
+      [],
+    );
+    const later = files.flatMap(({ name }) => fileOf(files, name).later);
+    const clients = [...new Set(later)].filter((name) => loadedWith(files, name).some((path) => VENDORS.test(path)));
+    t.ok(clients.length > 0, 'they are in files that are loaded later');
+    // Who asks one service of AWS carries the client of no other.
+    for (const name of clients) {
+      const services = loadedWith(files, name).flatMap((path) => /@aws-sdk\/client-(\w+)\//.exec(path)?.[1] ?? []);
+      t.ok(new Set(services).size <= 1, `${name}: ${[...new Set(services)].join(', ')}`);
+    }
+    // Nothing but what was bundled can be found from this folder.
+    const script = clients.map(
+      (name) => `console.log(Object.keys(require(${JSON.stringify(join(folder, name))})).length)`,
+    );
+    const { stdout, stderr } = run('-e', script.join('\n'));
+    t.match(stdout, new RegExp(`^([1-9]\\d*\\n){${clients.length}}$`), stderr);
+  });
+}
