@@ -78,8 +78,10 @@ export class Reconciler {
     const { store, backends, boot } = this.#deps;
     for (const mount of store.all('mounts').values()) {
       const volume = store.get('volumes', mount.volume);
-      if (volume === undefined || mount.phase !== 'mounted' || mount.boot !== boot) continue;
-      backends.all.get(volume.type)?.resume?.(volume, mount.target);
+      const { target, source, device, phase } = mount;
+      if (volume === undefined || source === undefined || device === undefined || mount.boot !== boot) continue;
+      if (phase === 'leaving') continue;
+      backends.all.get(volume.type)?.resume?.(volume, { target, source, device });
     }
   }
 

@@ -52,6 +52,11 @@ export interface Mounted {
   readonly shared?: boolean;
 }
 
+/** What was mounted in an earlier life of the plugin. */
+export interface EarlierMount extends Pick<Mounted, 'source' | 'device'> {
+  readonly target: string;
+}
+
 /** A copy of what was in a volume at one moment. */
 export interface ListedSnapshot {
   readonly id: string;
@@ -156,10 +161,11 @@ export interface Backend {
    */
   retire?(volume: Volume, last: number | undefined, c: Context): Promise<readonly RetiredDisk[]>;
   /**
-   * An earlier life of the plugin has mounted the volume at `target`, and containers may use it: it is looked after from now
-   * on. Answers at once; may come before `start` has succeeded. Absent where nothing has to be done for what is mounted.
+   * An earlier life of the plugin has mounted the volume, and containers may use it, also when it is not at its target any
+   * more: it is looked after from now on. Answers at once; may come before `start` has succeeded. Absent where nothing has
+   * to be done for what is mounted.
    */
-  resume?(volume: Volume, target: string): void;
+  resume?(volume: Volume, mounted: EarlierMount): void;
   /** What a Mount that goes on is at, in words; undefined: nothing that takes long. */
   progress?(volume: string): string | undefined;
   /**

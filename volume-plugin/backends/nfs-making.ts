@@ -43,9 +43,8 @@ export const makeShareVolume = async (parts: NfsParts, spec: NewVolume, c: Conte
     ...(options.path === undefined && { onRemove: options['on-remove'] ?? parts.onRemove }),
   };
   await prepareFolder(parts, mounted, record, options, c);
-  // Known at the next start, too, though only volumes name the share.
-  const { usual } = await shares.all(c);
-  if (!usual.includes(share.id)) await notes.change(share.id, { wish: wishOf(options) });
+  // Known at the next start, too, though only volumes may name the share.
+  await notes.change(share.id, { wish: wishOf(options) });
   return await writeRecord(parts, mounted, record, options, c);
 };
 
@@ -104,7 +103,10 @@ const writeRecord = async (
 ): Promise<Volume> => {
   try {
     await files.makeFolder(VOLUMES, OWN_FOLDER, c);
-    if (await createRecord(files, record, c)) return listedVolume(share.id, record);
+    if (await createRecord(files, record, c)) {
+      await notes.put(share.id, record.name, record);
+      return listedVolume(share.id, record);
+    }
   } catch (error) {
     if (!options.readonly || options.path === undefined || !isReadOnly(error)) throw error;
     const { local = [] } = notes.get(share.id) ?? {};

@@ -82,10 +82,11 @@ export const NFS_OPTIONS = {
   }),
 } as const;
 
+/** What was retained may become a volume again. */
 const pathProblem = (path: string): string | undefined => {
-  const parts = path.split('/').filter((part) => part !== '');
-  if (parts[0] === '.drayage') return "what is below /.drayage is the plugin's own";
-  return undefined;
+  const [first, second, third] = path.split('/').filter((part) => part !== '');
+  if (first !== '.drayage' || (second === 'retained' && third !== undefined)) return undefined;
+  return "what is below /.drayage is the plugin's own";
 };
 
 export type NfsOptions = Parsed<typeof NFS_OPTIONS>;

@@ -32,13 +32,17 @@ export const removeShareVolume = async (
   if (await forgetLocal(parts, share, name)) return undefined;
   const mounted = await parts.shares.look(share, c);
   const record = await readRecord(mounted.files, name, c);
-  if (record === undefined) return undefined;
+  if (record === undefined) {
+    await parts.notes.put(share, name, undefined);
+    return undefined;
+  }
   // Another host has made a new one of that name since this removal was begun.
   if (volume.resumed === true && handle['uuid'] !== undefined && record.uuid !== handle['uuid']) return undefined;
   await refuseWhenUsed(parts, mounted, record, c);
   const remove = async (): Promise<MountedShare | undefined> => {
     const emptied = record.damage === undefined && (await moveAway(parts, mounted, record, c));
     await removeRecord(mounted.files, record, c);
+    await parts.notes.put(mounted.share.id, name, undefined);
     return emptied ? mounted : undefined;
   };
   if (record.options['access'] !== 'single-writer') return await remove();

@@ -20,6 +20,8 @@ export interface SharesParts {
   readonly provider: ShareProvider;
   readonly mounts: ShareMounts;
   readonly notes: ShareNotes;
+  /** Ends with the plugin. */
+  readonly life: Context;
 }
 
 /** The shares that volumes are or may be on, and how this host gets at them. */
@@ -31,7 +33,7 @@ export class NfsShares {
   /** How shares were mounted the last time. */
   readonly #wishes = new Map<string, MountWish>();
   readonly #mounted = new Map<string, MountedShare>();
-  #life: Context | undefined;
+  #started = false;
   #known: readonly string[] = [];
   #asked = 0;
 
@@ -39,9 +41,9 @@ export class NfsShares {
     this.#parts = parts;
   }
 
-  /** `life` ends with the plugin. */
-  start(life: Context): void {
-    this.#life = life;
+  /** It is known who this host is. */
+  start(): void {
+    this.#started = true;
   }
 
   /** Those that every host of the cluster looks at, and those that volumes have named here. */
@@ -72,12 +74,11 @@ export class NfsShares {
   async locate(text: string, c: Context): Promise<Share> {
     const known = this.#located.get(text);
     if (known !== undefined) return known;
-    const life = this.#life;
-    if (life === undefined) throw new PluginError('NOT_READY', { reason: 'volumes of type nfs are not ready yet' });
+    if (!this.#started) throw new PluginError('NOT_READY', { reason: 'volumes of type nfs are not ready yet' });
     const work = this.#locating.run(text, async () => {
       this.#asking.add(text);
       try {
-        const share = await this.#parts.provider.locate(text, newContext(c.log, LOCATE_MS, life));
+        const share = await this.#parts.provider.locate(text, newContext(c.log, LOCATE_MS, this.#parts.life));
         this.#located.set(text, share);
         this.#located.set(share.id, share);
         return share;

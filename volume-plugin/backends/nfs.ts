@@ -1,4 +1,4 @@
-import { type Context, cancellable, newContext } from '../../shared/context.ts';
+import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { MountedShare, ShareMounts } from '../nfs/mounted-share.ts';
 import { folderOf, readRecord } from '../nfs/records.ts';
@@ -6,7 +6,16 @@ import { ShareNotes } from '../nfs/share-notes.ts';
 import type { ShareProvider } from '../nfs/share-provider.ts';
 import { Trash } from '../nfs/trash.ts';
 import { addUser, removeUser } from '../nfs/users.ts';
-import type { Backend, DayTwo, ListedVolume, Mounted, NewVolume, Volume, VolumeRemoval } from './backend.ts';
+import type {
+  Backend,
+  DayTwo,
+  EarlierMount,
+  ListedVolume,
+  Mounted,
+  NewVolume,
+  Volume,
+  VolumeRemoval,
+} from './backend.ts';
 import { shareDayTwo } from './nfs-day-two.ts';
 import { fenceShareVolume } from './nfs-fencing.ts';
 import { NfsListing } from './nfs-listing.ts';
@@ -28,7 +37,9 @@ export interface NfsBackendOptions {
   /** What `docker volume rm` does with a folder that was made for a volume which does not say. */
   readonly onRemove: 'delete' | 'retain';
   /** A volume that is mounted here does not belong to this host any more. */
-  readonly onLost?: (volume: string) => void;
+  readonly onLost: (volume: string) => void;
+  /** Ends with the plugin. */
+  readonly life: Context;
   /** For tests. */
   readonly writers?: Pick<WritersParts, 'times' | 'kill'>;
 }
@@ -40,16 +51,15 @@ export class NfsBackend implements Backend {
   readonly dayTwo: DayTwo;
   readonly #parts: NfsParts;
   readonly #trash: Trash;
-  /** What an earlier life has mounted, until this one has started. */
-  readonly #before: (readonly [Volume, string])[] = [];
-  #life: { readonly context: Context; cancel(reason: unknown): void } | undefined;
+  readonly #life: Context;
 
   constructor(options: NfsBackendOptions) {
-    const { provider, mounts, host, folder, onRemove, onLost = () => undefined } = options;
+    const { provider, mounts, host, folder, onRemove, onLost, life } = options;
     const notes = new ShareNotes(folder);
-    const shares = new NfsShares({ provider, mounts, notes });
+    const shares = new NfsShares({ provider, mounts, notes, life });
     const listing = new NfsListing(shares, notes);
-    const writers = new NfsWriters({ host, onLost, ...options.writers });
+    const writers = new NfsWriters({ host, onLost, life, ...options.writers });
+    this.#life = life;
     this.#parts = { provider, mounts, notes, shares, listing, writers, host, onRemove };
     this.#trash = new Trash(host.id);
     this.dayTwo = shareDayTwo(this.#parts);
@@ -58,10 +68,7 @@ export class NfsBackend implements Backend {
   async start(c: Context): Promise<void> {
     await this.#parts.notes.load(c.log);
     await this.#parts.provider.start(c);
-    this.#life ??= cancellable(newContext(c.log, Number.POSITIVE_INFINITY));
-    this.#parts.shares.start(this.#life.context);
-    this.#parts.writers.start(this.#life.context);
-    for (const [volume, target] of this.#before.splice(0)) this.#lookAfter(volume, target);
+    this.#parts.shares.start();
   }
 
   async list(c: Context): Promise<readonly ListedVolume[]> {
@@ -81,14 +88,14 @@ export class NfsBackend implements Backend {
     const options = readNfsOptions(volume);
     const mounted = await this.#parts.shares.mount(shareOf(volume), wishOf(options), c);
     const isLeased = options.access === 'single-writer';
-    const epoch = isLeased ? await writers.take(volume.name, mounted, target, c) : undefined;
-    if (options.path === undefined) await addUser(mounted.files, volume.name, host, c);
-    const bound = await mounts
-      .bind(mounted, folderOf(volume), target, options.readonly, c)
-      .catch(async (error: unknown) => {
-        throw await this.#whyNot(volume, mounted, asPluginError(error), c);
-      });
-    if (isLeased) writers.confirm(volume.name);
+    const epoch = isLeased ? await writers.take(volume.name, mounted, c) : undefined;
+    const [bound] = await Promise.all([
+      mounts.bind(mounted, folderOf(volume), target, options.readonly, c),
+      options.path === undefined ? addUser(mounted.files, volume.name, host, c) : undefined,
+    ]).catch(async (error: unknown) => {
+      throw await this.#whyNot(volume, mounted, asPluginError(error), c);
+    });
+    if (isLeased) writers.mounted(volume.name, { target, ...bound });
     return { ...bound, inside: '', shared: true, ...(epoch !== undefined && { epoch }) };
   }
 
@@ -111,10 +118,12 @@ export class NfsBackend implements Backend {
     shares.release(share);
   }
 
-  /** For what an earlier life of the plugin has mounted. */
-  resume(volume: Volume, target: string): void {
-    if (this.#life === undefined) this.#before.push([volume, target]);
-    else this.#lookAfter(volume, target);
+  resume(volume: Volume, mounted: EarlierMount): void {
+    const { shares, writers } = this.#parts;
+    const share = volume.handle['share'];
+    if (share === undefined || volume.options['access'] !== 'single-writer') return;
+    const wish = wishOf(readNfsOptions(volume));
+    void writers.resume(volume.name, mounted, (c) => shares.mount(share, wish, c));
   }
 
   async fence(volume: Volume, host: string, c: Context): Promise<void> {
@@ -143,24 +152,14 @@ export class NfsBackend implements Backend {
   }
 
   async close(): Promise<void> {
-    // Before the rest: other hosts are told.
+    // Before what it needs is closed: other hosts are told.
     await this.#parts.writers.close();
-    this.#life?.cancel(new Error('the plugin is being stopped'));
     await this.#parts.mounts.close();
     await this.#parts.provider.close();
   }
 
-  #lookAfter(volume: Volume, target: string): void {
-    const { shares, writers } = this.#parts;
-    const share = volume.handle['share'];
-    if (share === undefined) return;
-    const wish = wishOf(readNfsOptions(volume));
-    const mount = (c: Context): Promise<MountedShare> => shares.mount(share, wish, c);
-    if (volume.options['access'] === 'single-writer') void writers.resume(volume.name, target, mount);
-  }
-
   #empty({ share, files }: MountedShare): void {
-    if (this.#life !== undefined) this.#trash.empty(share.id, files, this.#life.context);
+    this.#trash.empty(share.id, files, this.#life);
   }
 
   /** A folder that is not there may be so because another host has removed the volume. */

@@ -57,7 +57,7 @@ export function openBackends(parts: BackendParts): readonly Backend[] {
     new NfsBackend({
       ...{ provider: SHARE_PROVIDERS[settings.nfsProvider](parts), host, folder: join(folder, 'nfs') },
       mounts: new LinuxShareMounts({ folder: shares, log: life.log, life }),
-      onLost,
+      ...{ onLost, life },
       // Folders cannot be copied: what was to be kept is kept.
       onRemove: settings.onRemove === 'delete' ? 'delete' : 'retain',
     }),

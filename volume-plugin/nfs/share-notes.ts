@@ -69,6 +69,12 @@ export class ShareNotes {
     });
   }
 
+  /** A volume was made on a share, or removed (undefined). */
+  async put(share: string, name: string, record: ShareRecord | undefined): Promise<void> {
+    const rest = (this.get(share)?.records ?? []).filter((one) => one.name !== name);
+    await this.change(share, { records: record === undefined ? rest : [...rest, record] });
+  }
+
   async forget(share: string): Promise<void> {
     await this.#writing.run(share, async () => {
       this.#notes?.delete(share);

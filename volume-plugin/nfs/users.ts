@@ -1,4 +1,5 @@
 import type { Context } from '../../shared/context.ts';
+import { asPluginError } from '../../shared/errors.ts';
 import { OWN_FOLDER, USERS } from './records.ts';
 import type { ShareFiles } from './share-files.ts';
 
@@ -18,10 +19,18 @@ export interface UserHost {
 
 const pathOf = (volume: string, host: string): string => `${USERS}/${volume}${SEPARATOR}${host}${ENDING}`;
 
-/** Before it is mounted here. */
+/** While it is mounted here. A share that has no room for it is used all the same. */
 export const addUser = async (files: ShareFiles, volume: string, host: UserHost, c: Context): Promise<void> => {
-  await files.makeFolder(USERS, OWN_FOLDER, c);
-  await files.createFile(pathOf(volume, host.id), `${JSON.stringify({ format: 1, ...host })}\n`, c);
+  const path = pathOf(volume, host.id);
+  const text = `${JSON.stringify({ format: 1, id: host.id, name: host.name })}\n`;
+  try {
+    await files.makeFolder(USERS, OWN_FOLDER, c);
+    await files.createFile(path, text, c);
+  } catch (thrown) {
+    const error = asPluginError(thrown);
+    if (!['BACKEND_REFUSED', 'SHARE_READONLY', 'SHARE_REFUSED'].includes(error.code)) throw error;
+    c.log.warn('other hosts are not told that a volume is used here', { volume, error });
+  }
 };
 
 /** After it was unmounted. */

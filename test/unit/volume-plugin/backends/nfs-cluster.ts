@@ -1,6 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { cancellable, newContext } from '../../../../shared/context.ts';
+import { silentLogger } from '../../../../shared/log.ts';
 import type { Volume, VolumeRemoval } from '../../../../volume-plugin/backends/backend.ts';
 import { NfsBackend } from '../../../../volume-plugin/backends/nfs.ts';
 import { ExportProvider } from '../../../../volume-plugin/nfs/export.ts';
@@ -38,6 +40,8 @@ export const shareCluster = async (t: Test) => {
   const servers = new LocalServers(join(folder, 'servers'));
   /** The same number again: that host after a restart of its plugin. */
   const host = async (n: number, { usual = [SHARE], provider, onRemove = 'delete' }: HostOptions = {}) => {
+    const life = cancellable(newContext(silentLogger, Number.POSITIVE_INFINITY));
+    t.teardown(() => life.cancel(new Error('the test is over')));
     /** Where users of a mount were killed, and volumes that were lost. */
     const [killed, lost]: [string[], string[]] = [[], []];
     const mounts = new LocalMounts(servers, `host-${n}`);
@@ -45,6 +49,7 @@ export const shareCluster = async (t: Test) => {
       ...{ provider: provider ?? new ExportProvider(usual), mounts, onRemove },
       writers: { times: TIMES, kill: async ({ target: path }) => killed.push(path) },
       onLost: (volume) => lost.push(volume),
+      life: life.context,
       ...{ host: { id: `id-${n}`, name: `host-${n}` }, folder: join(folder, `state-${n}`) },
     });
     await backend.start(context());

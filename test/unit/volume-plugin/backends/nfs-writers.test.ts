@@ -57,14 +57,14 @@ t.test('a plugin that is started again keeps what it has mounted; one that comes
   await a.mount(volume);
   await a.backend.close();
   const again = await host(0);
-  again.backend.resume(volume, again.target('db'));
+  again.backend.resume(volume, { target: again.target('db'), source: 'local', device: '0:0' });
   await until(() => again.backend.status(volume)['epoch'] === 2);
   t.match(again.backend.status(volume), { leaseHolder: 'host-0', epoch: 2 });
   t.same(again.lost, []);
   await again.backend.close();
   servers.silent.add(SHARE);
   const late = await host(0);
-  late.backend.resume(volume, late.target('db'));
+  late.backend.resume(volume, { target: late.target('db'), source: 'local', device: '0:0' });
   await until(() => late.lost.length > 0);
   t.same(late.lost, ['db']);
   t.same(late.killed, [late.target('db')]);
