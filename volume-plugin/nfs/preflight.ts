@@ -37,6 +37,9 @@ export interface Ways {
 
 const WANTS_KERBEROS = 'it wants Kerberos, which the plugin does not have';
 
+/** Linux exports are `secure` unless they say otherwise; clouds' are not. */
+const PERHAPS_SECURE = '; exports that are "secure" refuse mounts with noresvport';
+
 const USUAL: Ways = { names: SYSTEM_NAMES, portmapPort: PORTMAP_PORT, nfsPort: NFS_PORT, stepMs: STEP_MS };
 
 /** What a mount needs to know of a server that is there and exports the path. */
@@ -179,7 +182,7 @@ const lookAt = async (look: Look, server: Server, nfs: RpcConnection): Promise<L
       c.log.debug('whether a path is exported the mount must tell', { share: share.id, reason: path.reason });
       return { ...found, versions: fours, pathSeen: false };
     case 'refused':
-      throw refusedShare(share, path.reason);
+      throw refusedShare(share, look.from === 'any' ? `${path.reason}${PERHAPS_SECURE}` : path.reason);
     case 'missing': {
       const withheld = { refused: false, ...path };
       // Servers without a root for version 4 may have the path for version 3; what is no folder is none there, either.

@@ -204,7 +204,9 @@ t.test('a file, a name behind a file, and a name that is too long are missing', 
 t.test('whoever is not allowed to see a path is refused', async (t) => {
   const odd = { '/srv/a': 13, '/srv/b': 1, '/srv/c': 10016 };
   const server = await start(t, { minors: [0], folders: ['/srv'], odd });
-  t.match(await told(lookAt(server, { path: '/srv/a' })), /^SHARE_REFUSED: .*permission denied/);
+  t.match(await told(lookAt(server, { path: '/srv/a' })), /^SHARE_REFUSED: .*permission denied\. /);
+  const unreserved = await told(lookAt(server, { path: '/srv/a', noresvport: true }));
+  t.match(unreserved, /^SHARE_REFUSED: .*permission denied; .*refuse mounts with noresvport\. /);
   t.match(await told(lookAt(server, { path: '/srv/b/below' })), /^SHARE_REFUSED/);
   t.match(await told(lookAt(server, { path: '/srv/c' })), /^SHARE_REFUSED: .*Kerberos/);
 });
