@@ -64,11 +64,11 @@ export class Making {
       tx.put('volumes', record.name, record);
       tx.delete('unconfirmed', record.name);
     });
-    await this.finishLocked(record, c);
+    await this.finishLocked(record, c, true);
   }
 
-  /** Finishes what was begun; under the volume's lock. Answers the volume as it is then. */
-  async finishLocked(record: VolumeRecord, c: Context): Promise<VolumeRecord> {
+  /** Finishes what was begun; under the volume's lock. Answers the volume as it is then. `isNew`: nothing was tried before. */
+  async finishLocked(record: VolumeRecord, c: Context, isNew = false): Promise<VolumeRecord> {
     if (record.phase !== 'creating') return record;
     const { store, backends } = this.#deps;
     const { name, options, type } = record;
@@ -83,15 +83,20 @@ export class Making {
       return ready;
     } catch (thrown) {
       const error = asPluginError(thrown);
-      await this.#failed(record, error, c);
+      await this.#failed(record, error, c, isNew);
       throw error;
     }
   }
 
-  async #failed(record: VolumeRecord, error: PluginError, c: Context): Promise<void> {
-    const { store } = this.#deps;
+  async #failed(record: VolumeRecord, error: PluginError, c: Context, isNew: boolean): Promise<void> {
+    const { store, backends } = this.#deps;
     const { name, type } = record;
     const lastError = { text: error.toUserText(c.requestId), at: this.#time() };
+    // Whoever has mistyped an address tries again with another one.
+    if (isNew && backends.all.get(type)?.nothingOf?.(name, record.created) === true) {
+      await store.update((tx) => tx.delete('volumes', name));
+      return;
+    }
     if (error.retry === 'backoff' || error.code === 'INTERNAL') {
       await store.update((tx) => tx.put('volumes', name, { ...record, lastError }));
       return;

@@ -141,6 +141,11 @@ export interface Backend {
   /** Makes the volume; succeeds with the existing one's handle when the same was made already. Errors: VOLUME_EXISTS. */
   create(spec: NewVolume, c: Context): Promise<Volume>;
   /**
+   * Did the last `create` of this making fail before it had begun anything that could become the volume? Then the volume is
+   * not promised any more, though the reason may go away. Absent where that is never known.
+   */
+  nothingOf?(name: string, making: string): boolean;
+  /**
    * Brings the volume to this host and mounts it at `target`, an empty folder; when it is mounted there already,
    * verifies that. Errors: VOLUME_BUSY (names the host that has it and its containers' number), FORMAT_REFUSED, FILESYSTEM_DAMAGED, …
    */

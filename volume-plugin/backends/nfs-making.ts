@@ -17,34 +17,46 @@ import { listedVolume } from './nfs-listing.ts';
 import { checkNfsOptions, differences, type NfsOptions, requestOf, traitsOf, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
 
-/**
- * Makes a volume on its share: the folder first, then the record, by which it exists. Of hosts that make the same one at
- * once one writes the record, and the others join it. Errors: VOLUME_NAME, VOLUME_EXISTS, OPTION_*, SHARE_*.
- */
-export const makeShareVolume = async (parts: NfsParts, spec: NewVolume, c: Context): Promise<Volume> => {
+/** Where a volume is to be, and how. */
+export interface Place {
+  readonly mounted: MountedShare;
+  readonly options: NfsOptions;
+}
+
+/** Mounts the share that a new volume shall be on; nothing is made yet. Errors: VOLUME_NAME, VOLUME_EXISTS, OPTION_*, SHARE_*. */
+export const findPlace = async (parts: NfsParts, spec: NewVolume, c: Context): Promise<Place> => {
   const { name } = spec;
   const reason = shareNameProblem(name);
   if (reason !== undefined) throw new PluginError('VOLUME_NAME', { volume: name, reason });
   const options = checkNfsOptions(spec);
-  const { provider, shares, notes } = parts;
+  const { provider, shares } = parts;
   if (options.size !== undefined && provider.limit === undefined) throw noLimit(options.size, provider.name);
-  const { share } = await shares
-    .locate(options.share ?? (await provider.ensure(requestOf(options), c)), c)
-    .then(async (found) => {
-      await refuseWhenElsewhere(parts, name, found.id, c);
-      return { share: found };
-    });
-  const mounted = await shares.mount(share.id, wishOf(options), c);
-  const existing = await readRecord(mounted.files, name, c);
-  if (existing !== undefined) return join(share.id, existing, spec);
+  const share = await shares.locate(options.share ?? (await provider.ensure(requestOf(options), c)), c);
+  await refuseWhenElsewhere(parts, name, share.id, c);
+  return { mounted: await shares.mount(share.id, wishOf(options), c), options };
+};
+
+/**
+ * Makes a volume on its share: the folder first, then the record, by which it exists. Of hosts that make the same one at
+ * once one writes the record, and the others join it. Errors: VOLUME_EXISTS, SHARE_*.
+ */
+export const makeShareVolume = async (
+  parts: NfsParts,
+  spec: NewVolume,
+  { mounted, options }: Place,
+  c: Context,
+): Promise<Volume> => {
+  const { id } = mounted.share;
+  const existing = await readRecord(mounted.files, spec.name, c);
+  if (existing !== undefined) return join(id, existing, spec);
   const record: ShareRecord = {
-    ...{ name, options: spec.options, created: new Date().toISOString() },
+    ...{ name: spec.name, options: spec.options, created: new Date().toISOString() },
     ...{ making: spec.making ?? '', uuid: randomUUID() },
     ...(options.path === undefined && { onRemove: options['on-remove'] ?? parts.onRemove }),
   };
   await prepareFolder(parts, mounted, record, options, c);
   // Known at the next start, too, though only volumes may name the share.
-  await notes.change(share.id, { wish: wishOf(options) });
+  await parts.notes.change(id, { wish: wishOf(options) });
   return await writeRecord(parts, mounted, record, options, c);
 };
 

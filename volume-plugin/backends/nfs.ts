@@ -1,5 +1,5 @@
 import type { Context } from '../../shared/context.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { asPluginError, type ErrorCode, PluginError } from '../../shared/errors.ts';
 import type { MountedShare, ShareMounts } from '../nfs/mounted-share.ts';
 import { folderOf, readRecord } from '../nfs/records.ts';
 import { ShareNotes } from '../nfs/share-notes.ts';
@@ -19,7 +19,7 @@ import type {
 import { shareDayTwo } from './nfs-day-two.ts';
 import { fenceShareVolume } from './nfs-fencing.ts';
 import { NfsListing } from './nfs-listing.ts';
-import { makeShareVolume } from './nfs-making.ts';
+import { findPlace, makeShareVolume } from './nfs-making.ts';
 import { NFS_OPTIONS, readNfsOptions, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
 import { removeShareVolume } from './nfs-removing.ts';
@@ -44,6 +44,9 @@ export interface NfsBackendOptions {
   readonly writers?: Pick<WritersParts, 'times' | 'kill'>;
 }
 
+/** There may be none where it was looked for: then nothing was made there. */
+const NO_SERVER: readonly ErrorCode[] = ['SHARE_SILENT', 'SHARE_UNREACHABLE', 'SHARE_UNRESOLVED'];
+
 /** Volumes that are folders of NFS servers' shares, on any number of hosts at a time. */
 export class NfsBackend implements Backend {
   readonly type = 'nfs';
@@ -52,6 +55,8 @@ export class NfsBackend implements Backend {
   readonly #parts: NfsParts;
   readonly #trash: Trash;
   readonly #life: Context;
+  /** Makings that have not got as far as to a share, by the volume's name. */
+  readonly #fruitless = new Map<string, string>();
 
   constructor(options: NfsBackendOptions) {
     const { provider, mounts, host, folder, onRemove, onLost, life } = options;
@@ -80,7 +85,16 @@ export class NfsBackend implements Backend {
   }
 
   async create(spec: NewVolume, c: Context): Promise<Volume> {
-    return await makeShareVolume(this.#parts, spec, c);
+    this.#fruitless.delete(spec.name);
+    const place = await findPlace(this.#parts, spec, c).catch((error: unknown) => {
+      if (isFruitless(asPluginError(error))) this.#fruitless.set(spec.name, spec.making ?? '');
+      throw error;
+    });
+    return await makeShareVolume(this.#parts, spec, place, c);
+  }
+
+  nothingOf(name: string, making: string): boolean {
+    return this.#fruitless.get(name) === making;
   }
 
   async mount(volume: Volume, target: string, c: Context): Promise<Mounted> {
@@ -175,6 +189,10 @@ export class NfsBackend implements Backend {
       : error;
   }
 }
+
+/** Nothing goes on after it. A volume that is there already is not nothing. */
+const isFruitless = ({ code, retry }: PluginError): boolean =>
+  NO_SERVER.includes(code) || (retry !== 'backoff' && code !== 'INTERNAL' && code !== 'VOLUME_EXISTS');
 
 const shareOf = ({ name, handle: { share } }: Volume): string => {
   if (share !== undefined) return share;

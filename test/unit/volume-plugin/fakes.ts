@@ -39,7 +39,7 @@ export class FakeKernel implements MountTables, MountFolders {
   at(target: string) {
     return this.mounts.get(target);
   }
-  users(device: string): readonly string[] {
+  users(device: string, _within?: string): readonly string[] {
     if (this.blind) throw new Error('not visible');
     return [...(this.containers.get(device) ?? [])];
   }
