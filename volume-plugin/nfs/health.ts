@@ -8,11 +8,13 @@ import type { ShareHealth } from './mounted-share.ts';
 export interface HealthTimes {
   readonly everyMs: number;
   readonly freshMs: number;
-  /** One try; there are two before a server counts as silent. */
+  /** One try; there are two before a server counts as silent, the second one so long after the first. */
   readonly tryMs: number;
+  readonly secondMs: number;
 }
 
-export const HEALTH_TIMES: HealthTimes = { everyMs: 10_000, freshMs: 1_000, tryMs: 2_000 };
+/** An answer takes 2 s at most, which asking sees to by itself. */
+export const HEALTH_TIMES: HealthTimes = { everyMs: 10_000, freshMs: 1_000, tryMs: 2_500, secondMs: 1_000 };
 
 /** Asks a server whether it is there; it throws when it does not answer. */
 export type Ping = (c: Context) => Promise<void>;
@@ -89,13 +91,26 @@ export class Health {
   #ask(shareId: string, watched: Watched): Promise<void> {
     return this.#asking.run(shareId, async () => {
       const begun = Date.now();
-      const isAnswering = await this.#try(watched)
-        .catch(() => this.#try(watched))
-        .catch(asPluginError);
+      const tries = watched.health.answering ? this.#twice(watched) : this.#try(watched);
+      const isAnswering = await tries.catch(asPluginError);
       if (this.#life.signal.aborted) return;
       if (isAnswering instanceof PluginError) this.#silent(shareId, watched, isAnswering, begun);
       else this.#answered(shareId, watched);
     });
+  }
+
+  /** What was lost once is nothing. Rejects as the first try did. */
+  async #twice(watched: Watched): Promise<void> {
+    const again = Promise.withResolvers<void>();
+    const timer = setTimeout(() => this.#try(watched).then(again.resolve, again.reject), this.#times.secondMs);
+    const first = this.#try(watched);
+    try {
+      await Promise.any([first, again.promise]);
+    } catch {
+      await first;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async #try({ ping }: Watched): Promise<void> {
@@ -110,8 +125,9 @@ export class Health {
     watched.health = { answering: true, since: Date.now() };
   }
 
-  #silent(share: string, watched: Watched, { message: reason }: PluginError, since: number): void {
+  #silent(share: string, watched: Watched, { message, context }: PluginError, since: number): void {
     if (!watched.health.answering) return;
+    const reason = String(context['reason'] ?? message);
     this.#log.warn('the server of a share does not answer', { share, reason });
     watched.health = { answering: false, since, reason };
   }

@@ -36,7 +36,6 @@ export interface KeptParts {
   readonly health: Health;
   readonly times: FilesTimes;
   readonly log: Logger;
-  readonly life: Context;
 }
 
 /** The shares that are mounted, by the share and how it is mounted. Calls for one key never overlap. */
@@ -125,12 +124,15 @@ export class KeptShares {
   }
 
   #keep(share: Share, wish: MountWish, agreed: NfsVersion | undefined, folder: string, entry: MountEntry): Kept {
-    const { log, life, times, health } = this.#parts;
+    const { log, times, health } = this.#parts;
     const told = entry.superOptions.find((option) => option.startsWith('vers='))?.slice('vers='.length);
     const version = NFS_VERSIONS.find((one) => one === told) ?? agreed ?? wish.version ?? share.versions[0] ?? '4.2';
     const files = new WorkerShareFiles({
-      ...{ shareId: share.id, root: folder, times, log, life },
-      checkServer: () => health.check(share.id),
+      ...{ shareId: share.id, root: folder, times, log },
+      server: {
+        isSilent: () => health.of(share.id)?.answering === false,
+        check: () => health.check(share.id),
+      },
       onStale: () => {
         kept.stale = true;
       },

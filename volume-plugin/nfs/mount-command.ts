@@ -69,7 +69,7 @@ const refusalOf = (share: Share, version: NfsVersion, options: string, stderr: s
   const kind = REFUSALS.find(([text]) => text.test(stderr))?.[1];
   const { id } = share;
   const refused = (what: string): PluginError =>
-    new PluginError('BACKEND_REFUSED', { provider: "of this host's kernel", what, reason });
+    new PluginError('BACKEND_REFUSED', { provider: "NFS in this host's kernel", what, reason });
   switch (kind) {
     case 'version':
       return {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { Coalescer } from '../../shared/coalesce.ts';
 import { type Context, newContext, noLongerThan, throwIfDone } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
@@ -59,8 +59,7 @@ export class LinuxShareMounts implements ShareMounts {
     this.#life = life;
     this.#times = { ...TIMES, ...times };
     this.#health = new Health(this.#times, log, life);
-    const parts = { folder, servers, mount, log, life, health: this.#health, times: this.#times };
-    this.#kept = new KeptShares(parts);
+    this.#kept = new KeptShares({ folder, servers, mount, log, health: this.#health, times: this.#times });
   }
 
   ensure(share: Share, wish: MountWish, c: Context): Promise<MountedShare> {
@@ -206,5 +205,6 @@ const isFolderOf = ({ device, source, root }: MountEntry, mounted: MountedShare,
   return device === mounted.device && `${source}/${root}`.endsWith(parts.join('/'));
 };
 
+/** Is anything mounted from it but shares themselves, of which several may be the same file system? */
 const isBoundFrom = ({ mounted, folder }: Kept): boolean =>
-  readMountTable().some(({ device, target }) => device === mounted.device && target !== folder);
+  readMountTable().some(({ device, target }) => device === mounted.device && dirname(target) !== dirname(folder));

@@ -11,11 +11,11 @@ export interface FilesTimes {
   readonly silentMs: number;
   /** The same when the server says that it is there: one that was just started lets nobody open files for a while. */
   readonly graceMs: number;
-  /** A worker that nothing is asked of. */
+  /** A worker that nothing is asked of. Longer than the cluster's list is usually left alone: whoever mounts then finds one. */
   readonly idleMs: number;
 }
 
-export const FILES_TIMES: FilesTimes = { silentMs: 8_000, graceMs: 30_000, idleMs: 30_000 };
+export const FILES_TIMES: FilesTimes = { silentMs: 4_000, graceMs: 30_000, idleMs: 90_000 };
 
 /** A process starts in a tenth of a second, on a host that is not worn out. */
 const START_MS = 30_000;
@@ -26,14 +26,16 @@ export interface FilesParts {
   readonly shareId: string;
   /** Where the share is mounted. */
   readonly root: string;
-  /** Errors: SHARE_SILENT, when the server does not answer. No file is touched. */
-  readonly checkServer: (c: Context) => Promise<void>;
+  readonly server: {
+    /** From what is known. */
+    isSilent(): boolean;
+    /** Errors: SHARE_SILENT, when the server does not answer. No file is touched. */
+    check(): Promise<void>;
+  };
   /** The mount is of no use any more: its server knows the folder no more by which it was mounted. */
   readonly onStale: () => void;
   readonly times: FilesTimes;
   readonly log: Logger;
-  /** Ends with the plugin. */
-  readonly life: Context;
 }
 
 /** A folder that a worker has open, as a path for mount(8): what was opened, whatever its name leads to by now. */
@@ -107,7 +109,7 @@ export class WorkerShareFiles implements ShareFiles {
 
   /** Opens a folder for a mount of it. Errors: as of all calls, and SHARE_MISSING when there is none. */
   async hold(path: string, c: Context): Promise<HeldFolder> {
-    const worker = this.#ready();
+    const worker = await this.#ready(c);
     const held = await this.#ask(worker, 'hold', { path }, `open the folder ${path}`, c);
     const letGo = (): void => {
       // It has ended, or is about to: so has what it held.
@@ -125,11 +127,13 @@ export class WorkerShareFiles implements ShareFiles {
   }
 
   async #do<O extends Operation>(op: O, args: Args<O>, what: string, c: Context): Promise<Result<O>> {
-    return await this.#ask(this.#ready(), op, args, what, c);
+    return await this.#ask(await this.#ready(c), op, args, what, c);
   }
 
-  #ready(): WorkerProcess {
-    const { shareId, root, log } = this.#parts;
+  async #ready(c: Context): Promise<WorkerProcess> {
+    throwIfDone(c);
+    const { shareId, root, log, server } = this.#parts;
+    if (server.isSilent()) await noLongerThan(c, server.check());
     if (this.#closed) throw new PluginError('SHARE_SILENT', { share: shareId, reason: 'it is being unmounted' });
     clearTimeout(this.#idle);
     if (this.#worker !== undefined) return this.#worker;
@@ -156,7 +160,6 @@ export class WorkerShareFiles implements ShareFiles {
     what: string,
     c: Context,
   ): Promise<Result<O>> {
-    throwIfDone(c);
     const { shareId } = this.#parts;
     const watch = new Watch();
     const asked = worker.ask(op, args, watch.heard);
@@ -176,7 +179,7 @@ export class WorkerShareFiles implements ShareFiles {
 
   /** The answer, or SHARE_SILENT when nothing is heard for too long: the worker is given up then. */
   async #watched<O extends Operation>(worker: WorkerProcess, { answer }: Asked<O>, watch: Watch): Promise<Result<O>> {
-    const { times, checkServer, life, shareId } = this.#parts;
+    const { times, server, shareId } = this.#parts;
     try {
       if (await watch.until(worker.running, START_MS)) {
         throw new PluginError('SHARE_SILENT', { share: shareId, reason: 'this host has no time to start a process' });
@@ -188,7 +191,7 @@ export class WorkerShareFiles implements ShareFiles {
           const reason = 'it is there, but lets nobody at its files';
           throw new PluginError('SHARE_SILENT', { share: shareId, reason });
         }
-        await checkServer(life);
+        await server.check();
       }
     } catch (error) {
       if (error instanceof PluginError) this.#giveUp(worker);

@@ -6,7 +6,7 @@ import type { Logger } from '../../../../shared/log.ts';
 import { HEALTH_TIMES, Health } from '../../../../volume-plugin/nfs/health.ts';
 import { codeOf, messageOf } from '../block/scratch.ts';
 
-const TIMES = { ...HEALTH_TIMES, freshMs: 0, tryMs: 60 };
+const TIMES = { ...HEALTH_TIMES, freshMs: 0, tryMs: 60, secondMs: 20 };
 
 const scene = (t: Test, change: Partial<typeof TIMES> = {}) => {
   const lines: string[] = [];

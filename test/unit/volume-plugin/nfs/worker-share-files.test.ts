@@ -15,7 +15,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { bundle } from '../../../../plugin-configs/bundle.ts';
-import { newContext } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import { FILES_TIMES, type FilesParts, WorkerShareFiles } from '../../../../volume-plugin/nfs/worker-share-files.ts';
@@ -29,8 +28,7 @@ const TRAITS = { uid: 0, gid: 0, mode: 0o755 };
 const filesOf = (t: Test, root: string, change: Partial<FilesParts> = {}): WorkerShareFiles => {
   const files = new WorkerShareFiles({
     ...{ shareId: 'server:/x', root, times: FILES_TIMES, log: silentLogger },
-    life: newContext(silentLogger, Number.POSITIVE_INFINITY),
-    checkServer: async () => undefined,
+    server: { isSilent: () => false, check: async () => undefined },
     onStale: () => undefined,
     ...change,
   });
@@ -188,7 +186,10 @@ t.test('a share that is full or can be read only says so', async (t) => {
 t.test(
   'NFS mounts hang: a process that is stuck with a silent server is given up, and nothing waits for it',
   async (t) => {
-    const { files, c } = scene(t, { checkServer: silent, times: { ...FILES_TIMES, silentMs: 1_000 } });
+    const { files, c } = scene(t, {
+      server: { isSilent: () => false, check: silent },
+      times: { ...FILES_TIMES, silentMs: 1_000 },
+    });
     await files.names('', c);
     const [stuck = 0] = workers();
     process.kill(stuck, 'SIGSTOP');
@@ -201,13 +202,23 @@ t.test(
   },
 );
 
+t.test('nobody waits for a server that is known to be silent', async (t) => {
+  const { files, c } = scene(t, { server: { isSilent: () => true, check: silent } });
+  t.equal(await codeOf(files.names('', c)), 'SHARE_SILENT');
+  t.equal(await codeOf(files.hold('', c)), 'SHARE_SILENT');
+  t.same(workers(), [], 'not even a process is started');
+});
+
 t.test('a server that has just been started is waited for longer than one that is silent', async (t) => {
   const times = { ...FILES_TIMES, silentMs: 500, graceMs: 1_500 };
   let asked = 0;
   const { files, c } = scene(t, {
     times,
-    checkServer: async () => {
-      asked += 1;
+    server: {
+      isSilent: () => false,
+      check: async () => {
+        asked += 1;
+      },
     },
   });
   await files.names('', c);
