@@ -248,3 +248,21 @@ t.test('hosts in two subnets of one zone share a mount target', async (t) => {
   t.equal(one.server, two.server);
   t.equal(countIn(aws).targets, 1);
 });
+
+t.test(
+  'of forty hosts that begin at once one makes the file system, and one in each zone a mount target',
+  async (t) => {
+    const { aws, start } = await started(t, { lagMs: 80, fileTimes: { createMs: 150, targetMs: 200 } });
+    const hosts = await Promise.all(Array.from({ length: 40 }, (_, n) => start(n % 3)));
+    for (const action of ['CreateFileSystem', 'CreateMountTarget']) {
+      aws.faults.loseReply(action, { nth: 2, times: 2 });
+      aws.faults.throttle(action, { nth: 9, times: 5 });
+    }
+    const shares = await Promise.all(
+      hosts.map(async (host) => await host.locate(await host.ensure({}, context()), context())),
+    );
+    t.equal(new Set(shares.map(({ id }) => id)).size, 1);
+    t.equal(new Set(shares.map(({ server }) => server)).size, 2);
+    t.same(countIn(aws), { shares: 1, targets: 2 });
+  },
+);
