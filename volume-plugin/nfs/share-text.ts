@@ -9,8 +9,8 @@ export const SHARE_FORMS = 'HOST:/PATH, [IPV6]:/PATH or nfs://HOST:PORT/PATH';
 
 const NFS_PORT = 2049;
 const HOST_NAME = /^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*\.?$/i;
-const URL_FORM = /^nfs:\/\/(\[[^\]]*\]|[^/:[\]]+)(?::(\d{1,5}))?(\/.*)?$/i;
-const PLAIN_FORM = /^(\[[^\]]*\]|[^/:[\]]+):(\/.*)$/;
+const URL_FORM = /^nfs:\/\/(\[[^\]]*\]|[^/:[\]]+)(?::(\d{1,5}))?(\/.*)?$/is;
+const PLAIN_FORM = /^(\[[^\]]*\]|[^/:[\]]+):(\/.*)$/s;
 
 interface Written {
   readonly host: string;
@@ -23,6 +23,7 @@ const split = (text: string): Written | string => {
   const plain = PLAIN_FORM.exec(text);
   if (url !== null) return { host: url[1] ?? '', port: Number(url[2] ?? NFS_PORT), path: url[3] ?? '/' };
   if (plain !== null) return { host: plain[1] ?? '', port: NFS_PORT, path: plain[2] ?? '/' };
+  if (/^[0-9a-f]*:[0-9a-f:.]*:\//i.test(text)) return 'an IPv6 address stands in brackets';
   if (/^[^/:]+\/|^\//.test(text)) return 'it has no colon between server and path';
   return /^[^:]+:[^/]/.test(text) ? 'its path does not begin with /' : 'it names no server and path';
 };
