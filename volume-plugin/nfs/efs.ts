@@ -1,6 +1,6 @@
 import { inStorageWords } from '../../shared/cloud/backend-errors.ts';
-import { type Context, now } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
+import { type Context, newContext, now, throwIfDone } from '../../shared/context.ts';
+import { asPluginError, type ErrorCode, PluginError } from '../../shared/errors.ts';
 import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { EfsMaking } from './efs-making.ts';
 import { checkEfsSetting, type EfsName, efsNameIn } from './efs-names.ts';
@@ -24,6 +24,9 @@ export interface EfsOptions extends EfsPlaceOptions {
 
 /** Mount targets stay for as long as their file systems. */
 const FRESH_MS = 60_000;
+/** How long the cloud is asked when an older answer is there. */
+const REFRESH_MS = 3_000;
+const API_IS_AWAY: readonly ErrorCode[] = ['PROVIDER_UNREACHABLE', 'PROVIDER_THROTTLED', 'DEADLINE'];
 /** EFS does not say how late its answers are; whoever mistypes should not wait for long. */
 const MISSING_MS = 2_000;
 
@@ -95,36 +98,41 @@ export class EfsProvider implements ShareProvider {
 
   async #reach(fileSystem: string, c: Context): Promise<Reached> {
     const { freshMs = FRESH_MS } = this.#options;
-    const known = () => this.#reached.get(fileSystem);
-    const isFresh = (at: number): boolean => now() - at < freshMs;
-    const before = known();
-    if (before !== undefined && isFresh(before.at)) return before.how;
+    const known = this.#reached.get(fileSystem);
+    if (known === undefined) return await this.#reachAnew(fileSystem, undefined, c);
+    if (now() - known.at < freshMs) return known.how;
     try {
-      return await this.#turns.run(
-        fileSystem,
-        async () => {
-          // Whoever was in front may have found it.
-          const since = known();
-          if (since !== undefined && isFresh(since.at)) return since.how;
-          const how = await this.#reaching.reach(fileSystem, c);
-          this.#reached.set(fileSystem, { how, at: now() });
-          return how;
-        },
-        c,
-      );
+      return await this.#reachAnew(fileSystem, known.at, newContext(c.log, REFRESH_MS, c));
     } catch (error) {
-      if (!(error instanceof PluginError)) throw error;
-      // The server can be there where the cloud's API is not.
-      if (before !== undefined && (error.code === 'PROVIDER_UNREACHABLE' || error.code === 'PROVIDER_THROTTLED')) {
-        c.log.warn('a file system is reached as it was before', { fileSystem, error });
-        return before.how;
-      }
+      throwIfDone(c);
+      const { code } = asPluginError(error);
+      // It is being made anew: worth waiting for.
+      if (code === 'STILL_WORKING') return await this.#reachAnew(fileSystem, known.at, c);
+      if (!API_IS_AWAY.includes(code)) throw error;
+      c.log.warn('a file system is reached as it was before', { fileSystem, error: asPluginError(error) });
+      return known.how;
+    }
+  }
+
+  /** `known`: since when there is an answer that is too old. */
+  async #reachAnew(fileSystem: string, known: number | undefined, c: Context): Promise<Reached> {
+    const work = async (): Promise<Reached> => {
+      // Whoever was in front may have found it.
+      const since = this.#reached.get(fileSystem);
+      if (since !== undefined && since.at !== known) return since.how;
+      const how = await this.#reaching.reach(fileSystem, c);
+      this.#reached.set(fileSystem, { how, at: now() });
+      return how;
+    };
+    try {
+      return await this.#turns.run(fileSystem, work, c);
+    } catch (error) {
       // Who waited for another call to be done with it.
-      const reason = error.code === 'DEADLINE' ? this.#reaching.progress(fileSystem) : undefined;
+      const { code, context } = asPluginError(error);
+      const reason = code === 'DEADLINE' ? this.#reaching.progress(fileSystem) : undefined;
       if (reason === undefined) throw error;
       const what = `to reach file system ${fileSystem}`;
-      const { seconds } = error.context;
-      throw new PluginError('STILL_WORKING', { what, seconds, reason }, { cause: error });
+      throw new PluginError('STILL_WORKING', { what, seconds: context.seconds, reason }, { cause: error });
     }
   }
 }
