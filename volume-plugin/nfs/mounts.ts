@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { basename, dirname } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { Coalescer } from '../../shared/coalesce.ts';
 import { type Context, newContext, noLongerThan, throwIfDone } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
@@ -8,7 +9,7 @@ import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
 import { HEALTH_TIMES, Health, type HealthTimes } from './health.ts';
 import { type Kept, KeptShares, type Servers } from './kept-shares.ts';
-import { bindFolder, setReadonly, unmountShare } from './mount-command.ts';
+import { bindFolder, bindReadonly, unmountShare } from './mount-command.ts';
 import type { Bound, MountedShare, MountWish, ShareHealth, ShareMounts } from './mounted-share.ts';
 import { type Mounter, negotiate } from './negotiation.ts';
 import { ping, preflight } from './preflight.ts';
@@ -44,6 +45,7 @@ const DROP_MS = 15_000;
  * namespace. Mounted again, a share is the same file system to the kernel, by which volumes are recognized.
  */
 export class LinuxShareMounts implements ShareMounts {
+  readonly #folder: string;
   readonly #log: Logger;
   readonly #life: Context;
   readonly #times: MountTimes;
@@ -55,6 +57,7 @@ export class LinuxShareMounts implements ShareMounts {
   readonly #releases = new Map<string, NodeJS.Timeout>();
 
   constructor({ folder, log, life, servers = { look: preflight, ping }, mount = negotiate, times }: MountsParts) {
+    this.#folder = folder;
     this.#log = log;
     this.#life = life;
     this.#times = { ...TIMES, ...times };
@@ -77,22 +80,29 @@ export class LinuxShareMounts implements ShareMounts {
   async bind(mounted: MountedShare, folder: string, target: string, readonly: boolean, c: Context): Promise<Bound> {
     const { id } = mounted.share;
     await noLongerThan(c, this.#health.check(id));
-    const present = mountAt(readMountTable(), target);
+    const wanted = readonly || mounted.readonly ? 'ro' : 'rw';
+    let present = mountAt(readMountTable(), target);
+    if (present !== undefined && isFolderOf(present, mounted, folder) && !present.options.includes(wanted)) {
+      // Changed in place, it would stay as it is in the sight of others.
+      await this.unbind(target, c);
+      present = undefined;
+    }
     if (present === undefined) {
       const kept = this.#kept.all().find(([, { files }]) => files === mounted.files)?.[1];
       if (kept === undefined)
         throw new PluginError('SHARE_SILENT', { share: id, reason: 'it was unmounted meanwhile' });
       const held = await kept.files.hold(folder, c);
       try {
-        await this.#orSilent(id, c, (inner) => bindFolder(held.path, target, readonly, inner));
+        await this.#orSilent(id, c, async (inner) => {
+          if (readonly) await bindReadonly(held.path, await this.#stage(target), target, inner);
+          else await bindFolder(held.path, target, inner);
+        });
       } finally {
         held.letGo();
       }
     } else if (!isFolderOf(present, mounted, folder)) {
       const reason = `${present.source} (${present.device}) is there, not ${mounted.source} (${mounted.device})`;
       throw new PluginError('VOLUME_NOT_MOUNTED', { volume: basename(target), reason });
-    } else if (present.options.includes('ro') !== (readonly || mounted.readonly)) {
-      await this.#orSilent(id, c, (inner) => setReadonly(target, readonly, inner));
     }
     const found = mountAt(readMountTable(), target);
     if (found === undefined) throw new PluginError('VOLUME_NOT_MOUNTED', { volume: basename(target) });
@@ -124,6 +134,13 @@ export class LinuxShareMounts implements ShareMounts {
     this.#health.close();
     for (const timer of this.#releases.values()) clearTimeout(timer);
     await this.#kept.close();
+  }
+
+  /** A folder that only the plugin sees what is mounted in, for a mount at `target` on its way. */
+  async #stage(target: string): Promise<string> {
+    const stage = join(this.#folder, `stage-${basename(target)}`);
+    await mkdir(stage, { recursive: true, mode: 0o700 });
+    return stage;
   }
 
   /** What is busy, or hangs, is cut off when its server is gone. */

@@ -55,7 +55,6 @@ t.test('a volume that is bound already is verified; what else is there is not ha
   await bind('v', 'v');
   await bind('v', 'v');
   t.equal(readMountTable().filter((entry) => entry.target === target('v')).length, 1);
-  // A crash between the mount and its being made readonly.
   await bind('v', 'v', true);
   t.ok(flags(target('v')).includes('ro'));
   await bind('v', 'v');
