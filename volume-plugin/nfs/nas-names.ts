@@ -31,19 +31,26 @@ export const nasTextProblem = (text: string): string | undefined => {
   if (/^cpfs-|\.cpfs\.aliyuncs\.com$|\.cpfs\.nas\.aliyuncs\.com$/.test(first)) {
     return 'file systems of CPFS are mounted in another way';
   }
-  const whole = wholeText(text);
-  const problem = shareTextProblem(whole);
+  const read = readable(text);
+  const problem = shareTextProblem(read);
   if (problem !== undefined || !isExtreme(first)) return problem;
-  const { path } = parseShare(whole);
+  const { path } = parseShare(read);
   const isInside = path === EXTREME_ROOT || path.startsWith(`${EXTREME_ROOT}/`);
   return isInside ? undefined : `paths of Extreme file systems begin with ${EXTREME_ROOT}`;
 };
 
-/** With its path, where it is the usual one. */
-const wholeText = (text: string): string => {
+/** The id in front; undefined: it is none of NAS's. */
+const idIn = (text: string): string | undefined => {
+  const [first = ''] = text.toLowerCase().split(':');
+  return ID.test(first) ? first : undefined;
+};
+
+/** As shares of servers are written, with the path where it is the usual one: ids may be numbers, which no host is. */
+const readable = (text: string): string => {
   const host = text.toLowerCase();
-  if (!ID.test(host) && !DOMAIN.test(host)) return text;
-  return `${host}:${isExtreme(host) ? EXTREME_ROOT : '/'}`;
+  const whole = ID.test(host) || DOMAIN.test(host) ? `${host}:${isExtreme(host) ? EXTREME_ROOT : '/'}` : text;
+  const id = idIn(whole);
+  return id === undefined ? whole : `id-${whole}`;
 };
 
 /**
@@ -58,8 +65,9 @@ export const nasNameIn = (text: string, region: string): NasName | undefined => 
       ...{ allowed: FORMS, example: EXAMPLE },
     });
   }
-  const { server, path } = parseShare(wholeText(text));
-  if (ID.test(server)) return { id: server, path };
+  const id = idIn(text);
+  const { server, path } = parseShare(readable(text));
+  if (id !== undefined) return { id, path };
   return DOMAIN.exec(server)?.[1] === region ? { domain: server, path } : undefined;
 };
 

@@ -10,6 +10,7 @@ t.setTimeout(60_000);
 t.test('a file system is named by its id or a mount target, with a path on it or without', async (t) => {
   const here = (text: string) => nasNameIn(text, 'cn-hangzhou');
   t.same(here('31a8e4abcd'), { id: '31a8e4abcd', path: '/' });
+  t.same(here('2693592307:/a'), { id: '2693592307', path: '/a' });
   t.same(here('31a8e4abcd:/team/a/'), { id: '31a8e4abcd', path: '/team/a' });
   t.same(here('extreme-0015abcd'), { id: 'extreme-0015abcd', path: '/share' });
   t.same(here('extreme-0015abcd:/share/a'), { id: 'extreme-0015abcd', path: '/share/a' });
@@ -108,6 +109,33 @@ t.test('hosts that have made one each take the same, and leave the others alone'
   t.ok(sim.nas.state().fileSystems.length > 1, 'this is about several');
   t.equal(new Set(ids).size, 1);
   for (const one of hosts) t.same(await one.usual(context()), [ids[0]]);
+});
+
+t.test('of two that were made in one second all take the same, though one shows later', async (t) => {
+  const { sim, started } = await nasSite(t, { lagMs: 500 }, { waits: { settleMs: 1_900 } });
+  const tags = { 'drayage:cluster': 'default', 'drayage:purpose': 'volumes' };
+  const like = sim.nas.make({ tags });
+  sim.nas.remove(like.id);
+  const make = (id: string) => sim.nas.fileSystems.set(id, { ...like, id, status: 'Running', created: Date.now() });
+  const a = await started(0);
+  await pause(1_050 - (Date.now() % 1_000));
+  make('f0f0f0f0f0');
+  await pause(250);
+  make('0a0a0a0a0a');
+  await pause(300);
+  t.same(await a.usual(context()), [], 'the one that shows is too young');
+  t.equal(await a.ensure({}, context()), '0a0a0a0a0a:/');
+});
+
+t.test('who gave up while a file system was made makes no second one when NAS makes the first late', async (t) => {
+  const { sim, started } = await nasSite(t, {}, { waits: { appearMs: 2_000 } });
+  const a = await started(0);
+  sim.faults.delay('CreateFileSystem', 900, { times: 1 });
+  t.equal((await thrown(a.ensure({}, context(400)))).code, 'DEADLINE');
+  t.same(sim.nas.state().fileSystems, []);
+  await a.ensure({}, context());
+  await pause(600);
+  t.match(sim.nas.state(), { fileSystems: { length: 1 }, accessGroups: { length: 0 } });
 });
 
 t.test(
