@@ -44,10 +44,20 @@ export class Making {
     await unattended.run(`create ${name} ${JSON.stringify(asked)}`, `creating ${name}`, work, c);
   }
 
-  /** What came late of a removed volume is not what is asked for now, and must not be in its way. */
+  /**
+   * A volume of that name and of another type. Who cannot be asked for one must not be in the way of all others: its last
+   * list has none. Nor must what came late of a removed volume.
+   */
   async #elsewhere(name: string, type: string, c: Context): Promise<FoundVolume | undefined> {
     await unmakeNamed(this.#deps, name, c);
-    return await this.#catalogue.find(name, c, type);
+    try {
+      return await this.#catalogue.find(name, newContext(c.log, this.#deps.windows.findMs, c), type);
+    } catch (thrown) {
+      const error = asPluginError(thrown);
+      if (error.retry !== 'backoff' || c.signal.aborted) throw thrown;
+      c.log.warn('made though nobody could be asked for a volume of another type', { volume: name, error });
+      return undefined;
+    }
   }
 
   async #join(existing: VolumeRecord, asked: Pick<VolumeRecord, 'type' | 'options'>, c: Context): Promise<void> {

@@ -2,7 +2,8 @@ import t from 'tap';
 import { PluginError } from '../../../shared/errors.ts';
 import type { VolumeRemoval } from '../../../volume-plugin/backends/backend.ts';
 import { protocol } from '../../../volume-plugin/protocol.ts';
-import { bench, context, FakeCluster, unreachable } from './fakes.ts';
+import { codeOf } from './block/scratch.ts';
+import { bench, context, FakeBackend, FakeCluster, FakeKernel, unreachable } from './fakes.ts';
 
 const ANONYMOUS = 'ab'.repeat(32);
 
@@ -293,4 +294,40 @@ t.test('Get and List do not wait for a volume that is stuck', async (t) => {
   t.ok((times[Math.floor(times.length * 0.9)] ?? 99) < 2, `Get of 1,000 volumes: ${times[150]} ms`);
   await stop();
   await stuck;
+});
+
+t.test('a back-end that is away or hangs keeps no volume of another type from being made', async (t) => {
+  // Each of the two has a cluster of its own.
+  const cluster = new FakeCluster();
+  const other = new FakeBackend(cluster, new FakeKernel(), 'host-1', 'nfs');
+  const { driver, backend } = await bench({ other });
+  cluster.volumes.set('theirs', {
+    ...{ name: 'theirs', options: {}, handle: { disk: 'theirs' }, created: '2026-01-01T00:00:00Z' },
+    whereabouts: 'available',
+  });
+  other.failing.set('find', unreachable());
+  await driver.create('first', { type: 'block' }, context());
+  other.failing.clear();
+  other.held.set('find', new Promise(() => undefined));
+  await driver.create('second', { type: 'block' }, context());
+  t.same(
+    backend.calls.filter((call) => call.startsWith('create')),
+    ['create first', 'create second'],
+  );
+  other.held.clear();
+  t.equal(
+    await codeOf(driver.create('theirs', { type: 'block' }, context())),
+    'VOLUME_EXISTS',
+    'when it answers, it counts',
+  );
+  await driver.catalogue.refresh(context());
+  other.failing.set('find', unreachable());
+  await driver.create('third', { type: 'block' }, context());
+  t.equal(
+    await codeOf(driver.create('theirs', { type: 'block' }, context())),
+    'VOLUME_EXISTS',
+    'what it has listed is known',
+  );
+  other.failing.set('find', new PluginError('BACKEND_PERMISSION', { provider: 'nas', permission: 'nas:List' }));
+  t.equal(await codeOf(driver.create('fourth', { type: 'block' }, context())), 'BACKEND_PERMISSION');
 });

@@ -191,6 +191,8 @@ export interface BenchParts {
   readonly clock?: { now: number };
   /** The back-end fails to start with this. */
   readonly startFailure?: PluginError;
+  /** One more back-end. */
+  readonly other?: Backend;
 }
 
 /** A driver on a host, its back-end started. The same parts again: the plugin after a crash. */
@@ -200,7 +202,7 @@ export async function bench(parts: BenchParts = {}) {
   const backend = new FakeBackend(cluster, kernel, host);
   if (parts.startFailure !== undefined) backend.failing.set('start', parts.startFailure);
   const life = cancellable(newContext(silentLogger, Number.POSITIVE_INFINITY));
-  const backends = new BackendSet([backend], silentLogger);
+  const backends = new BackendSet([backend, ...(parts.other === undefined ? [] : [parts.other])], silentLogger);
   const deps: DriverDeps = {
     ...{ store, backends, log: silentLogger, life: life.context, tables: kernel, folders: kernel },
     locks: new KeyedMutex(),
