@@ -37,6 +37,7 @@ t.test('each service has an endpoint of its own, in all partitions', async (t) =
   const inside = 'https://vpc-vpc.cn-beijing.aliyuncs.com';
   t.equal(endpointOf('vpc', 'cn-beijing', inside), inside);
   t.equal(endpointOf('ecs', 'cn-beijing', inside), 'https://ecs-vpc.cn-beijing.aliyuncs.com');
+  t.equal(endpointOf('nas', 'cn-beijing', inside), 'https://nas-vpc.cn-beijing.aliyuncs.com');
   t.equal(endpointOf('quotas', 'cn-beijing', inside), 'https://quotas.aliyuncs.com');
   t.equal(endpointOf('ecs', 'cn-beijing', 'http://127.0.0.1:8080'), 'http://127.0.0.1:8080');
 });
