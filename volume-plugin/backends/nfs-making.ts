@@ -1,15 +1,20 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { MountedShare } from '../nfs/mounted-share.ts';
 import {
   createRecord,
   folderOf,
+  MAKING,
+  makingOf,
   OWN_FOLDER,
+  placeFolder,
   readRecord,
+  removeRecord,
   type ShareRecord,
   shareNameProblem,
   sound,
+  TRASH,
   VOLUMES,
 } from '../nfs/records.ts';
 import type { NewVolume, Volume } from './backend.ts';
@@ -46,18 +51,57 @@ export const makeShareVolume = async (
   { mounted, options }: Place,
   c: Context,
 ): Promise<Volume> => {
-  const { id } = mounted.share;
-  const existing = await readRecord(mounted.files, spec.name, c);
-  if (existing !== undefined) return join(id, existing, spec);
+  const { files, share } = mounted;
+  const found = await readRecord(files, spec.name, c);
+  const made = found === undefined ? await makeRecord(parts, spec, mounted, options, c) : checkSame(found, spec);
+  if (options.path !== undefined) return listedVolume(share.id, made);
+  const isOwn = made.uuid === uuidOf(parts.host.id, spec);
+  const giveUp = (folder: string) => async (error: unknown) => {
+    if (isOwn) await unmake(parts, mounted, made, folder, asPluginError(error), c);
+    throw error;
+  };
+  // Also of one that another host has made, and may have died over.
+  await placeFolder(files, made, c).catch(giveUp(makingOf(made)));
+  const folder = folderOf(made);
+  if (options.size !== undefined) {
+    await parts.provider.limit?.(share, `/${folder}`, options.size, c).catch(giveUp(folder));
+  }
+  return listedVolume(share.id, made);
+};
+
+/** The record of a new volume, or of the one that another host has made in this moment. */
+const makeRecord = async (
+  parts: NfsParts,
+  spec: NewVolume,
+  mounted: MountedShare,
+  options: NfsOptions,
+  c: Context,
+): Promise<ShareRecord> => {
+  const { files, share } = mounted;
   const record: ShareRecord = {
     ...{ name: spec.name, options: spec.options, created: new Date().toISOString() },
-    ...{ making: spec.making ?? '', uuid: randomUUID() },
+    ...{ making: spec.making ?? '', uuid: uuidOf(parts.host.id, spec) },
     ...(options.path === undefined && { onRemove: options['on-remove'] ?? parts.onRemove }),
   };
-  await prepareFolder(parts, mounted, record, options, c);
+  await prepareFolder(mounted, record, options, c);
   // Known at the next start, too, though only volumes may name the share.
-  await parts.notes.change(id, { wish: wishOf(options) });
-  return await writeRecord(parts, mounted, record, options, c);
+  await parts.notes.change(share.id, { wish: wishOf(options) });
+  const written = await writeRecord(parts, mounted, record, options, c);
+  if (written !== undefined) return written;
+  if (options.path === undefined) await files.removeTree(makingOf(record), c);
+  const winner = await readRecord(files, spec.name, c);
+  // Made and removed again in this moment.
+  if (winner === undefined) throw new PluginError('VOLUME_REMOVING', { volume: spec.name });
+  return checkSame(winner, spec);
+};
+
+/** The same when a making is repeated. */
+const uuidOf = (host: string, { name, making }: NewVolume): string => {
+  if (making === undefined) return randomUUID();
+  return createHash('sha256')
+    .update(JSON.stringify([host, name, making]))
+    .digest('hex')
+    .slice(0, 32);
 };
 
 const noLimit = (size: number, provider: string): PluginError =>
@@ -80,57 +124,66 @@ const refuseWhenElsewhere = async ({ listing }: NfsParts, name: string, share: s
   throw new PluginError('VOLUME_EXISTS', { volume: name, differences: text });
 };
 
-const join = (share: string, existing: ShareRecord, spec: NewVolume): Volume => {
+const checkSame = (existing: ShareRecord, spec: NewVolume): ShareRecord => {
   const other = differences(sound(existing).options, spec);
   if (other !== undefined) throw new PluginError('VOLUME_EXISTS', { volume: spec.name, differences: other });
-  return listedVolume(share, existing);
+  return existing;
 };
 
 /** The folder of the volume, as it shall be before anybody can see the volume. */
 const prepareFolder = async (
-  { provider }: NfsParts,
   { files, share }: MountedShare,
   record: ShareRecord,
   options: NfsOptions,
   c: Context,
 ): Promise<void> => {
-  const folder = folderOf(record);
-  if (options.path !== undefined) {
-    if (folder !== '' && !(await files.hasFolder(folder, c))) {
-      throw new PluginError('SHARE_MISSING', { share: share.id, reason: `it has no folder ${options.path}` });
-    }
+  if (options.path === undefined) {
+    await files.makeFolder(MAKING, OWN_FOLDER, c);
+    await files.makeFolder(makingOf(record), traitsOf(options), c);
     return;
   }
-  await files.makeFolder(VOLUMES, OWN_FOLDER, c);
-  await files.makeFolder(folder, traitsOf(options), c);
-  if (options.size !== undefined) await provider.limit?.(share, `/${folder}`, options.size, c);
+  const folder = folderOf(record);
+  if (folder === '' || (await files.hasFolder(folder, c))) return;
+  throw new PluginError('SHARE_MISSING', { share: share.id, reason: `it has no folder ${options.path}` });
 };
 
+/** Undefined: another host was first. */
 const writeRecord = async (
   { notes }: NfsParts,
   { files, share }: MountedShare,
   record: ShareRecord,
   options: NfsOptions,
   c: Context,
-): Promise<Volume> => {
+): Promise<ShareRecord | undefined> => {
   try {
     await files.makeFolder(VOLUMES, OWN_FOLDER, c);
-    if (await createRecord(files, record, c)) {
-      await notes.put(share.id, record.name, record);
-      return listedVolume(share.id, record);
-    }
+    if (!(await createRecord(files, record, c))) return undefined;
+    await notes.put(share.id, record.name, record);
+    return record;
   } catch (error) {
     if (!options.readonly || options.path === undefined || !isReadOnly(error)) throw error;
     const { local = [] } = notes.get(share.id) ?? {};
     const before = local.find(({ name }) => name === record.name);
-    if (before !== undefined) return join(share.id, before, record);
+    if (before !== undefined) return checkSame(before, record);
     await notes.change(share.id, { local: [...local, record] });
-    return listedVolume(share.id, record);
+    return record;
   }
-  const winner = await readRecord(files, record.name, c);
-  // Made and removed again in this moment.
-  if (winner === undefined) throw new PluginError('VOLUME_REMOVING', { volume: record.name });
-  return join(share.id, winner, record);
+};
+
+/** A volume that cannot be what was asked for is none, unless it may work the next time. */
+const unmake = async (
+  { notes }: NfsParts,
+  { files, share }: MountedShare,
+  record: ShareRecord,
+  folder: string,
+  { retry, code }: PluginError,
+  c: Context,
+): Promise<void> => {
+  if (retry === 'backoff' || code === 'INTERNAL') return;
+  await files.makeFolder(TRASH, OWN_FOLDER, c);
+  await files.move(folder, `${TRASH}/${record.name}.${record.uuid}`, c);
+  await removeRecord(files, record, c);
+  await notes.put(share.id, record.name, undefined);
 };
 
 /** Nobody can write there, or not this host. */

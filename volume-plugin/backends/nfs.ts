@@ -1,7 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, type ErrorCode, PluginError } from '../../shared/errors.ts';
-import type { MountedShare, ShareMounts } from '../nfs/mounted-share.ts';
-import { folderOf, readRecord } from '../nfs/records.ts';
+import type { Bound, MountedShare, ShareMounts } from '../nfs/mounted-share.ts';
+import { folderOf, placeFolder, readRecord } from '../nfs/records.ts';
 import { ShareNotes } from '../nfs/share-notes.ts';
 import type { ShareProvider } from '../nfs/share-provider.ts';
 import { Trash } from '../nfs/trash.ts';
@@ -98,17 +98,15 @@ export class NfsBackend implements Backend {
   }
 
   async mount(volume: Volume, target: string, c: Context): Promise<Mounted> {
-    const { mounts, host, writers } = this.#parts;
+    const { host, writers } = this.#parts;
     const options = readNfsOptions(volume);
     const mounted = await this.#parts.shares.mount(shareOf(volume), wishOf(options), c);
     const isLeased = options.access === 'single-writer';
     const epoch = isLeased ? await writers.take(volume.name, mounted, c) : undefined;
     const [bound] = await Promise.all([
-      mounts.bind(mounted, folderOf(volume), target, options.readonly, c),
+      this.#bind(volume, mounted, target, options.readonly, c),
       options.path === undefined ? addUser(mounted.files, volume.name, host, c) : undefined,
-    ]).catch(async (error: unknown) => {
-      throw await this.#whyNot(volume, mounted, asPluginError(error), c);
-    });
+    ]);
     if (isLeased) writers.mounted(volume.name, { target, ...bound });
     return { ...bound, inside: '', shared: true, ...(epoch !== undefined && { epoch }) };
   }
@@ -176,17 +174,19 @@ export class NfsBackend implements Backend {
     this.#trash.empty(share.id, files, this.#life);
   }
 
-  /** A folder that is not there may be so because another host has removed the volume. */
-  async #whyNot(
-    { name, options }: Volume,
-    { files }: MountedShare,
-    error: PluginError,
-    c: Context,
-  ): Promise<PluginError> {
-    if (error.code !== 'SHARE_MISSING' || options['path'] !== undefined) return error;
-    return (await readRecord(files, name, c)) === undefined
-      ? new PluginError('VOLUME_UNKNOWN', { volume: name })
-      : error;
+  /** A folder may be missing because its maker died over it, or because another host has removed the volume. */
+  async #bind(volume: Volume, mounted: MountedShare, target: string, readonly: boolean, c: Context): Promise<Bound> {
+    const { mounts } = this.#parts;
+    const bind = () => mounts.bind(mounted, folderOf(volume), target, readonly, c);
+    try {
+      return await bind();
+    } catch (error) {
+      if (asPluginError(error).code !== 'SHARE_MISSING' || volume.options['path'] !== undefined) throw error;
+      const record = await readRecord(mounted.files, volume.name, c);
+      if (record === undefined) throw new PluginError('VOLUME_UNKNOWN', { volume: volume.name });
+      if (!(await placeFolder(mounted.files, record, c))) throw error;
+      return await bind();
+    }
   }
 }
 

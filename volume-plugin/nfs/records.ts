@@ -7,6 +7,7 @@ import type { ShareFiles } from './share-files.ts';
  *
  *     .drayage/volumes/NAME/             the files of a volume
  *     .drayage/volumes/NAME.json         its record: a volume exists when this does
+ *     .drayage/making/NAME.UUID/         its folder, before its record is there
  *     .drayage/users/NAME@HOST.json      a host that has it mounted
  *     .drayage/trash/NAME.UUID/          removed, and being emptied
  *     .drayage/retained/NAME.UUID/       removed, and kept, with NAME.UUID.json beside it
@@ -14,6 +15,7 @@ import type { ShareFiles } from './share-files.ts';
  */
 
 export const VOLUMES = '.drayage/volumes';
+export const MAKING = '.drayage/making';
 export const USERS = '.drayage/users';
 export const TRASH = '.drayage/trash';
 export const RETAINED = '.drayage/retained';
@@ -46,6 +48,13 @@ const recordPath = (name: string): string => `${VOLUMES}/${name}${ENDING}`;
 /** The folder of a volume's files, on the share; without a slash at its beginning. */
 export const folderOf = ({ name, options }: Pick<ShareRecord, 'name' | 'options'>): string =>
   options['path'] === undefined ? `${VOLUMES}/${name}` : options['path'].replace(/^\/+/, '');
+
+/** Where the folder of a volume is until the volume exists: of hosts that make one at once each makes a folder. */
+export const makingOf = ({ name, uuid }: Pick<ShareRecord, 'name' | 'uuid'>): string => `${MAKING}/${name}.${uuid}`;
+
+/** Puts the folder of a volume whose record is there in its place; false: it is there already, or lost. */
+export const placeFolder = (files: ShareFiles, record: ShareRecord, c: Context): Promise<boolean> =>
+  files.move(makingOf(record), folderOf(record), c);
 
 /** Why a volume on a share cannot have this name, as a clause; undefined when it can. */
 export const shareNameProblem = (name: string): string | undefined =>

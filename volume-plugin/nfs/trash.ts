@@ -1,28 +1,31 @@
 import { Coalescer } from '../../shared/coalesce.ts';
 import { type Context, newContext, now } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
-import { TRASH } from './records.ts';
+import { MAKING, OWN_FOLDER, placeFolder, readRecord, TRASH } from './records.ts';
 import type { ShareFiles } from './share-files.ts';
 
 /** For one folder at a time; what is not done by then goes on with the next round. */
 const ROUND_MS = 10 * 60_000;
-/** A folder that another host has taken is left to it for so long, in milliseconds of this host's clock. */
+/** What another host is at is left to it for so long, in milliseconds of this host's clock. */
 const OTHERS_MS = 15 * 60_000;
 /** Between what a folder in the trash is called and the host that empties it. */
 const SEPARATOR = '~';
 
 /**
- * Empties what removed volumes have left on shares, in the background, one host a folder. What a host was at when it died
- * is emptied by another one after a while; that two are at the same one does no harm.
+ * Empties what removed volumes, and makings that were given up, have left on shares, in the background, one host a folder.
+ * What a host was at when it died is emptied by another one after a while; that two are at the same one does no harm.
  */
 export class Trash {
   readonly #host: string;
   readonly #rounds = new Coalescer<void>();
   /** When a folder of another host's was seen first. */
   readonly #seen = new Map<string, number>();
+  readonly #now: () => number;
 
-  constructor(host: string) {
+  /** `host`: the id of this one. `clock`: milliseconds, for tests. */
+  constructor(host: string, clock: () => number = now) {
     this.#host = host;
+    this.#now = clock;
   }
 
   /** Begins to empty the trash of a share, unless that is under way; answers at once. Ends with `life`. */
@@ -43,10 +46,11 @@ export class Trash {
 
   async #round(share: string, files: ShareFiles, life: Context): Promise<void> {
     const c = newContext(life.log, ROUND_MS, life);
-    const found = await files.names(TRASH, c);
-    for (const key of this.#seen.keys()) {
-      const [of, name] = key.split('\n');
-      if (of === share && !found.includes(name ?? '')) this.#seen.delete(key);
+    const begun = await files.names(MAKING, c);
+    const found = [...(await files.names(TRASH, c))];
+    this.#forgetOthers(share, [...begun, ...found]);
+    for (const name of begun) {
+      if (this.#ageOf(share, name) >= OTHERS_MS) found.push(...(await this.#giveUp(share, files, name, c)));
     }
     for (const name of found) {
       const mine = await this.#take(share, files, name, c);
@@ -56,18 +60,42 @@ export class Trash {
     }
   }
 
+  /** A folder that was made for a volume which then was not: answers what is in the trash now. */
+  async #giveUp(share: string, files: ShareFiles, entry: string, c: Context): Promise<readonly string[]> {
+    const at = entry.lastIndexOf('.');
+    const record = await readRecord(files, entry.slice(0, at), c);
+    this.#seen.delete(`${share}\n${entry}`);
+    if (record?.uuid === entry.slice(at + 1)) {
+      // Its maker has died in between.
+      await placeFolder(files, record, c);
+      return [];
+    }
+    await files.makeFolder(TRASH, OWN_FOLDER, c);
+    return (await files.move(`${MAKING}/${entry}`, `${TRASH}/${entry}`, c)) ? [entry] : [];
+  }
+
   /** What it is called when this host empties it; undefined: another one does. */
   async #take(share: string, files: ShareFiles, name: string, c: Context): Promise<string | undefined> {
     const [plain = '', host] = name.split(SEPARATOR);
     if (host === this.#host) return name;
-    const key = `${share}\n${name}`;
-    if (host !== undefined) {
-      const since = this.#seen.get(key) ?? now();
-      this.#seen.set(key, since);
-      if (now() - since < OTHERS_MS) return undefined;
-    }
-    this.#seen.delete(key);
+    if (host !== undefined && this.#ageOf(share, name) < OTHERS_MS) return undefined;
+    this.#seen.delete(`${share}\n${name}`);
     const mine = `${plain}${SEPARATOR}${this.#host}`;
     return (await files.move(`${TRASH}/${name}`, `${TRASH}/${mine}`, c)) ? mine : undefined;
+  }
+
+  /** Milliseconds since this host has seen it first. */
+  #ageOf(share: string, name: string): number {
+    const key = `${share}\n${name}`;
+    const since = this.#seen.get(key) ?? this.#now();
+    this.#seen.set(key, since);
+    return this.#now() - since;
+  }
+
+  #forgetOthers(share: string, names: readonly string[]): void {
+    for (const key of this.#seen.keys()) {
+      const [of, name = ''] = key.split('\n');
+      if (of === share && !names.includes(name)) this.#seen.delete(key);
+    }
   }
 }

@@ -37,6 +37,7 @@ const TIMES: LeaseTimes = {
 /** Hosts that use shares of the same servers. */
 export const shareCluster = async (t: Test) => {
   const folder = scratch(t);
+  let makings = 0;
   const servers = new LocalServers(join(folder, 'servers'));
   /** The same number again: that host after a restart of its plugin. */
   const host = async (n: number, { usual = [SHARE], provider, onRemove = 'delete' }: HostOptions = {}) => {
@@ -57,7 +58,7 @@ export const shareCluster = async (t: Test) => {
     const target = (name: string): string => join(folder, `mounts-${n}`, name);
     return {
       ...{ backend, mounts, target, killed, lost },
-      create: (name: string, options: Record<string, string> = {}, making = 'once') =>
+      create: (name: string, options: Record<string, string> = {}, making = `making ${makings++}`) =>
         backend.create({ name, options, making }, context()),
       mount: (volume: Volume) => {
         mkdirSync(target(volume.name), { recursive: true });

@@ -1,8 +1,11 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { PluginError } from '../../../../shared/errors.ts';
 import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.ts';
-import { codeOf, inOwnMounts, messageOf } from '../block/scratch.ts';
+import { ExportProvider } from '../../../../volume-plugin/nfs/export.ts';
+import type { ShareProvider } from '../../../../volume-plugin/nfs/share-provider.ts';
+import { codeOf, context, inOwnMounts, messageOf } from '../block/scratch.ts';
 import { SHARE, shareCluster, until } from './nfs-cluster.ts';
 
 // With real files and bind mounts; the servers are folders.
@@ -39,8 +42,13 @@ t.test('of hosts that create the same volume at once one wins and the others joi
   const made = await Promise.all(hosts.map((one, n) => one.create('data', { mode: '0700' }, `making ${n}`)));
   t.equal(new Set(made.map(({ handle }) => handle['uuid'])).size, 1);
   t.same(readdirSync(join(root, '.drayage/volumes')).sort(), ['data', 'data.json']);
-  const codes = await Promise.all(hosts.map((one, n) => codeOf(one.create('web', { uid: String(n) }))));
-  t.same(codes.sort(), ['VOLUME_EXISTS', 'VOLUME_EXISTS', 'VOLUME_EXISTS', 'none']);
+  for (let round = 0; round < 5; round += 1) {
+    const name = `web${round}`;
+    const codes = await Promise.all(hosts.map((one, n) => codeOf(one.create(name, { uid: String(n) }))));
+    t.same([...codes].sort(), ['VOLUME_EXISTS', 'VOLUME_EXISTS', 'VOLUME_EXISTS', 'none']);
+    t.equal(statSync(join(root, '.drayage/volumes', name)).uid, codes.indexOf('none'), 'as its maker wanted it');
+  }
+  t.same(readdirSync(join(root, '.drayage/making')), []);
   t.match(await messageOf(hosts[0]?.create('data', { mode: '0711' }) ?? Promise.resolve()), /mode=0700, not 0711/);
   t.equal(await codeOf(hosts[1]?.create('data', { mode: '0700', readonly: 'false' }) ?? Promise.reject()), 'none');
 });
@@ -122,6 +130,43 @@ t.test('what is retained stays on the share, and a new volume of the name is emp
   t.equal(readFileSync(join(root, '.drayage/retained', kept, 'file'), 'utf8'), 'x');
   await a.create('data');
   t.same(readdirSync(join(root, '.drayage/volumes/data')), []);
+});
+
+t.test('a making that was cut off is finished by whoever comes next, and leaves nothing', async (t) => {
+  const { host, servers, root } = await shareCluster(t);
+  const [a, b] = [await host(0), await host(1)];
+  const options = { uid: '7' };
+  for (const step of ['makeFolder .drayage/volumes', 'createFile', 'move .drayage/making']) {
+    const name = `cut-${step.split(' ')[0]}`;
+    servers.onFile = (what) => {
+      if (what.startsWith(step)) throw new Error('killed');
+    };
+    t.not(await codeOf(a.create(name, options, 'once')), 'none', step);
+    servers.onFile = () => undefined;
+    t.same(readdirSync(join(root, '.drayage/making')).length, 1);
+    await a.create(name, options, 'once');
+    t.equal(statSync(join(root, '.drayage/volumes', name)).uid, 7);
+    t.same(readdirSync(join(root, '.drayage/making')), []);
+  }
+  servers.onFile = (what) => {
+    if (what.startsWith('move')) throw new Error('killed');
+  };
+  await codeOf(a.create('data', options));
+  servers.onFile = () => undefined;
+  const found = await b.find('data');
+  if (found !== undefined) await b.mount(found);
+  t.equal(statSync(b.target('data')).uid, 7, 'also by a host that mounts it');
+  if (found !== undefined) await b.leave(found);
+});
+
+t.test('a folder in the way, whose volume is gone, is left alone and said to be there', async (t) => {
+  const { host, root } = await shareCluster(t);
+  const a = await host(0);
+  mkdirSync(join(root, '.drayage/volumes/data'), { recursive: true });
+  writeFileSync(join(root, '.drayage/volumes/data/file'), 'x');
+  t.match(await messageOf(a.create('data')), /BACKEND_REFUSED/);
+  t.equal(await a.find('data'), undefined);
+  t.equal(readFileSync(join(root, '.drayage/volumes/data/file'), 'utf8'), 'x');
 });
 
 t.test('a volume that another host has mounted is not removed, and the host is named', async (t) => {
@@ -216,6 +261,31 @@ t.test('a server that does not answer takes no volume away, and does not keep ot
   t.equal(await codeOf(again.create('more')), 'SHARE_SILENT');
   const blank = await host(7, { usual: [SHARE] });
   t.equal(await codeOf(blank.list()), 'SHARE_SILENT', 'who never saw it cannot say what is there');
+});
+
+t.test('a size is a limit where the provider of the share has those', async (t) => {
+  const { host } = await shareCluster(t);
+  const limits: string[] = [];
+  const provider = new ExportProvider([SHARE]);
+  const limit: ShareProvider['limit'] = async (_share, folder, bytes) => {
+    if (bytes > 2 ** 40) throw new PluginError('BACKEND_REFUSED', { provider: 'nas', what: 'to limit it' });
+    limits.push(`${folder} ${bytes}`);
+  };
+  const a = await host(0, { provider: Object.assign(provider, { limit }) });
+  const volume = await a.create('data', { size: '1g' });
+  const grown = await a.backend.dayTwo.resize(volume, '2g', context());
+  t.equal(grown.options['size'], '2g');
+  t.match(await a.find('data'), { options: { size: '2g' } }, 'on every host');
+  t.equal(await codeOf(a.create('data', { size: '2g' })), 'none');
+  t.equal(await codeOf(a.create('huge', { size: '2t' })), 'BACKEND_REFUSED');
+  t.same(await a.list(), ['data'], 'what cannot be limited as it was asked for is no volume');
+  await a.remove(grown);
+  const folder = '/.drayage/volumes/data';
+  t.same(limits, [`${folder} ${2 ** 30}`, `${folder} ${2 ** 31}`, `${folder} ${2 ** 31}`, `${folder} 0`]);
+  const b = await host(1);
+  t.match(await messageOf(b.backend.dayTwo.resize(volume, '2g', context())), /BACKEND_REFUSED: .*limit/);
+  t.match(await messageOf(b.backend.dayTwo.snapshot(volume, 'x', context())), /BACKEND_REFUSED: .*snapshot of data/);
+  t.same(await b.backend.dayTwo.snapshots(undefined, context()), []);
 });
 
 t.test('one name is one volume, on whichever share', async (t) => {
