@@ -24,7 +24,7 @@ export const SETTINGS = {
     help: 'Where shares of `type=nfs` come from: `export` for any NFS server; `efs` for file systems of AWS, `nas` for those of Aliyun.',
   }),
   nfsShare: option.textList({
-    allowed: 'a list, with commas between, of shares such as 10.0.0.5:/export',
+    allowed: 'a share such as 10.0.0.5:/export',
     pattern: /^\S{2,1024}$/,
     example: '10.0.0.5:/export',
     help: 'Shares that every host looks for volumes on; the first is for those that are created without `-o share=`. When empty, `efs` and `nas` make a file system for the cluster.',
