@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { newContext } from '../../../../shared/context.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import type { NasOptions } from '../../../../volume-plugin/nfs/nas.ts';
@@ -66,4 +67,9 @@ export const nasSite = async (
     return provider;
   };
   return { sim, vpcs: [one, two], instance, host, started };
+};
+
+/** Until something is so, for what others do. */
+export const until = async (isSo: () => boolean): Promise<void> => {
+  for (const c = context(); !isSo(); await pause(10, undefined, { signal: c.signal }));
 };
