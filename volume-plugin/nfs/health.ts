@@ -126,8 +126,11 @@ export class Health {
   }
 
   #silent(share: string, watched: Watched, { message, context }: PluginError, since: number): void {
-    if (!watched.health.answering) return;
     const reason = String(context['reason'] ?? message);
+    if (!watched.health.answering) {
+      watched.health = { ...watched.health, reason };
+      return;
+    }
     this.#log.warn('the server of a share does not answer', { share, reason });
     watched.health = { answering: false, since, reason };
   }

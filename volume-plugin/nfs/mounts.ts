@@ -12,7 +12,7 @@ import { type Kept, KeptShares, type Servers } from './kept-shares.ts';
 import { bindFolder, bindReadonly, unmountShare } from './mount-command.ts';
 import type { Bound, MountedShare, MountWish, ShareHealth, ShareMounts } from './mounted-share.ts';
 import { type Mounter, negotiate } from './negotiation.ts';
-import { ping, preflight } from './preflight.ts';
+import { NFS_PORT, ping, preflight } from './preflight.ts';
 import type { Share } from './share.ts';
 import { FILES_TIMES, type FilesTimes } from './worker-share-files.ts';
 
@@ -38,6 +38,8 @@ const TIMES: MountTimes = { ...HEALTH_TIMES, ...FILES_TIMES, keepMs: 60_000 };
 /** The look at the server, and the kernel's attempts; it goes on when whoever asked does not wait any more. */
 const ENSURE_MS = 30_000;
 const DROP_MS = 15_000;
+/** A plugin's propagated mount, as the engine has it. */
+const ENGINES_OWN = '/propagated-mount';
 
 /**
  * Shares are mounted in a folder that only the plugin sees: the engine, which looks into what is mounted for it, meets
@@ -46,6 +48,7 @@ const DROP_MS = 15_000;
  */
 export class LinuxShareMounts implements ShareMounts {
   readonly #folder: string;
+  readonly #servers: Servers;
   readonly #log: Logger;
   readonly #life: Context;
   readonly #times: MountTimes;
@@ -58,6 +61,7 @@ export class LinuxShareMounts implements ShareMounts {
 
   constructor({ folder, log, life, servers = { look: preflight, ping }, mount = negotiate, times }: MountsParts) {
     this.#folder = folder;
+    this.#servers = servers;
     this.#log = log;
     this.#life = life;
     this.#times = { ...TIMES, ...times };
@@ -94,7 +98,7 @@ export class LinuxShareMounts implements ShareMounts {
       const held = await kept.files.hold(folder, c);
       try {
         await this.#orSilent(id, c, async (inner) => {
-          if (readonly) await bindReadonly(held.path, await this.#stage(target), target, inner);
+          if (readonly) await bindReadonly(held.path, await this.#stage(target, inner), target, inner);
           else await bindFolder(held.path, target, inner);
         });
       } finally {
@@ -137,41 +141,54 @@ export class LinuxShareMounts implements ShareMounts {
   }
 
   /** A folder that only the plugin sees what is mounted in, for a mount at `target` on its way. */
-  async #stage(target: string): Promise<string> {
+  async #stage(target: string, c: Context): Promise<string> {
     const stage = join(this.#folder, `stage-${basename(target)}`);
     await mkdir(stage, { recursive: true, mode: 0o700 });
+    // Left by a crash.
+    if (mountAt(readMountTable(), stage) !== undefined) await unmountShare(stage, ['-l'], c);
     return stage;
   }
 
   /** What is busy, or hangs, is cut off when its server is gone. */
   async #unbindByForce(entry: MountEntry, outcome: 'busy' | 'hanging', c: Context): Promise<void> {
-    const { target, device } = entry;
-    const kept = this.#kept.all().find(([, { mounted }]) => mounted.device === device)?.[1];
-    const isSilent = outcome === 'hanging' || (kept !== undefined && !(await this.#answers(kept, c)));
-    if (!isSilent) {
-      throw new PluginError('VOLUME_IN_USE', {
-        volume: basename(target),
-        users: 'a process that has a file of it open',
-      });
+    const { target, type } = entry;
+    const volume = basename(target);
+    if (outcome === 'busy' && (await this.#answers(entry, c))) {
+      throw new PluginError('VOLUME_IN_USE', { volume, users: 'a process that has a file of it open' });
     }
     // By force all that waits for the server fails, also what others write to the same share: only for the last one.
-    const own = kept?.folder;
-    const isLast = !mountNamespaces().some(({ mounts }) =>
-      mounts.some((one) => one.device === device && one.target !== own && !one.target.endsWith(target)),
-    );
-    this.#log.warn('a volume is cut off from its share', { target, outcome, force: isLast });
-    if (isLast && entry.type.startsWith('nfs')) await unmountShare(target, ['-f'], c);
+    const force = type.startsWith('nfs') && !this.#hasOthers(entry);
+    this.#log.warn('a volume is cut off from its share', { volume, outcome, force });
+    if (force) await unmountShare(target, ['-f'], c);
     if (mountAt(readMountTable(), target) !== undefined) await unmountShare(target, ['-l'], c);
   }
 
-  async #answers({ mounted }: Kept, c: Context): Promise<boolean> {
-    return await noLongerThan(c, this.#health.check(mounted.share.id)).then(
-      () => true,
-      (error: unknown) => {
-        throwIfDone(c);
-        return asPluginError(error).code !== 'SHARE_SILENT';
-      },
-    );
+  /** Is the file system mounted for anybody else, in any mount namespace? */
+  #hasOthers({ target, device }: MountEntry): boolean {
+    // The engine's view of what is mounted for it.
+    const seen = join(ENGINES_OWN, basename(target));
+    const isOther = (one: MountEntry): boolean =>
+      one.device === device &&
+      one.target !== target &&
+      !one.target.endsWith(seen) &&
+      dirname(one.target) !== this.#folder;
+    return mountNamespaces().some(({ mounts }) => mounts.some(isOther));
+  }
+
+  /** Does the server answer that something is mounted from, in this life of the plugin or an earlier one? */
+  async #answers({ device, source, superOptions }: MountEntry, c: Context): Promise<boolean> {
+    const kept = this.#kept.all().find(([, { mounted }]) => mounted.device === device)?.[1];
+    const option = (name: string) => superOptions.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
+    const address = option('addr');
+    try {
+      if (kept !== undefined) await noLongerThan(c, this.#health.check(kept.mounted.share.id));
+      else if (address !== undefined) await this.#servers.ping(address, Number(option('port') ?? NFS_PORT), c, source);
+      return true;
+    } catch (error) {
+      throwIfDone(c);
+      if (['SHARE_SILENT', 'SHARE_UNREACHABLE'].includes(asPluginError(error).code)) return false;
+      throw error;
+    }
   }
 
   async #dropLater(key: string): Promise<void> {
