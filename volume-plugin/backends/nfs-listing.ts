@@ -56,7 +56,8 @@ export class NfsListing {
       for (const record of [...(found ?? note?.records ?? []), ...(note?.local ?? [])]) {
         const other = volumes.get(record.name);
         if (other === undefined) volumes.set(record.name, listedVolume(share, record));
-        else if (other.handle['share'] !== share) {
+        // One share by two names is one share.
+        else if (other.handle['share'] !== share && other.handle['uuid'] !== record.uuid) {
           const shares = [other.handle['share'], share];
           c.log.warn('two shares have a volume of one name; the first one counts', { volume: record.name, shares });
         }
@@ -97,10 +98,10 @@ export class NfsListing {
     work: (share: string, c: Context, isUsual: boolean) => Promise<T>,
     except?: string,
   ): Promise<readonly Look<T>[]> {
-    const { usual, named } = await this.#shares.all(c);
+    const { usual, named, failure: unknown } = await this.#shares.all(c);
     const wanted = [...usual, ...named].filter((share) => share !== except);
     const inner = newContext(c.log, READ_MS, c);
-    return await Promise.all(
+    const looks = await Promise.all(
       wanted.map(async (share): Promise<Look<T>> => {
         const isUsual = usual.includes(share);
         try {
@@ -112,6 +113,7 @@ export class NfsListing {
         }
       }),
     );
+    return unknown === undefined ? looks : [...looks, { share: '', isUsual: true, failure: unknown }];
   }
 
   /** For when the server does not answer, and, of shares that only volumes name, for the next start. */

@@ -28,7 +28,7 @@ export interface Place {
   readonly options: NfsOptions;
 }
 
-/** Mounts the share that a new volume shall be on; nothing is made yet. Errors: VOLUME_NAME, VOLUME_EXISTS, OPTION_*, SHARE_*. */
+/** Mounts the share that a new volume shall be on; nothing is made yet. Errors: VOLUME_NAME, OPTION_*, SHARE_*. */
 export const findPlace = async (parts: NfsParts, spec: NewVolume, c: Context): Promise<Place> => {
   const { name } = spec;
   const reason = shareNameProblem(name);
@@ -37,7 +37,6 @@ export const findPlace = async (parts: NfsParts, spec: NewVolume, c: Context): P
   const { provider, shares } = parts;
   if (options.size !== undefined && provider.limit === undefined) throw noLimit(options.size, provider.name);
   const share = await shares.locate(options.share ?? (await provider.ensure(requestOf(options), c)), c);
-  await refuseWhenElsewhere(parts, name, share.id, c);
   return { mounted: await shares.mount(share.id, wishOf(options), c), options };
 };
 
@@ -53,6 +52,7 @@ export const makeShareVolume = async (
 ): Promise<Volume> => {
   const { files, share } = mounted;
   const found = await readRecord(files, spec.name, c);
+  if (found === undefined) await refuseWhenElsewhere(parts, spec.name, share.id, c);
   const made = found === undefined ? await makeRecord(parts, spec, mounted, options, c) : checkSame(found, spec);
   if (options.path !== undefined) return listedVolume(share.id, made);
   const isOwn = made.uuid === uuidOf(parts.host.id, spec);

@@ -24,6 +24,13 @@ export interface SharesParts {
   readonly life: Context;
 }
 
+export interface KnownShares {
+  readonly usual: readonly string[];
+  readonly named: readonly string[];
+  /** Why the usual ones are not known. */
+  readonly failure?: PluginError;
+}
+
 /** The shares that volumes are or may be on, and how this host gets at them. */
 export class NfsShares {
   readonly #parts: SharesParts;
@@ -47,10 +54,14 @@ export class NfsShares {
   }
 
   /** Those that every host of the cluster looks at, and those that volumes have named here. */
-  async all(c: Context): Promise<{ readonly usual: readonly string[]; readonly named: readonly string[] }> {
-    const usual = await this.#usual(c);
-    const named = this.#parts.notes.all().flatMap(({ share }) => (usual.includes(share) ? [] : [share]));
-    return { usual, named };
+  async all(c: Context): Promise<KnownShares> {
+    const noted = this.#parts.notes.all().map(({ share }) => share);
+    try {
+      const usual = await this.#usual(c);
+      return { usual, named: noted.filter((share) => !usual.includes(share)) };
+    } catch (error) {
+      return { usual: [], named: noted, failure: asPluginError(error) };
+    }
   }
 
   /** Once there are some, they stay: a cloud is not asked for each name that Docker wants to know. */

@@ -190,9 +190,9 @@ export class NfsBackend implements Backend {
   }
 }
 
-/** Nothing goes on after it. A volume that is there already is not nothing. */
+/** Nothing goes on after it. */
 const isFruitless = ({ code, retry }: PluginError): boolean =>
-  NO_SERVER.includes(code) || (retry !== 'backoff' && code !== 'INTERNAL' && code !== 'VOLUME_EXISTS');
+  NO_SERVER.includes(code) || (retry !== 'backoff' && code !== 'INTERNAL');
 
 const shareOf = ({ name, handle: { share } }: Volume): string => {
   if (share !== undefined) return share;

@@ -295,6 +295,30 @@ t.test('one name is one volume, on whichever share', async (t) => {
   t.match(await messageOf(a.create('data')), /VOLUME_EXISTS: .*share=10\.0\.0\.6:\/other, not 10\.0\.0\.5:\/export/);
 });
 
+t.test('one share by two names is one share', async (t) => {
+  const { host, servers } = await shareCluster(t);
+  const alias = 'nas.example.com:/export';
+  servers.aliases.set(alias, SHARE);
+  const a = await host(0, { usual: [SHARE, alias] });
+  const volume = await a.create('data');
+  t.equal((await a.create('data', { share: alias })).handle['uuid'], volume.handle['uuid']);
+  t.same(await a.list(), ['data']);
+});
+
+t.test('a provider that cannot be asked takes no volume away that is known', async (t) => {
+  const { host } = await shareCluster(t);
+  const provider = new ExportProvider([SHARE]);
+  const a = await host(0);
+  await a.create('data');
+  const usual = async (): Promise<never> => {
+    throw new PluginError('BACKEND_UNREACHABLE', { provider: 'efs' });
+  };
+  const again = await host(0, { provider: Object.assign(provider, { usual }) });
+  t.match(await again.find('data'), { name: 'data' });
+  t.equal(await codeOf(again.find('none')), 'BACKEND_UNREACHABLE');
+  t.equal(await codeOf(again.list()), 'BACKEND_UNREACHABLE');
+});
+
 t.test('a record that somebody has spoilt is still a volume, and is not used or emptied', async (t) => {
   const { host, root } = await shareCluster(t);
   const a = await host(0);

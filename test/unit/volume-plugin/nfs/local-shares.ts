@@ -26,6 +26,8 @@ export class LocalServers {
   readonly readonly = new Set<string>();
   /** `host-1 10.0.0.5:/export`: for one host they do not. */
   readonly cut = new Set<string>();
+  /** Other names of shares. */
+  readonly aliases = new Map<string, string>();
   /** Called before each piece of work with files: `createFile .drayage/volumes/data.json`. */
   onFile: (what: string) => void = () => undefined;
 
@@ -35,7 +37,7 @@ export class LocalServers {
 
   /** Where the files of a share are; made when there is no such folder. */
   root(share: string): string {
-    const root = join(this.#folder, share.replaceAll('/', '_'));
+    const root = join(this.#folder, (this.aliases.get(share) ?? share).replaceAll('/', '_'));
     mkdirSync(root, { recursive: true });
     return root;
   }
