@@ -3,6 +3,7 @@ import { AliyunRefusal, isOpen, kindOfError } from '../../shared/cloud/aliyun/er
 import type { AliyunNas } from '../../shared/cloud/aliyun/nas-client.ts';
 import { type Context, newContext, now } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
+import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import { soon, until } from '../../shared/looking.ts';
 
 /** For how long a claim of another host's is respected: longer than what is done under it takes. */
@@ -49,7 +50,7 @@ export class NasClaims {
   readonly #seen = new Map<string, { readonly mark: string; readonly since: number }>();
   /** Claims that may be this host's, of work that came to no known end: it may have made something. */
   readonly #doubtful = new Set<string>();
-  readonly #busy = new Set<string>();
+  readonly #turns = new KeyedMutex();
 
   constructor(options: ClaimOptions) {
     this.#options = options;
@@ -57,30 +58,30 @@ export class NasClaims {
   }
 
   /**
-   * What there is, made when there is none. Not to be called for a key again before it has ended. Errors: those of `find`
-   * and `make`, PROVIDER_*, AliyunRefusal, STILL_WORKING when another host is at it for longer than this one can wait.
+   * What there is, made when there is none. Errors: those of `find` and `make`, PROVIDER_*, AliyunRefusal, STILL_WORKING
+   * when another host is at it for longer than this one can wait.
    */
-  async once<T>({ key, what, find, make }: Once<T>, c: Context): Promise<T> {
-    const name = `drayage-${createHash('sha256').update(key).digest('hex').slice(0, 32)}`;
-    this.#busy.add(name);
-    try {
-      return await until(what, c, async (says) => {
-        const before = await find();
-        if (before !== undefined) return { done: before };
-        const claim = await this.#take(name, says, c);
-        if (claim === undefined) return 'wait';
-        // It may have been made, and its claim given up, since it was looked for.
-        const forMs = claim === 'doubtful' ? this.#appearMs : 0;
-        return { done: await this.#whileHeld(name, async () => (await soon(forMs, c, find)) ?? (await make()), c) };
-      });
-    } finally {
-      this.#busy.delete(name);
-    }
+  async once<T>(thing: Once<T>, c: Context): Promise<T> {
+    const name = `drayage-${createHash('sha256').update(thing.key).digest('hex').slice(0, 32)}`;
+    // A claim is the host's: it does not keep its own calls apart.
+    return await this.#turns.run(name, () => this.#once(name, thing, c), c);
+  }
+
+  async #once<T>(name: string, { what, find, make }: Once<T>, c: Context): Promise<T> {
+    return await until(what, c, async (says) => {
+      const before = await find();
+      if (before !== undefined) return { done: before };
+      const claim = await this.#take(name, says, c);
+      if (claim === undefined) return 'wait';
+      // It may have been made, and its claim given up, since it was looked for.
+      const forMs = claim === 'doubtful' ? this.#appearMs : 0;
+      return { done: await this.#whileHeld(name, async () => (await soon(forMs, c, find)) ?? (await make()), c) };
+    });
   }
 
   /** Gives up what is left of claims, once what they were for is there. */
   async tidy(c: Context): Promise<void> {
-    for (const name of this.#doubtful) if (!this.#busy.has(name)) await this.#releaseOurs(name, c);
+    for (const name of this.#doubtful) if (!this.#turns.isHeld(name)) await this.#releaseOurs(name, c);
   }
 
   async #take(name: string, says: (reason: string) => void, c: Context): Promise<'sure' | 'doubtful' | undefined> {

@@ -48,6 +48,17 @@ t.test('by which name ever, it is one share', async (t) => {
   t.match(sim.nas.state().fileSystems, [{ storage: 'Performance', protocol: 'NFS', encryption: 0 }]);
 });
 
+t.test('volumes that name a share in several ways at once get one way to it', async (t) => {
+  const { sim, started } = await nasSite(t);
+  const a = await started(0);
+  const id = await a.ensure({}, context());
+  sim.faults.delay('CreateMountTarget', 300, { times: 1 });
+  const texts = [id, id.replace(':/', ''), `${id}team`, `${id}other`];
+  const shares = await Promise.all(texts.map((text) => a.locate(text, context())));
+  t.equal(new Set(shares.map(({ server }) => server)).size, 1);
+  t.match(sim.nas.state(), { mountTargets: { length: 1 }, accessGroups: { length: 0 } });
+});
+
 t.test('what the settings name is what there is, and nothing is made', async (t) => {
   const { sim, vpcs, started } = await nasSite(t);
   const { id } = sim.nas.make();
