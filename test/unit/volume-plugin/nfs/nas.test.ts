@@ -52,7 +52,7 @@ t.test('volumes that name a share in several ways at once get one way to it', as
   const { sim, started } = await nasSite(t);
   const a = await started(0);
   const id = await a.ensure({}, context());
-  sim.faults.delay('CreateMountTarget', 300, { times: 1 });
+  sim.faults.delay('CreateMountTarget', 900, { times: 1 });
   const texts = [id, id.replace(':/', ''), `${id}team`, `${id}other`];
   const shares = await Promise.all(texts.map((text) => a.locate(text, context())));
   t.equal(new Set(shares.map(({ server }) => server)).size, 1);
