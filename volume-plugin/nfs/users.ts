@@ -23,9 +23,15 @@ const pathOf = (volume: string, host: string): string => `${USERS}/${volume}${SE
 export const addUser = async (files: ShareFiles, volume: string, host: UserHost, c: Context): Promise<void> => {
   const path = pathOf(volume, host.id);
   const text = `${JSON.stringify({ format: 1, id: host.id, name: host.name })}\n`;
-  try {
+  const add = async (): Promise<unknown> => await files.createFile(path, text, c);
+  // The folder is there but for the first one, and each look at it waits for the server.
+  const addFirst = async (error: unknown): Promise<unknown> => {
+    if (asPluginError(error).code !== 'SHARE_MISSING') throw error;
     await files.makeFolder(USERS, OWN_FOLDER, c);
-    await files.createFile(path, text, c);
+    return await add();
+  };
+  try {
+    await add().catch(addFirst);
   } catch (thrown) {
     const error = asPluginError(thrown);
     if (!['BACKEND_REFUSED', 'SHARE_READONLY', 'SHARE_REFUSED'].includes(error.code)) throw error;
