@@ -1,6 +1,7 @@
 import { type Context, noLongerThan, throwIfDone } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import { fileError } from './file-errors.ts';
 import type { FolderTraits, ShareFiles, TextFile } from './share-files.ts';
 import { type Asked, WorkerEnded, WorkerProcess, WorkerRefusal } from './worker-process.ts';
 import type { Args, Operation, Result } from './worker-wire.ts';
@@ -160,7 +161,7 @@ export class WorkerShareFiles implements ShareFiles {
     what: string,
     c: Context,
   ): Promise<Result<O>> {
-    const { shareId } = this.#parts;
+    const { shareId, onStale } = this.#parts;
     const watch = new Watch();
     const asked = worker.ask(op, args, watch.heard);
     const given = this.#watched(worker, asked, watch);
@@ -170,7 +171,10 @@ export class WorkerShareFiles implements ShareFiles {
       return await noLongerThan(c, given);
     } catch (error) {
       if (c.signal.aborted) asked.cancel();
-      if (error instanceof WorkerRefusal) throw this.#told(error, what, path(args));
+      if (error instanceof WorkerRefusal) {
+        if (error.code === 'ESTALE') onStale();
+        throw fileError(error, shareId, what, pathOf(args));
+      }
       if (error instanceof WorkerEnded)
         throw new PluginError('SHARE_SILENT', { share: shareId, reason: error.message });
       throw error;
@@ -223,50 +227,9 @@ export class WorkerShareFiles implements ShareFiles {
       worker.dismiss();
     }, this.#parts.times.idleMs).unref();
   }
-
-  #told({ code, message }: WorkerRefusal, what: string, where: string): PluginError {
-    const { shareId: share, onStale } = this.#parts;
-    const because = { cause: new Error(message) };
-    switch (code) {
-      case 'EROFS':
-        return new PluginError('SHARE_READONLY', { share }, because);
-      case 'EACCES':
-      case 'EPERM':
-        return new PluginError('SHARE_REFUSED', { share, reason: `it does not let root ${what}` }, because);
-      case 'ENOENT':
-        return new PluginError('SHARE_MISSING', { share: `${share}/${where}`, reason: 'there is no such folder' });
-      case 'ESTALE':
-        onStale();
-        return new PluginError('SHARE_MISSING', { share, reason: 'its server has taken it away' }, because);
-      case 'EIO':
-      case 'ETIMEDOUT':
-        return new PluginError('SHARE_SILENT', { share, reason: `it did not ${what}` }, because);
-      default: {
-        const reason = REASONS[code] ?? code;
-        return new PluginError(
-          'BACKEND_REFUSED',
-          { provider: `NFS share ${share}`, what: `to ${what}`, reason },
-          because,
-        );
-      }
-    }
-  }
 }
 
-const REASONS: Readonly<Record<string, string>> = {
-  ENOSPC: 'there is no space left',
-  EDQUOT: 'the quota is used up',
-  ENOTDIR: 'a file or a symbolic link is where a folder should be',
-  ELOOP: 'a symbolic link is there',
-  EISDIR: 'a folder is where a file should be',
-  EEXIST: 'something is there already',
-  ENOTEMPTY: 'the folder is not empty',
-  EBUSY: 'somebody has it open',
-  EFBIG: 'it is too large',
-  EINVAL: 'it is not what it should be',
-};
-
-const path = (args: Args<Operation>): string => {
+const pathOf = (args: Args<Operation>): string => {
   if ('path' in args) return args.path;
   if ('folder' in args) return args.folder;
   return 'from' in args ? args.to : '';
