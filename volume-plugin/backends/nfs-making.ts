@@ -5,7 +5,6 @@ import type { MountedShare } from '../nfs/mounted-share.ts';
 import {
   createRecord,
   folderOf,
-  MAKING,
   makingOf,
   OWN_FOLDER,
   placeFolder,
@@ -15,7 +14,6 @@ import {
   shareNameProblem,
   sound,
   TRASH,
-  VOLUMES,
 } from '../nfs/records.ts';
 import type { NewVolume, Volume } from './backend.ts';
 import { listedVolume } from './nfs-listing.ts';
@@ -85,7 +83,7 @@ const makeRecord = async (
   };
   await prepareFolder(mounted, record, options, c);
   // Known at the next start, too, though only volumes may name the share.
-  await parts.notes.change(share.id, { wish: wishOf(options) });
+  if (parts.notes.get(share.id) === undefined) await parts.notes.change(share.id, { wish: wishOf(options) });
   const written = await writeRecord(parts, mounted, record, options, c);
   if (written !== undefined) return written;
   if (options.path === undefined) await files.removeTree(makingOf(record), c);
@@ -138,7 +136,6 @@ const prepareFolder = async (
   c: Context,
 ): Promise<void> => {
   if (options.path === undefined) {
-    await files.makeFolder(MAKING, OWN_FOLDER, c);
     await files.makeFolder(makingOf(record), traitsOf(options), c);
     return;
   }
@@ -156,7 +153,6 @@ const writeRecord = async (
   c: Context,
 ): Promise<ShareRecord | undefined> => {
   try {
-    await files.makeFolder(VOLUMES, OWN_FOLDER, c);
     if (!(await createRecord(files, record, c))) return undefined;
     await notes.put(share.id, record.name, record);
     return record;

@@ -166,6 +166,7 @@ export class NfsBackend implements Backend {
   async close(): Promise<void> {
     // Before what it needs is closed: other hosts are told.
     await this.#parts.writers.close();
+    await this.#parts.notes.flush();
     await this.#parts.mounts.close();
     await this.#parts.provider.close();
   }

@@ -1,5 +1,5 @@
 import type { Context } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { ShareFiles } from './share-files.ts';
 
 /**
@@ -110,9 +110,27 @@ export const readRecords = async (files: ShareFiles, c: Context): Promise<readon
   return found.map(({ name, content }) => parseRecord(name.slice(0, -ENDING.length), content));
 };
 
+/** Writes a new file into a folder of Drayage's own, which is there but for the first time; false: the name is taken. */
+export const createIn = async (
+  files: ShareFiles,
+  folder: string,
+  name: string,
+  text: string,
+  c: Context,
+): Promise<boolean> => {
+  const create = (): Promise<boolean> => files.createFile(`${folder}/${name}`, text, c);
+  try {
+    return await create();
+  } catch (error) {
+    if (asPluginError(error).code !== 'SHARE_MISSING') throw error;
+    await files.makeFolder(folder, OWN_FOLDER, c);
+    return await create();
+  }
+};
+
 /** Writes the record of a new volume; false: some host has made one of that name before. */
 export const createRecord = (files: ShareFiles, record: ShareRecord, c: Context): Promise<boolean> =>
-  files.createFile(recordPath(record.name), recordText(record), c);
+  createIn(files, VOLUMES, `${record.name}${ENDING}`, recordText(record), c);
 
 /** Writes the record of a volume anew that exists. */
 export const replaceRecord = (files: ShareFiles, record: ShareRecord, c: Context): Promise<void> =>

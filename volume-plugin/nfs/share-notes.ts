@@ -21,6 +21,8 @@ export interface ShareNote {
 
 const FORMAT = 1;
 const ENDING = '.json';
+/** Volumes that are made or removed one after the other are written down together. */
+const GATHER_MS = 500;
 
 /**
  * Notes on shares, in files of this host: of those that only volumes name, so that they are known at the next start, and of
@@ -29,7 +31,10 @@ const ENDING = '.json';
 export class ShareNotes {
   readonly #folder: string;
   readonly #writing = new KeyedMutex();
+  readonly #later = new Set<string>();
   #notes: Map<string, ShareNote> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #log: Logger | undefined;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -38,6 +43,7 @@ export class ShareNotes {
   /** Reads them all; one that cannot be read is left out, and said to be. */
   async load(log: Logger): Promise<void> {
     if (this.#notes !== undefined) return;
+    this.#log = log;
     await makeFolder(this.#folder);
     const notes = new Map<string, ShareNote>();
     for (const name of await readdir(this.#folder)) {
@@ -57,22 +63,49 @@ export class ShareNotes {
     return this.#notes?.get(share);
   }
 
-  /** Writes what has changed, durably. */
+  /** Changes the note on a share, durably. */
   async change(share: string, change: Partial<Omit<ShareNote, 'share'>>): Promise<void> {
-    await this.#writing.run(share, async () => {
-      const before = this.get(share);
-      const blank: ShareNote = { share, wish: { options: {}, readonly: false }, records: [], local: [] };
-      const note = { ...blank, ...before, ...change };
-      const text = noteText(note);
-      if (before !== undefined && noteText(before) === text) return;
-      await replaceFile(this.#file(share), Buffer.from(text), () => this.#notes?.set(share, note));
-    });
+    const before = this.get(share);
+    const blank: ShareNote = { share, wish: { options: {}, readonly: false }, records: [], local: [] };
+    const note = { ...blank, ...before, ...change };
+    if (before !== undefined && noteText(before) === noteText(note)) return;
+    this.#notes?.set(share, note);
+    await this.#write(share);
   }
 
-  /** A volume was made on a share, or removed (undefined). */
+  /**
+   * A volume was made on a share, or removed (undefined). That the share is known lasts when this resolves; the volume is
+   * written down with others in a moment, for the share itself has it.
+   */
   async put(share: string, name: string, record: ShareRecord | undefined): Promise<void> {
-    const rest = (this.get(share)?.records ?? []).filter((one) => one.name !== name);
-    await this.change(share, { records: record === undefined ? rest : [...rest, record] });
+    const before = this.get(share);
+    const rest = (before?.records ?? []).filter((one) => one.name !== name);
+    const records = record === undefined ? rest : [...rest, record];
+    if (before === undefined) return await this.change(share, { records });
+    this.#notes?.set(share, { ...before, records });
+    this.#later.add(share);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.flush();
+    }, GATHER_MS).unref();
+  }
+
+  /** Writes what was not written yet; what fails is said in the log, and written with the next change. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const shares = [...this.#later];
+    this.#later.clear();
+    for (const share of shares) {
+      await this.#write(share).catch((error: unknown) => this.#log?.warn('a note on a share is old', { share, error }));
+    }
+  }
+
+  #write(share: string): Promise<void> {
+    return this.#writing.run(share, async () => {
+      const note = this.get(share);
+      if (note !== undefined) await replaceFile(this.#file(share), Buffer.from(noteText(note)), () => undefined);
+    });
   }
 
   async forget(share: string): Promise<void> {

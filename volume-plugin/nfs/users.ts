@@ -1,6 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
-import { OWN_FOLDER, USERS } from './records.ts';
+import { createIn, USERS } from './records.ts';
 import type { ShareFiles } from './share-files.ts';
 
 /**
@@ -17,21 +17,14 @@ export interface UserHost {
   readonly name: string;
 }
 
-const pathOf = (volume: string, host: string): string => `${USERS}/${volume}${SEPARATOR}${host}${ENDING}`;
+const nameOf = (volume: string, host: string): string => `${volume}${SEPARATOR}${host}${ENDING}`;
+const pathOf = (volume: string, host: string): string => `${USERS}/${nameOf(volume, host)}`;
 
 /** While it is mounted here. A share that has no room for it is used all the same. */
 export const addUser = async (files: ShareFiles, volume: string, host: UserHost, c: Context): Promise<void> => {
-  const path = pathOf(volume, host.id);
   const text = `${JSON.stringify({ format: 1, id: host.id, name: host.name })}\n`;
-  const add = async (): Promise<unknown> => await files.createFile(path, text, c);
-  // The folder is there but for the first one, and each look at it waits for the server.
-  const addFirst = async (error: unknown): Promise<unknown> => {
-    if (asPluginError(error).code !== 'SHARE_MISSING') throw error;
-    await files.makeFolder(USERS, OWN_FOLDER, c);
-    return await add();
-  };
   try {
-    await add().catch(addFirst);
+    await createIn(files, USERS, nameOf(volume, host.id), text, c);
   } catch (thrown) {
     const error = asPluginError(thrown);
     if (!['BACKEND_REFUSED', 'SHARE_READONLY', 'SHARE_REFUSED'].includes(error.code)) throw error;

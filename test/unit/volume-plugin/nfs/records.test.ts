@@ -94,6 +94,7 @@ t.test('notes on shares are there after a restart; one that is spoilt is left ou
   await notes.change('nas:/x', { wish: { version: '3', options: { soft: true }, readonly: false } });
   await notes.put('nas:/x', 'data', RECORD);
   await notes.change('nas:/y', { local: [RECORD] });
+  await notes.flush();
   const files = readdirSync(folder);
   t.equal(files.length, 2);
   const again = new ShareNotes(folder);
@@ -104,6 +105,7 @@ t.test('notes on shares are there after a restart; one that is spoilt is left ou
   });
   t.same(again.get('nas:/y')?.local, [RECORD]);
   await again.put('nas:/x', 'data', undefined);
+  await again.flush();
   await again.forget('nas:/y');
   t.same(readdirSync(folder).length, 1);
   const [file = ''] = readdirSync(folder);
