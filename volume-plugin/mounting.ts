@@ -77,8 +77,10 @@ export class Mounting {
     const { store, backends, folders, boot, now } = this.#deps;
     const before = store.get('mounts', name);
     if (before !== undefined && this.#isMounted(before)) {
-      if (before.lost === undefined) return;
-      throw new PluginError('VOLUME_LOST', { volume: name, reason: before.lost });
+      if (before.lost !== undefined) throw new PluginError('VOLUME_LOST', { volume: name, reason: before.lost });
+      const known = this.#catalogue.known(name);
+      if (known !== undefined) await backends.all.get(known.type)?.reach?.(known, c);
+      return;
     }
     const record = await this.#catalogue.confirmed(name, c);
     if (record.phase === 'removing') {

@@ -171,6 +171,11 @@ export interface Backend {
    * to be done for what is mounted.
    */
   resume?(volume: Volume, mounted: EarlierMount): void;
+  /**
+   * Is what the volume is on there, now that it is mounted here and handed out once more? Who gets it looks into it at
+   * once, and would hang. Errors: SHARE_SILENT. Absent where nothing hangs.
+   */
+  reach?(volume: Volume, c: Context): Promise<void>;
   /** What a Mount that goes on is at, in words; undefined: nothing that takes long. */
   progress?(volume: string): string | undefined;
   /**

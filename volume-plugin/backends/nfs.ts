@@ -111,6 +111,10 @@ export class NfsBackend implements Backend {
     return { ...bound, inside: '', shared: true, ...(epoch !== undefined && { epoch }) };
   }
 
+  async reach(volume: Volume, c: Context): Promise<void> {
+    await this.#parts.shares.mount(shareOf(volume), wishOf(readNfsOptions(volume)), c);
+  }
+
   async unmount(volume: Volume, target: string, c: Context): Promise<void> {
     await this.#parts.mounts.unbind(target, c);
     if (volume.handle['share'] !== undefined) this.#parts.shares.release(volume.handle['share']);

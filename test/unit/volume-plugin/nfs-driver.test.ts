@@ -1,5 +1,7 @@
 // What the driver does for volumes of which several are on one device, that are lost, or whose making came to nothing.
 import t from 'tap';
+import { PluginError } from '../../../shared/errors.ts';
+import { holdsOn } from '../../../volume-plugin/references.ts';
 import { codeOf } from './block/scratch.ts';
 import { bench, context, unreachable } from './fakes.ts';
 
@@ -62,6 +64,25 @@ t.test('a volume that a back-end finds to be lost is handed out no more, at once
   t.equal(store.get('mounts', 'data')?.lost, 'another host has it');
   t.same(cut, ['/mnt/data']);
   t.equal(await codeOf(driver.mount('data', 'other', context())), 'VOLUME_LOST');
+  await host.stop();
+});
+
+t.test('docker run hangs: a volume is handed out once more only when its server answers', async (t) => {
+  const host = await bench();
+  const { driver, backend, store } = host;
+  await driver.create('data', {}, context());
+  await driver.mount('data', 'id', context());
+  let isSilent = true;
+  Object.assign(backend, {
+    reach: async ({ name }: { name: string }) => {
+      if (isSilent) throw new PluginError('SHARE_SILENT', { share: `nas:/${name}` });
+    },
+  });
+  t.equal(await codeOf(driver.mount('data', 'other', context())), 'SHARE_SILENT');
+  t.equal(holdsOn(store, 'data'), 1, 'who has it keeps it');
+  t.equal(store.get('mounts', 'data')?.phase, 'mounted');
+  isSilent = false;
+  t.equal(await driver.mount('data', 'other', context()), '/mnt/data/data');
   await host.stop();
 });
 
