@@ -1,5 +1,4 @@
 import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
-import { formatMountOptions, parseMountOptions } from '../nfs/mount-options.ts';
 import { folderOf } from '../nfs/records.ts';
 import type { Volume } from './backend.ts';
 import { type NfsOptions, readNfsOptions, wishOf } from './nfs-options.ts';
@@ -48,6 +47,5 @@ const agreedOn = (shares: NfsParts['shares'], share: string, options: NfsOptions
   if (mounted !== undefined) return { version: mounted.version, mountOptions: mounted.options };
   const given = mountAt(readMountTable(), target)?.superOptions ?? [];
   const version = given.find((one) => one.startsWith('vers='))?.slice('vers='.length);
-  if (version === undefined) return {};
-  return { version, mountOptions: formatMountOptions(parseMountOptions(given.join(','))) };
+  return version === undefined ? {} : { version, mountOptions: given.join(',') };
 };
