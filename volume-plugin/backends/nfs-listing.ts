@@ -18,10 +18,11 @@ interface Look<T> {
   readonly failure?: PluginError;
 }
 
-export const listedVolume = (share: string, { name, options, created, uuid, damage }: ShareRecord): ListedVolume => ({
-  ...{ name, options, created, handle: { share, uuid } },
-  whereabouts: damage ?? 'available',
-});
+export const listedVolume = (share: string, record: ShareRecord): ListedVolume => {
+  const { name, options, created, uuid, damage, onRemove } = record;
+  const handle = { share, uuid, ...(onRemove !== undefined && { onRemove }) };
+  return { name, options, created, handle, whereabouts: damage ?? 'available' };
+};
 
 /**
  * Finds the cluster's volumes on the shares. Every host looks at the usual ones; a share that only volumes have named is

@@ -111,7 +111,7 @@ export class NfsShares {
   /** Mounts a share, as wished for or else as it was the last time. Errors: those of `locate` and `ShareMounts.ensure`. */
   async mount(text: string, wish: MountWish | undefined, c: Context): Promise<MountedShare> {
     const share = await this.locate(text, c);
-    const how = wish ?? this.#wishes.get(share.id) ?? this.#parts.notes.get(share.id)?.wish ?? USUAL_WISH;
+    const how = wish ?? this.#wishFor(share.id);
     try {
       const mounted = await this.#parts.mounts.ensure(share, how, c);
       this.#wishes.set(share.id, how);
@@ -126,9 +126,21 @@ export class NfsShares {
     }
   }
 
+  #wishFor(share: string): MountWish {
+    return this.#wishes.get(share) ?? this.#parts.notes.get(share)?.wish ?? USUAL_WISH;
+  }
+
   /** Mounts a share as it was the last time: for what is done with the records on it. Errors: as `mount`. */
   async look(text: string, c: Context): Promise<MountedShare> {
-    return await this.mount(text, undefined, c);
+    try {
+      return await this.mount(text, undefined, c);
+    } catch (error) {
+      // What one volume has asked for may not go any more, such as a version.
+      const { id } = await this.locate(text, c);
+      const isUsual = JSON.stringify(this.#wishFor(id)) === JSON.stringify(USUAL_WISH);
+      if (isUsual || asPluginError(error).retry === 'backoff') throw error;
+      return await this.mount(text, USUAL_WISH, c);
+    }
   }
 
   /** No volume of this host needs it any more, as far as one is concerned. */

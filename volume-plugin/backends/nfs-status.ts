@@ -25,7 +25,7 @@ export const shareStatus = (
     access: options?.access ?? 'many',
     ...(options?.readonly === true && { readonly: true }),
     ...(holder !== undefined && { leaseHolder: holder.host, epoch: holder.epoch }),
-    onRemove: options?.path === undefined ? (options?.['on-remove'] ?? onRemove) : 'retain',
+    onRemove: volume.handle['onRemove'] ?? (options?.path === undefined ? onRemove : 'retain'),
   };
 };
 

@@ -22,7 +22,7 @@ t.test('a volume is a folder of the share, and what one host writes another one 
   t.same([uid, gid, mode & 0o7777], [1000, 50, 0o750]);
   t.same(await b.list(), ['assets'], 'every host lists it');
   const found = await b.find('assets');
-  t.same(found?.options, volume.options);
+  t.match(found, volume);
   const mounted = await a.mount(volume);
   t.match(mounted, { inside: '', shared: true });
   t.match(mountAt(readMountTable(), a.target('assets')), { source: mounted.source, device: mounted.device });
@@ -286,6 +286,19 @@ t.test('a size is a limit where the provider of the share has those', async (t) 
   t.match(await messageOf(b.backend.dayTwo.resize(volume, '2g', context())), /BACKEND_REFUSED: .*limit/);
   t.match(await messageOf(b.backend.dayTwo.snapshot(volume, 'x', context())), /BACKEND_REFUSED: .*snapshot of data/);
   t.same(await b.backend.dayTwo.snapshots(undefined, context()), []);
+});
+
+t.test('a share is looked at in the usual way when what a volume has asked for does not go any more', async (t) => {
+  const { host } = await shareCluster(t);
+  const a = await host(0);
+  await a.create('data', { nfsvers: '3' });
+  const again = await host(0);
+  const ensure = again.mounts.ensure.bind(again.mounts);
+  again.mounts.ensure = async (share, wish, c) => {
+    if (wish.version === '3') throw new PluginError('SHARE_VERSION', { share: share.id, offered: '4.2', wanted: '3' });
+    return await ensure(share, wish, c);
+  };
+  t.same(await again.list(), ['data']);
 });
 
 t.test('one name is one volume, on whichever share', async (t) => {
