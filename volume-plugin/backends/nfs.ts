@@ -112,7 +112,14 @@ export class NfsBackend implements Backend {
   }
 
   async reach(volume: Volume, c: Context): Promise<void> {
-    await this.#parts.shares.mount(shareOf(volume), wishOf(readNfsOptions(volume)), c);
+    try {
+      await this.#parts.shares.mount(shareOf(volume), wishOf(readNfsOptions(volume)), c);
+    } catch (thrown) {
+      const error = asPluginError(thrown);
+      if (c.signal.aborted || NO_SERVER.includes(error.code)) throw error;
+      // Such as a cloud that cannot be asked for the way: what is mounted is there.
+      c.log.warn('it cannot be told whether a share is there; it is handed out', { volume: volume.name, error });
+    }
   }
 
   async unmount(volume: Volume, target: string, c: Context): Promise<void> {
