@@ -3,6 +3,7 @@ import type { WorkerRefusal } from './worker-process.ts';
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'there is no space left',
+  EREMOTEIO: 'the server has trouble of its own',
   EDQUOT: 'the quota is used up',
   ENOTDIR: 'a file or a symbolic link is where a folder should be',
   ELOOP: 'a symbolic link is there',

@@ -24,6 +24,30 @@ import type { Args, Operation, Result, WorkerAnswer, WorkerCancel, WorkerRequest
 /** How often it says that a request goes on, in milliseconds. */
 const ALIVE_MS = 500;
 
+/** Errors of servers that Node has no names for, by the kernel's numbers: errno(3). */
+const NAMES: Readonly<Record<number, string>> = { 116: 'ESTALE', 121: 'EREMOTEIO', 122: 'EDQUOT' };
+
+const nameOf = (error: unknown): string => {
+  const errno = error instanceof Error && 'errno' in error ? Math.abs(Number(error.errno)) : 0;
+  return NAMES[errno] ?? codeOf(error) ?? 'UNKNOWN';
+};
+
+/**
+ * What another host has replaced or removed between our looking it up and our using it is looked up anew. A share that
+ * its server has taken away stays so.
+ */
+const TRIES = 3;
+
+const whileStale = async <T>(work: () => Promise<T>): Promise<T> => {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === TRIES || nameOf(error) !== 'ESTALE') throw error;
+    }
+  }
+};
+
 type Doings = {
   readonly [O in Operation]: (root: string, args: Args<O>, removal: Removal) => Promise<Result<O>>;
 };
@@ -78,10 +102,11 @@ function run(root: string): void {
       answer({ id, alive: true });
     };
     try {
-      answer({ id, result: await doings[op](root, args, { alive, signal: controller.signal }) });
+      const work = () => doings[op](root, args, { alive, signal: controller.signal });
+      answer({ id, result: await whileStale(work) });
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
-      answer({ id, error: { code: codeOf(error) ?? 'UNKNOWN', text } });
+      answer({ id, error: { code: nameOf(error), text } });
     } finally {
       underWay.delete(id);
     }
