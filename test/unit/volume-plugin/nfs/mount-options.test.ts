@@ -45,6 +45,7 @@ t.test('what is unknown, wrong or set elsewhere is refused with the way out', as
     ['port=2050', /nfs:\/\/HOST:PORT/],
     ['lock', /rpc\.statd/],
     ['udp', /damaged/],
+    ['dev', /devices/],
     ['sec=krb5', /sec must be sys/],
     ['addr=10.0.0.1', /that of the share/],
     ['constructor', /"constructor" is not known/],
