@@ -11,7 +11,7 @@ import { runFile, stopAll } from './runner/run-file.ts';
 const usage = `npm test -- [options] [path or part of a path …]
   --jobs N         unit and conformance files at a time (3)
   --rigs N         integration and chaos files at a time (3), but for those that ask for the machine
-  --deadline MIN   stop everything after this many minutes (24)
+  --deadline MIN   stop everything after this many minutes (60)
   --json FILE      write every test case with its time
   --list           print the files that would run`;
 
@@ -21,7 +21,7 @@ const { values, positionals } = parseArgs({
   options: {
     jobs: { type: 'string', default: '3' },
     rigs: { type: 'string', default: '3' },
-    deadline: { type: 'string', default: '24' },
+    deadline: { type: 'string', default: '60' },
     json: { type: 'string' },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
