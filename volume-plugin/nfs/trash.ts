@@ -1,6 +1,6 @@
 import { Coalescer } from '../../shared/coalesce.ts';
 import { type Context, newContext, now } from '../../shared/context.ts';
-import { asPluginError } from '../../shared/errors.ts';
+import { asPluginError, type PluginError } from '../../shared/errors.ts';
 import { MAKING, OWN_FOLDER, placeFolder, readRecord, TRASH } from './records.ts';
 import type { ShareFiles } from './share-files.ts';
 
@@ -52,12 +52,20 @@ export class Trash {
     for (const name of begun) {
       if (this.#ageOf(share, name) >= OTHERS_MS) found.push(...(await this.#giveUp(share, files, name, c)));
     }
+    const failures: PluginError[] = [];
     for (const name of found) {
-      const mine = await this.#take(share, files, name, c);
-      if (mine === undefined) continue;
-      await files.removeTree(`${TRASH}/${mine}`, c);
-      life.log.info('what a removed volume had is gone', { share, folder: mine });
+      // One that has something in it which cannot be removed yet keeps no other.
+      await this.#emptyOne(share, files, name, c).catch((error: unknown) => failures.push(asPluginError(error)));
+      if (failures.some(({ code }) => code === 'SHARE_SILENT' || code === 'DEADLINE')) break;
     }
+    if (failures[0] !== undefined) throw failures[0];
+  }
+
+  async #emptyOne(share: string, files: ShareFiles, name: string, c: Context): Promise<void> {
+    const mine = await this.#take(share, files, name, c);
+    if (mine === undefined) return;
+    await files.removeTree(`${TRASH}/${mine}`, c);
+    c.log.info('what a removed volume had is gone', { share, folder: mine });
   }
 
   /** A folder that was made for a volume which then was not: answers what is in the trash now. */

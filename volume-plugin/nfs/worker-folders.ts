@@ -16,7 +16,14 @@ export const pathOf = (folder: FileHandle): string => `/proc/self/fd/${folder.fd
 /** The path of `name` in an open folder. */
 export const inside = (folder: FileHandle, name: string): string => `${pathOf(folder)}/${name}`;
 
+/** The same for a name that is bytes, as others may have chosen them, one a character (`latin1`). */
+export const insideByBytes = (folder: FileHandle, name: string): Buffer =>
+  Buffer.concat([Buffer.from(`${pathOf(folder)}/`), Buffer.from(name, 'latin1')]);
+
 export const openInside = (folder: FileHandle, name: string): Promise<FileHandle> => open(inside(folder, name), FOLDER);
+
+export const openByBytes = (folder: FileHandle, name: string): Promise<FileHandle> =>
+  open(insideByBytes(folder, name), FOLDER);
 
 /** Its parts; refuses what leads out of the share. */
 export const partsOf = (path: string): readonly string[] => {

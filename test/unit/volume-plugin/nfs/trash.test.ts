@@ -62,6 +62,16 @@ t.test('what was taken away while it was emptied is begun anew by the next round
   t.same(left('trash'), []);
 });
 
+t.test('a folder that cannot be emptied yet keeps no other from being emptied', async (t) => {
+  const { servers, host, put, left } = scene(t);
+  for (const name of ['a.1', 'b.2', 'c.3']) put(`trash/${name}`);
+  servers.onFile = (what) => {
+    if (what === 'removeTree .drayage/trash/a.1~me') throw Object.assign(new Error('busy'), { code: 'EBUSY' });
+  };
+  await host('me')();
+  t.same(left('trash'), ['a.1~me']);
+});
+
 t.test(
   'folders of makings that were given up go after a while; one whose volume exists is put in its place',
   async (t) => {

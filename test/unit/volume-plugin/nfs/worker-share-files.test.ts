@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { codeOf, inOwnMounts, messageOf, run, scratch } from '../block/scratch.ts';
+import { codeOf, context, inOwnMounts, messageOf, run, scratch } from '../block/scratch.ts';
 import { filesOf, scene } from './worker-scene.ts';
 
 inOwnMounts(import.meta.filename);
@@ -126,6 +126,37 @@ t.test('a folder of any depth and width goes, for two hosts at once as well', as
   await Promise.all([files.removeTree('tree', c), filesOf(t, root).removeTree('tree', c)]);
   t.same(readdirSync(root), []);
   await files.removeTree('tree', c);
+});
+
+t.test('files with names that are no text go with their folder', async (t) => {
+  const { root, files } = scene(t);
+  mkdirSync(join(root, 'tree'));
+  const odd = (...bytes: number[]) => Buffer.concat([Buffer.from(join(root, 'tree/')), Buffer.from(bytes)]);
+  writeFileSync(odd(0x66, 0xff), '');
+  mkdirSync(odd(0xe4));
+  writeFileSync(Buffer.concat([odd(0xe4), Buffer.from([0x2f, 0xfc])]), '');
+  mkdirSync(join(root, 'tree/ä ö'));
+  await files.removeTree('tree', context(5_000));
+  t.same(readdirSync(root), []);
+});
+
+t.test('what cannot be removed keeps nothing else in its folder, and no worker ends over it', async (t) => {
+  const { root, files } = scene(t);
+  mkdirSync(join(root, 'tree'));
+  for (let n = 0; n < 100; n += 1) mkdirSync(join(root, 'tree', `d${n}/e`), { recursive: true });
+  const busy = ['m', 'n'].map((name) => join(root, 'tree', name));
+  for (const path of busy) {
+    // A file that something is mounted on cannot be removed, as one that is open on a client of NFS.
+    writeFileSync(path, '');
+    run('mount', '--bind', '/dev/null', path);
+  }
+  const other = files.removeTree('none', context());
+  t.equal(await codeOf(files.removeTree('tree', context())), 'BACKEND_REFUSED');
+  await other;
+  t.same(readdirSync(join(root, 'tree')), ['m', 'n']);
+  for (const path of busy) run('umount', path);
+  await files.removeTree('tree', context());
+  t.same(readdirSync(root), []);
 });
 
 t.test('what is moved is moved once', async (t) => {
