@@ -143,10 +143,8 @@ async function failures(host: VirtualMachine, server: NfsServer) {
     SHARE_UNREACHABLE: ['share=10.250.0.77:/share'],
     SHARE_MISSING: [`share=${server.id('nowhere')}`],
     SHARE_REFUSED: [`share=${server.id('private')}`],
-    SHARE_VERSION: [`share=${server.id('other')}`, 'nfsvers=4.2'],
+    SHARE_VERSION: ['nfsvers=4.0'],
   };
-  await server.share('other');
-  await server.restart('-V 3 -V 4 -V 4.1 -N 4.2');
   const found: Record<string, number> = {};
   for (const [code, options] of Object.entries(cases)) {
     const times: number[] = [];
@@ -164,7 +162,10 @@ async function measure(rounds: number) {
   const ends: (() => Promise<void>)[] = [];
   try {
     say('starts a host and a server');
-    const { vms, server, hosts } = await nfsRigFor({ teardown: (end) => ends.push(end) }, { hosts: 1 });
+    const { vms, server, hosts } = await nfsRigFor(
+      { teardown: (end) => ends.push(end) },
+      { hosts: 1, versions: '-N 4.0' },
+    );
     const [host] = hosts;
     if (!host) throw new Error('there is no host');
     await mountByHand(host, server);

@@ -19,21 +19,24 @@ export interface NfsRig {
   readonly hosts: readonly VirtualMachine[];
 }
 
-/** So many hosts whose volumes are shares of one server. They have no programs of NFS, as few hosts do. */
+/**
+ * So many hosts whose volumes are on a share of one server. They have no programs of NFS, as few hosts do.
+ * @param versions which the server does not have, as options of rpc.nfsd(8) such as `-N 4.2`.
+ */
 export async function nfsRigFor(
   t: { teardown(fn: () => Promise<void>): void },
-  { hosts: count, settings = {} }: { readonly hosts: number; readonly settings?: Readonly<Record<string, string>> },
+  { hosts: count, versions = '' }: { readonly hosts: number; readonly versions?: string },
 ): Promise<NfsRig> {
   const vms = await vmsFor(t, { machines: count + 1, plugin: await pluginFolder('volume') });
   const hosts = Array.from({ length: count }, (_, i) => vms.machine(i + 1));
-  const serving = NfsServer.start(vms, count + 1).then(async (server) => {
+  const serving = NfsServer.start(vms, count + 1, versions).then(async (server) => {
     await server.share(SHARE);
     return server;
   });
   const id = NfsServer.idOf(vms.machine(count + 1), SHARE);
   const enabling = hosts.map(async (host) => {
     await host.must(['sh', '-c', 'rm -f /sbin/mount.nfs* /sbin/umount.nfs* /usr/sbin/nfs* /sbin/request-key']);
-    await host.enablePlugin({ DEFAULT_TYPE: 'nfs', NFS_SHARE: id, ...settings });
+    await host.enablePlugin({ DEFAULT_TYPE: 'nfs', NFS_SHARE: id });
   });
   const [server] = await Promise.all([serving, ...enabling]);
   return { vms, server, hosts };
@@ -91,17 +94,34 @@ export async function statusOf(host: VirtualMachine, name: string): Promise<Read
   return JSON.parse(text) as Readonly<Record<string, unknown>>;
 }
 
+const SOCKET = '/run/docker/plugins/*/cloudvol.sock';
+
 /** Calls the plugin as the engine does, past what the engine remembers. */
 export async function call(
   host: VirtualMachine,
   method: string,
   body: object,
 ): Promise<Readonly<Record<string, unknown>>> {
-  const socket = '/run/docker/plugins/*/cloudvol.sock';
-  const script = `exec curl -sS --unix-socket ${socket} -d @- http://d/VolumeDriver.${method}`;
+  const script = `exec curl -sS --unix-socket ${SOCKET} -d @- http://d/VolumeDriver.${method}`;
   return JSON.parse(await host.must(['sh', '-c', script], { input: JSON.stringify(body) })) as Readonly<
     Record<string, unknown>
   >;
+}
+
+/** Many such calls, eight at a time. Returns the errors among the answers. */
+export async function callAll(host: VirtualMachine, method: string, bodies: readonly object[]): Promise<string[]> {
+  const socket = await host.must(['sh', '-c', `echo ${SOCKET}`]);
+  const requests = bodies.map((body) =>
+    [
+      `url = "http://d/VolumeDriver.${method}"`,
+      `unix-socket = "${socket}"`,
+      `data = ${JSON.stringify(JSON.stringify(body))}`,
+      'write-out = "\\n"',
+    ].join('\n'),
+  );
+  const curl = ['curl', '-sS', '--parallel', '--parallel-max', '8', '-K', '-'];
+  const answers = await host.must(curl, { input: requests.join('\nnext\n'), timeoutMs: 120_000 });
+  return answers.split('\n').filter((line) => line.includes('Err') && !line.includes('"Err":""'));
 }
 
 /** Appends blocks to a file of a volume, each durably, and remembers on its host what it has appended. */

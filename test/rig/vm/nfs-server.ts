@@ -41,32 +41,35 @@ exportfs -ra
 rpc.mountd
 `;
 
-const ALL_VERSIONS = '-V 3 -V 4 -V 4.0 -V 4.1 -V 4.2';
-
 /** The script that starts the threads that answer. Times can be set while there are none. @param versions options of rpc.nfsd(8). */
 const threads = (versions: string): string => `
 echo ${LEASE_S} > /proc/fs/nfsd/nfsv4leasetime
 echo ${LEASE_S} > /proc/fs/nfsd/nfsv4gracetime
-rpc.nfsd ${versions} 8
+rpc.nfsd -V 3 -V 4 -V 4.0 -V 4.1 -V 4.2 ${versions} 8
 `;
 
 export class NfsServer {
   readonly #vms: Vms;
   readonly #number: number;
   readonly #media: VmMedia;
+  readonly #versions: string;
 
-  private constructor(vms: Vms, n: number, media: VmMedia) {
+  private constructor(vms: Vms, n: number, media: VmMedia, versions: string) {
     this.#vms = vms;
     this.#number = n;
     this.#media = media;
+    this.#versions = versions;
   }
 
-  /** Makes machine `n` a server that exports nothing yet. Its Docker engine is stopped. */
-  static async start(vms: Vms, n: number): Promise<NfsServer> {
+  /**
+   * Makes machine `n` a server that exports nothing yet. Its Docker engine is stopped.
+   * @param versions options of rpc.nfsd(8), such as `-N 4.2`; all versions when left out.
+   */
+  static async start(vms: Vms, n: number, versions = ''): Promise<NfsServer> {
     const folder = path.join(vms.rig.folder, 'nfs');
     mkdirSync(path.join(folder, 'instances'), { recursive: true });
     symlinkSync(vms.machine(n).folder, path.join(folder, 'instances', String(n)));
-    const server = new NfsServer(vms, n, new VmMedia(folder));
+    const server = new NfsServer(vms, n, new VmMedia(folder), versions);
     await server.#media.create(DISK);
     await server.#serve('mkfs.ext4 -q -m 0 $device');
     return server;
@@ -115,14 +118,9 @@ export class NfsServer {
     await this.sh(`sed -i '\\,^${this.folder(name)} ,d' ${ROOT}/.nfs/exports; exportfs -ra; exportfs -f`);
   }
 
-  /** Stops serving, in order: clients are told nothing. */
-  async stop(): Promise<void> {
-    await this.sh('rpc.nfsd 0');
-  }
-
-  /** Serves again, or with another choice of versions. @param versions options of rpc.nfsd(8), such as `-N 3`. */
-  async restart(versions = ALL_VERSIONS): Promise<void> {
-    await this.sh(`rpc.nfsd 0\n${threads(versions)}`);
+  /** Stops serving, and serves again: clients have to claim what they have. */
+  async restart(): Promise<void> {
+    await this.sh(`rpc.nfsd 0\n${threads(this.#versions)}`);
   }
 
   /** It stands still, and answers nothing. */
@@ -163,6 +161,6 @@ export class NfsServer {
       ${before}
       mkdir -p ${ROOT}
       mount -o noatime $device ${ROOT}`);
-    await this.sh(`${SERVE}${threads(ALL_VERSIONS)}`);
+    await this.sh(`${SERVE}${threads(this.#versions)}`);
   }
 }
