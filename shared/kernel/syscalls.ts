@@ -51,6 +51,8 @@ const prototypes = {
   setns: 'int setns(int fd, int kind)',
   fcntl: 'int fcntl(int fd, int command, int value)',
   ioctl: 'int ioctl(int fd, unsigned long request, void *argument)',
+  mount: 'int mount(const char *source, const char *target, const char *type, unsigned long flags, void *data)',
+  umount2: 'int umount2(const char *target, int flags)',
 } as const;
 
 type Call = keyof typeof prototypes;
@@ -173,6 +175,16 @@ const int32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value, 0);
   return bytes;
+};
+
+/** Mounts what is at `source` at `target` as well, or changes a mount's flags: mount(2). May wait for a server. */
+export const bindMount = (source: string, target: string, flags: number): void => {
+  call('mount', source, target, null, flags, null);
+};
+
+/** umount2(2). May wait for a server. */
+export const unmount = (target: string, flags: number): void => {
+  call('umount2', target, flags);
 };
 
 /** A function of another shared library. Numbers come back as numbers, `const char *` as text, `void *` as a bigint. */

@@ -111,26 +111,6 @@ export const mountShare = async (
   return status === 0 ? undefined : refusalOf(share, version, options, stderr);
 };
 
-/** Mounts a folder at `target`. Errors: EXEC_FAILED. */
-export const bindFolder = async (folder: string, target: string, c: Context): Promise<void> => {
-  await exec('mount', ['-i', '-c', '--bind', folder, target], c);
-};
-
-/**
- * The same, for reading only. By way of `stage`, an empty folder in nobody's sight: a mount that is made so when others
- * have got it already stays as it was for them. Errors: EXEC_FAILED.
- */
-export const bindReadonly = async (folder: string, stage: string, target: string, c: Context): Promise<void> => {
-  await bindFolder(folder, stage, c);
-  try {
-    // All flags that the mount is to have must be said again. Mount(8) would look at more than one path with --bind.
-    await exec('mount', ['-i', '-c', '-o', 'remount,bind,nodev,ro', stage], c);
-    await bindFolder(stage, target, c);
-  } finally {
-    await unmountShare(stage, ['-l'], c);
-  }
-};
-
 /** How an attempt to unmount ended; `hanging`: it waits for something, and is left behind. */
 export type Unmounting = 'done' | 'busy' | 'hanging';
 

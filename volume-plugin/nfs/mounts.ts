@@ -9,7 +9,7 @@ import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
 import { HEALTH_TIMES, Health, type HealthTimes } from './health.ts';
 import { type Kept, KeptShares, type Servers } from './kept-shares.ts';
-import { bindFolder, bindReadonly, unmountShare } from './mount-command.ts';
+import { type Unmounting, unmountShare } from './mount-command.ts';
 import type { Bound, MountedShare, MountWish, ShareHealth, ShareMounts } from './mounted-share.ts';
 import { type Mounter, negotiate } from './negotiation.ts';
 import { NFS_PORT, ping, preflight } from './preflight.ts';
@@ -95,15 +95,7 @@ export class LinuxShareMounts implements ShareMounts {
       const kept = this.#kept.all().find(([, { files }]) => files === mounted.files)?.[1];
       if (kept === undefined)
         throw new PluginError('SHARE_SILENT', { share: id, reason: 'it was unmounted meanwhile' });
-      const held = await kept.files.hold(folder, c);
-      try {
-        await this.#orSilent(id, c, async (inner) => {
-          if (readonly) await bindReadonly(held.path, await this.#stage(target, inner), target, inner);
-          else await bindFolder(held.path, target, inner);
-        });
-      } finally {
-        held.letGo();
-      }
+      await kept.files.bind(folder, target, readonly ? await this.#stage(target, c) : null, c);
     } else if (!isFolderOf(present, mounted, folder)) {
       const reason = `${present.source} (${present.device}) is there, not ${mounted.source} (${mounted.device})`;
       throw new PluginError('VOLUME_NOT_MOUNTED', { volume: basename(target), reason });
@@ -116,7 +108,7 @@ export class LinuxShareMounts implements ShareMounts {
   async unbind(target: string, c: Context): Promise<void> {
     // Of several on top of each other none may stay.
     for (let entry = mountAt(readMountTable(), target); entry !== undefined; ) {
-      const outcome = await unmountShare(target, [], c);
+      const outcome = await this.#unmount(entry, c);
       if (outcome !== 'done') await this.#unbindByForce(entry, outcome, c);
       entry = mountAt(readMountTable(), target);
     }
@@ -149,6 +141,24 @@ export class LinuxShareMounts implements ShareMounts {
     return stage;
   }
 
+  /** By the process that works on the share, when there is one and all is well; by a program otherwise. */
+  async #unmount({ target, device }: MountEntry, c: Context): Promise<Unmounting> {
+    const kept = this.#keptOn(device);
+    if (kept?.files.isAwake === true && this.#health.of(kept.mounted.share.id)?.answering === true) {
+      try {
+        return (await kept.files.unbind(target, c)) ? 'done' : 'busy';
+      } catch (error) {
+        throwIfDone(c);
+        this.#log.debug('a volume is unmounted by a program', { target, error: asPluginError(error).message });
+      }
+    }
+    return await unmountShare(target, [], c);
+  }
+
+  #keptOn(device: string): Kept | undefined {
+    return this.#kept.all().find(([, { mounted }]) => mounted.device === device)?.[1];
+  }
+
   /** What is busy, or hangs, is cut off when its server is gone. */
   async #unbindByForce(entry: MountEntry, outcome: 'busy' | 'hanging', c: Context): Promise<void> {
     const { target, type } = entry;
@@ -177,7 +187,7 @@ export class LinuxShareMounts implements ShareMounts {
 
   /** Does the server answer that something is mounted from, in this life of the plugin or an earlier one? */
   async #answers({ device, source, superOptions }: MountEntry, c: Context): Promise<boolean> {
-    const kept = this.#kept.all().find(([, { mounted }]) => mounted.device === device)?.[1];
+    const kept = this.#keptOn(device);
     const option = (name: string) => superOptions.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
     const address = option('addr');
     try {
@@ -207,18 +217,6 @@ export class LinuxShareMounts implements ShareMounts {
       );
     } catch (error) {
       this.#log.warn('a share stays mounted', { key, error: asPluginError(error) });
-    }
-  }
-
-  /** A program that waits for a server is ended, and it is said why. */
-  async #orSilent(shareId: string, c: Context, work: (inner: Context) => Promise<void>): Promise<void> {
-    const short = newContext(c.log, this.#times.silentMs, c);
-    try {
-      await work(short);
-    } catch (error) {
-      throwIfDone(c);
-      if (!short.signal.aborted) throw error;
-      throw new PluginError('SHARE_SILENT', { share: shareId, reason: 'a mount of a folder of it did not end' });
     }
   }
 }

@@ -1,4 +1,3 @@
-import type { FileHandle } from 'node:fs/promises';
 import { codeOf } from '../../shared/error-code.ts';
 import {
   createFile,
@@ -12,7 +11,6 @@ import {
   replaceFile,
   room,
 } from './worker-files.ts';
-import { openFolder, partsOf } from './worker-folders.ts';
 import { type Removal, removeTree } from './worker-trees.ts';
 import type { Args, Operation, Result, WorkerAnswer, WorkerCancel, WorkerRequest } from './worker-wire.ts';
 
@@ -52,8 +50,6 @@ type Doings = {
   readonly [O in Operation]: (root: string, args: Args<O>, removal: Removal) => Promise<Result<O>>;
 };
 
-const held = new Map<number, FileHandle>();
-
 const nothing = async (work: Promise<void>): Promise<null> => {
   await work;
   return null;
@@ -71,17 +67,12 @@ const doings: Doings = {
   removeTree: (root, { path }, removal) => nothing(removeTree(root, path, removal)),
   names: (root, { folder }) => names(root, folder),
   room: (root, { path }) => room(root, path),
-  hold: async (root, { path }) => {
-    const folder = await openFolder(root, partsOf(path));
-    held.set(folder.fd, folder);
-    return folder.fd;
+  // Loaded when it is needed: it brings the system calls along.
+  bind: async (root, { path, target, stage }) => {
+    const { bindFolder } = await import('./worker-binds.ts');
+    return await nothing(bindFolder(root, path, target, stage));
   },
-  letGo: async (_root, { held: fd }) => {
-    const folder = held.get(fd);
-    held.delete(fd);
-    await folder?.close();
-    return null;
-  },
+  unbind: async (_root, { target }) => (await import('./worker-binds.ts')).unbindFolder(target),
 };
 
 const answer = (message: WorkerAnswer): void => {

@@ -39,12 +39,6 @@ export interface FilesParts {
   readonly log: Logger;
 }
 
-/** A folder that a worker has open, as a path for mount(8): what was opened, whatever its name leads to by now. */
-export interface HeldFolder {
-  readonly path: string;
-  letGo(): void;
-}
-
 /** The files of one share, through processes that are killed when they are silent for too long. */
 export class WorkerShareFiles implements ShareFiles {
   readonly #parts: FilesParts;
@@ -108,15 +102,22 @@ export class WorkerShareFiles implements ShareFiles {
     return this.#do('room', { path }, `ask for the room of ${path}`, c);
   }
 
-  /** Opens a folder for a mount of it. Errors: as of all calls, and SHARE_MISSING when there is none. */
-  async hold(path: string, c: Context): Promise<HeldFolder> {
-    const worker = await this.#ready(c);
-    const held = await this.#ask(worker, 'hold', { path }, `open the folder ${path}`, c);
-    const letGo = (): void => {
-      // It has ended, or is about to: so has what it held.
-      worker.ask('letGo', { held }, () => undefined).answer.catch(() => undefined);
-    };
-    return { path: `/proc/${worker.pid}/fd/${held}`, letGo };
+  /**
+   * Mounts a folder at `target`; for reading only by way of `stage`, an empty folder that only the plugin sees. Errors: as of
+   * all calls, and SHARE_MISSING when there is no such folder.
+   */
+  async bind(path: string, target: string, stage: string | null, c: Context): Promise<void> {
+    await this.#do('bind', { path, target, stage }, `mount the folder ${path}`, c);
+  }
+
+  /** Unmounts what is at `target`; false: something is open there. */
+  unbind(target: string, c: Context): Promise<boolean> {
+    return this.#do('unbind', { target }, `unmount ${target}`, c);
+  }
+
+  /** Is there a process to ask, or would one have to be started? */
+  get isAwake(): boolean {
+    return this.#worker !== undefined;
   }
 
   /** Nothing of the share is open any more afterwards, unless its server is silent. */

@@ -14,9 +14,12 @@ export interface Operations {
   readonly removeTree: { readonly args: { path: string }; readonly result: null };
   readonly names: { readonly args: { folder: string }; readonly result: readonly string[] };
   readonly room: { readonly args: { path: string }; readonly result: { readonly size: number; readonly free: number } };
-  /** Opens a folder, for a bind mount of what was opened and nothing else; the number of its descriptor. */
-  readonly hold: { readonly args: { path: string }; readonly result: number };
-  readonly letGo: { readonly args: { held: number }; readonly result: null };
+  /** `stage`: for a mount that is for reading only. */
+  readonly bind: {
+    readonly args: { path: string; target: string; stage: string | null };
+    readonly result: null;
+  };
+  readonly unbind: { readonly args: { target: string }; readonly result: boolean };
 }
 
 export type Operation = keyof Operations;

@@ -40,7 +40,7 @@ t.test(
 t.test('nobody waits for a server that is known to be silent', async (t) => {
   const { files, c } = scene(t, { server: { isSilent: () => true, check: silent } });
   t.equal(await codeOf(files.names('', c)), 'SHARE_SILENT');
-  t.equal(await codeOf(files.hold('', c)), 'SHARE_SILENT');
+  t.equal(await codeOf(files.bind('', '/nowhere', null, c)), 'SHARE_SILENT');
   t.same(workers(), [], 'not even a process is started');
 });
 
