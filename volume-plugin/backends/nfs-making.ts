@@ -9,12 +9,12 @@ import {
   OWN_FOLDER,
   placeFolder,
   readRecord,
-  removeRecord,
   type ShareRecord,
   shareNameProblem,
   sound,
   TRASH,
 } from '../nfs/records.ts';
+import { removeRecord } from '../nfs/removals.ts';
 import type { NewVolume, Volume } from './backend.ts';
 import { listedVolume } from './nfs-listing.ts';
 import { checkNfsOptions, differences, type NfsOptions, requestOf, traitsOf, wishOf } from './nfs-options.ts';
@@ -86,8 +86,9 @@ const makeRecord = async (
   if (parts.notes.get(share.id) === undefined) await parts.notes.change(share.id, { wish: wishOf(options) });
   const written = await writeRecord(parts, mounted, record, options, c);
   if (written !== undefined) return written;
-  if (options.path === undefined) await files.removeTree(makingOf(record), c);
   const winner = await readRecord(files, spec.name, c);
+  // Ours, when an earlier try was answered too late.
+  if (options.path === undefined && winner?.uuid !== record.uuid) await files.removeTree(makingOf(record), c);
   // Made and removed again in this moment.
   if (winner === undefined) throw new PluginError('VOLUME_REMOVING', { volume: spec.name });
   return checkSame(winner, spec);

@@ -1,16 +1,8 @@
 import type { Context } from '../../shared/context.ts';
-import { PluginError } from '../../shared/errors.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { MountedShare } from '../nfs/mounted-share.ts';
-import {
-  folderOf,
-  OWN_FOLDER,
-  RETAINED,
-  readRecord,
-  recordText,
-  removeRecord,
-  type ShareRecord,
-  TRASH,
-} from '../nfs/records.ts';
+import { createIn, folderOf, RETAINED, readRecord, recordText, type ShareRecord, TRASH } from '../nfs/records.ts';
+import { removeRecord, takeFolder } from '../nfs/removals.ts';
 import { usersOf } from '../nfs/users.ts';
 import type { VolumeRemoval } from './backend.ts';
 import { readNfsOptions } from './nfs-options.ts';
@@ -18,7 +10,7 @@ import type { NfsParts } from './nfs-parts.ts';
 
 /**
  * Removes a volume: its folder is moved away first, so that a new volume of the name is empty whatever happens, then its
- * record. A folder of `path=` stays as it is. Answers the share when there is something in its trash now. Errors:
+ * record; of either it is made sure that it is this volume's, and used by nobody, when others cannot find it any more. A folder of `path=` stays as it is. Answers the share when there is something in its trash now. Errors:
  * VOLUME_BUSY, SHARE_*.
  */
 export const removeShareVolume = async (
@@ -72,25 +64,23 @@ const refuseWhenUsed = async (
 };
 
 /** Answers whether something is in the trash now. */
-const moveAway = async (
-  { provider }: NfsParts,
-  { files, share }: MountedShare,
-  record: ShareRecord,
-  c: Context,
-): Promise<boolean> => {
-  const { name, uuid, onRemove } = record;
+const moveAway = async (parts: NfsParts, mounted: MountedShare, record: ShareRecord, c: Context): Promise<boolean> => {
+  const { onRemove } = record;
   if (onRemove === undefined) return false;
-  const folder = folderOf(record);
-  if (readNfsOptions(record).size !== undefined) await provider.limit?.(share, `/${folder}`, 0, c);
-  const to = `${onRemove === 'delete' ? TRASH : RETAINED}/${name}.${uuid}`;
-  await files.makeFolder(onRemove === 'delete' ? TRASH : RETAINED, OWN_FOLDER, c);
-  if (onRemove === 'retain') await files.replaceFile(`${to}.json`, recordText(record), c);
-  const moved = await files.move(folder, to, c);
-  // Removed and made anew by others between two looks: the folder is the new one's.
-  const since = moved ? await readRecord(files, name, c) : undefined;
-  if (since !== undefined && since.uuid !== uuid) {
-    await files.move(to, folder, c);
-    return false;
+  const { files, share } = mounted;
+  const { size } = readNfsOptions(record);
+  const limit = async (bytes: number): Promise<void> =>
+    size === undefined ? undefined : await parts.provider.limit?.(share, `/${folderOf(record)}`, bytes, c);
+  await limit(0);
+  if (onRemove === 'retain') {
+    await createIn(files, RETAINED, `${record.name}.${record.uuid}.json`, recordText(record), c);
   }
-  return moved && onRemove === 'delete';
+  const to = onRemove === 'delete' ? TRASH : RETAINED;
+  try {
+    const moved = await takeFolder(files, record, to, () => refuseWhenUsed(parts, mounted, record, c), c);
+    return moved && onRemove === 'delete';
+  } catch (error) {
+    if (asPluginError(error).code === 'VOLUME_BUSY') await limit(size ?? 0);
+    throw error;
+  }
 };

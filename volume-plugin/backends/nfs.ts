@@ -103,10 +103,9 @@ export class NfsBackend implements Backend {
     const mounted = await this.#parts.shares.mount(shareOf(volume), wishOf(options), c);
     const isLeased = options.access === 'single-writer';
     const epoch = isLeased ? await writers.take(volume.name, mounted, c) : undefined;
-    const [bound] = await Promise.all([
-      this.#bind(volume, mounted, target, options.readonly, c),
-      options.path === undefined ? addUser(mounted.files, volume.name, host, c) : undefined,
-    ]);
+    // First: who removes it now either sees that, or has taken the folder away already.
+    if (options.path === undefined) await addUser(mounted.files, volume.name, host, c);
+    const bound = await this.#bind(volume, mounted, target, options.readonly, c);
     if (isLeased) writers.mounted(volume.name, { target, ...bound });
     return { ...bound, inside: '', shared: true, ...(epoch !== undefined && { epoch }) };
   }

@@ -9,6 +9,7 @@ import type { ShareFiles } from './share-files.ts';
  *     .drayage/volumes/NAME.json         its record: a volume exists when this does
  *     .drayage/making/NAME.UUID/         its folder, before its record is there
  *     .drayage/users/NAME@HOST.json      a host that has it mounted
+ *     .drayage/removing/NAME.UUID/      being removed, and looked at once more; records, too
  *     .drayage/trash/NAME.UUID/          removed, and being emptied
  *     .drayage/retained/NAME.UUID/       removed, and kept, with NAME.UUID.json beside it
  *     .drayage/leases/                   who may write to volumes of one writer
@@ -43,7 +44,7 @@ export interface ShareRecord {
   readonly damage?: string;
 }
 
-const recordPath = (name: string): string => `${VOLUMES}/${name}${ENDING}`;
+export const recordPath = (name: string): string => `${VOLUMES}/${name}${ENDING}`;
 
 /** The folder of a volume's files, on the share; without a slash at its beginning. */
 export const folderOf = ({ name, options }: Pick<ShareRecord, 'name' | 'options'>): string =>
@@ -135,12 +136,6 @@ export const createRecord = (files: ShareFiles, record: ShareRecord, c: Context)
 /** Writes the record of a volume anew that exists. */
 export const replaceRecord = (files: ShareFiles, record: ShareRecord, c: Context): Promise<void> =>
   files.replaceFile(recordPath(record.name), recordText(record), c);
-
-/** Ends a volume, unless the name has become another one's. */
-export const removeRecord = async (files: ShareFiles, { name, uuid }: ShareRecord, c: Context): Promise<void> => {
-  const found = await readRecord(files, name, c);
-  if (found?.uuid === uuid) await files.removeFile(recordPath(name), c);
-};
 
 /** A volume whose record is in order. Errors: BACKEND_REFUSED. */
 export const sound = (record: ShareRecord): ShareRecord => {

@@ -2,6 +2,7 @@ import { Coalescer } from '../../shared/coalesce.ts';
 import { type Context, newContext, now } from '../../shared/context.ts';
 import { asPluginError, type PluginError } from '../../shared/errors.ts';
 import { MAKING, OWN_FOLDER, placeFolder, readRecord, TRASH } from './records.ts';
+import { REMOVING, settleRemoval } from './removals.ts';
 import type { ShareFiles } from './share-files.ts';
 
 /** For one folder at a time; what is not done by then goes on with the next round. */
@@ -10,6 +11,9 @@ const ROUND_MS = 10 * 60_000;
 const OTHERS_MS = 15 * 60_000;
 /** Between what a folder in the trash is called and the host that empties it. */
 const SEPARATOR = '~';
+
+/** Tells it from a folder of the same volume that is being made. */
+const removal = (name: string): string => `removing ${name}`;
 
 /**
  * Empties what removed volumes, and makings that were given up, have left on shares, in the background, one host a folder.
@@ -47,18 +51,31 @@ export class Trash {
   async #round(share: string, files: ShareFiles, life: Context): Promise<void> {
     const c = newContext(life.log, ROUND_MS, life);
     const begun = await files.names(MAKING, c);
+    const leaving = await files.names(REMOVING, c);
     const found = [...(await files.names(TRASH, c))];
-    this.#forgetOthers(share, [...begun, ...found]);
-    for (const name of begun) {
-      if (this.#ageOf(share, name) >= OTHERS_MS) found.push(...(await this.#giveUp(share, files, name, c)));
-    }
+    this.#forgetOthers(share, [...begun, ...leaving.map(removal), ...found]);
     const failures: PluginError[] = [];
-    for (const name of found) {
-      // One that has something in it which cannot be removed yet keeps no other.
-      await this.#emptyOne(share, files, name, c).catch((error: unknown) => failures.push(asPluginError(error)));
-      if (failures.some(({ code }) => code === 'SHARE_SILENT' || code === 'DEADLINE')) break;
-    }
+    // One that cannot be done yet, such as for a file that somebody has open, keeps no other.
+    const each = async (names: readonly string[], work: (name: string) => Promise<unknown>): Promise<void> => {
+      for (const name of names) {
+        if (failures.some(({ code }) => code === 'SHARE_SILENT' || code === 'DEADLINE')) return;
+        await work(name).catch((error: unknown) => failures.push(asPluginError(error)));
+      }
+    };
+    const isDue = (name: string): boolean => this.#ageOf(share, name) >= OTHERS_MS;
+    await each(
+      leaving.filter((name) => isDue(removal(name))),
+      async (name) => found.push(...(await this.#settle(share, files, name, c))),
+    );
+    await each(begun.filter(isDue), async (name) => found.push(...(await this.#giveUp(share, files, name, c))));
+    await each(found, (name) => this.#emptyOne(share, files, name, c));
     if (failures[0] !== undefined) throw failures[0];
+  }
+
+  /** Whoever was removing it has died over it: answers what is in the trash now. */
+  async #settle(share: string, files: ShareFiles, entry: string, c: Context): Promise<readonly string[]> {
+    this.#seen.delete(`${share}\n${removal(entry)}`);
+    return await settleRemoval(files, entry, c);
   }
 
   async #emptyOne(share: string, files: ShareFiles, name: string, c: Context): Promise<void> {

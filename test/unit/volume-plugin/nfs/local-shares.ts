@@ -28,8 +28,8 @@ export class LocalServers {
   readonly cut = new Set<string>();
   /** Other names of shares. */
   readonly aliases = new Map<string, string>();
-  /** Called before each piece of work with files: `createFile .drayage/volumes/data.json`. */
-  onFile: (what: string) => void = () => undefined;
+  /** Called, and waited for, before each piece of work with files: `createFile .drayage/volumes/data.json`. */
+  onFile: (what: string, host: string) => void | Promise<void> = () => undefined;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -63,7 +63,7 @@ export const localFiles = (servers: LocalServers, share: string, host = 'host'):
   const root = servers.root(share);
   const io = async <T>(what: string, writes: boolean, work: () => Promise<T>): Promise<T> => {
     servers.check(share, host);
-    servers.onFile(what);
+    await servers.onFile(what, host);
     try {
       if (writes && servers.readonly.has(share)) throw Object.assign(new Error('read-only'), { code: 'EROFS' });
       return await work();

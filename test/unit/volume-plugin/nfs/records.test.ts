@@ -10,11 +10,11 @@ import {
   readRecord,
   readRecords,
   recordText,
-  removeRecord,
   shareNameProblem,
   sound,
   VOLUMES,
 } from '../../../../volume-plugin/nfs/records.ts';
+import { removeRecord } from '../../../../volume-plugin/nfs/removals.ts';
 import { ShareNotes } from '../../../../volume-plugin/nfs/share-notes.ts';
 import { addUser, removeUser, usersOf } from '../../../../volume-plugin/nfs/users.ts';
 import { context, scratch } from '../block/scratch.ts';

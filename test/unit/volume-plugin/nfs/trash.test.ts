@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Context, newContext } from '../../../../shared/context.ts';
 import { silentLogger } from '../../../../shared/log.ts';
-import { createRecord, OWN_FOLDER, VOLUMES } from '../../../../volume-plugin/nfs/records.ts';
+import { createRecord, OWN_FOLDER, recordText, VOLUMES } from '../../../../volume-plugin/nfs/records.ts';
 import { Trash } from '../../../../volume-plugin/nfs/trash.ts';
 import { context, scratch } from '../block/scratch.ts';
 import { LocalServers, localFiles } from './local-shares.ts';
@@ -91,3 +91,43 @@ t.test(
     t.same(left('volumes/db'), ['deep']);
   },
 );
+
+t.test('what a host was removing when it died is settled: nothing of a volume that is there goes', async (t) => {
+  const { files, clock, host, put, left } = scene(t);
+  const [old, now] = ['00000001', '00000002'];
+  const record = (name: string, uuid: string, onRemove: 'delete' | 'retain' = 'delete') => ({
+    ...{ name, options: {}, created: '2026-01-01T00:00:00.000Z', making: '', uuid, onRemove },
+  });
+  for (const name of ['gone', 'kept', 'taken', 'both', 'same', 'moved']) put(`removing/${name}.${old}`);
+  // Taken in the place of one that had been removed before.
+  await createRecord(files, record('taken', now), context());
+  await createRecord(files, record('both', now), context());
+  put('volumes/both');
+  await createRecord(files, record('same', old), context());
+  await createRecord(files, record('moved', now), context());
+  put(`removing/moved.${now}/own`);
+  await files.makeFolder('.drayage/retained', OWN_FOLDER, context());
+  await files.createFile(`.drayage/retained/kept.${old}.json`, recordText(record('kept', old, 'retain')), context());
+  await files.createFile(`.drayage/removing/late.${old}.json`, recordText(record('late', now)), context());
+  await files.createFile(`.drayage/removing/gone.${old}.json`, recordText(record('gone', old)), context());
+  const empty = host('me');
+  await empty();
+  t.equal(left('removing').length, 9, 'who is at it may be slow');
+  clock.now += 16 * 60_000;
+  await empty();
+  t.same(left('removing'), []);
+  t.same(left('trash'), []);
+  t.same(left('volumes').sort(), [
+    'both',
+    'both.json',
+    'late.json',
+    'moved',
+    'moved.json',
+    'same',
+    'same.json',
+    'taken',
+    'taken.json',
+  ]);
+  t.same([left('volumes/taken'), left('volumes/same'), left('volumes/moved')], [['deep'], ['deep'], ['own']]);
+  t.same(left('retained').sort(), [`kept.${old}`, `kept.${old}.json`]);
+});
