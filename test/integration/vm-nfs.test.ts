@@ -5,6 +5,7 @@
  */
 import t from 'tap';
 import { until } from '../rig/command.ts';
+import { IMAGE } from '../rig/vm/guest.ts';
 import type { VirtualMachine } from '../rig/vm/machine.ts';
 import { refused } from './support/refusal.ts';
 import { runOn } from './support/vm-disks.ts';
@@ -15,6 +16,7 @@ import {
   callAll,
   create,
   createMust,
+  exitOf,
   nfsRigFor,
   refusedSoon,
   SHARE,
@@ -58,7 +60,7 @@ t.test('volumes of a share have one mount of it: one connection for all that are
   t.equal(explicit, usual, 'the version that is agreed on and the same one when it is asked for');
 });
 
-/** On NFS only who can write to a file can lock it exclusively: it is opened for that. Takes the lock of a file in a container for good, and resolves when it has it. */
+/** Takes the lock of a file in a container for good, and resolves when it has it. */
 async function hold(box: Box, file: string): Promise<void> {
   // Whether it has it only its own host is asked: others remember for half a minute that a file was not there.
   await box.begin(`exec 9>> ${file}; flock 9 && touch ${file}.held; sleep 900`);
@@ -176,9 +178,27 @@ t.test('a share that can be read only, and one whose server squashes root, are r
 t.test(
   'no byte is lost under a writer whose network is away for 60 s; others see a clear error meanwhile',
   async (t) => {
+    await createMust(one, 'lone', 'access=single-writer');
+    const lone = await Box.start(one, 'lone', ['lone:/db']);
+    await lone.begin('while true; do echo more >> /db/log; sleep 0.1; done');
+    const sizeOfLog = ['run', '--rm', '--network', 'host', '-v', 'lone:/db', IMAGE, 'stat', '-c', '%s', '/db/log'];
+    refused(t, await two.docker(sizeOfLog), 'VOLUME_BUSY', 'lone');
+
     const writer = await BlockWriter.start(boxOne, '/data/blocks');
     await vms.rig.router.cutHost(1);
     const cut = performance.now();
+    const seconds = (): number => Math.round((performance.now() - cut) / 1_000);
+    const often = { timeoutMs: 150_000, everyMs: 1_000 };
+    const ended = until('the lone writer to be ended', () => exitOf(one, 'lone'), often).then((code) => ({
+      ...{ code, after: seconds() },
+    }));
+    const ownersLog = async (): Promise<string | undefined> => {
+      const { code, stdout } = await two.docker(sizeOfLog);
+      return code === 0 ? stdout : undefined;
+    };
+    const taken = until('the other host to have it', ownersLog, often).then((size) => ({ size, after: seconds() }));
+    // Waited for below.
+    for (const outcome of [ended, taken]) outcome.catch(() => undefined);
 
     const attempts = [
       ['SHARE_UNRESOLVED', 'nfs.nowhere.test:/share', 'nfs.nowhere.test'],
@@ -202,11 +222,19 @@ t.test(
       },
     );
     t.comment(told);
+    const lost = await ended;
+    await t.test('the writer of a volume of one writer is ended before another host has the volume', async (t) => {
+      t.equal(lost.code, '137', 'killed');
+      t.ok(lost.after < 45, 'before whoever has watched it since could take it');
+      t.comment(`ended after ${lost.after} s, taken over after ${(await taken).after} s`);
+      t.ok(lost.after < (await taken).after);
+    });
     await until('60 s', () => performance.now() - cut > 60_000, { timeoutMs: 70_000, everyMs: 100 });
     await vms.rig.router.healHost(1);
     await until('an answer', async () => (await one.docker(['version'])).code === 0, { everyMs: 200 });
     const count = await writer.count();
     await writer.untilBeyond(count + 3, 90_000);
+    t.equal(await ownersLog(), (await taken).size, 'nothing of what the one that was ended wrote comes late');
     const { blocks, checksum } = await writer.stop();
     t.comment(`${blocks} blocks, ${count} of them when the network came back`);
     t.equal(await boxTwo.sh('sha256sum < /data/blocks'), checksum);

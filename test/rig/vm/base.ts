@@ -21,7 +21,7 @@ const MACHINE_PROGRAMS = {
   'mkfs.ext4': 'e2fsprogs',
 };
 /** To be changed with what is made here; a change of `guest.ts` makes it anew by itself. */
-const REVISION = 4;
+const REVISION = 5;
 const RECIPE = JSON.stringify([REVISION, GUEST_PACKAGES, INIT, WAKE, IN_USE, PASSWD, GROUP]);
 const ROOT_BYTES = '3G';
 /** Older ones are dropped. */
@@ -104,7 +104,7 @@ async function furnish(root: string): Promise<void> {
   }
 }
 
-/** The container image: the guest's own sqlite3 with the libraries that it links, and busybox. Imported at the template's first boot. */
+/** The container image: the guest's own sqlite3 and flock with the libraries that they link, and busybox. Imported at the template's first boot. */
 async function makeImage(root: string, tools: Tools): Promise<void> {
   const image = path.join(root, 'image');
   for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp', 'data', 'usr/bin']) {
@@ -114,11 +114,13 @@ async function makeImage(root: string, tools: Tools): Promise<void> {
   for (const applet of (await must([tools.busybox, '--list'])).split('\n')) {
     if (applet !== 'busybox') await symlink('busybox', path.join(image, 'bin', applet));
   }
-  await copyFile(path.join(root, 'usr/bin/sqlite3'), path.join(image, 'usr/bin/sqlite3'));
-  const linked = await must(['chroot', root, '/lib64/ld-linux-x86-64.so.2', '--list', '/usr/bin/sqlite3']);
-  for (const [, library = ''] of linked.matchAll(/(\/\S+) \(0x/g)) {
-    await mkdir(path.join(image, path.dirname(library)), { recursive: true });
-    await copyFile(path.join(root, library), path.join(image, library));
+  for (const program of ['/usr/bin/sqlite3', '/usr/bin/flock']) {
+    await copyFile(path.join(root, program), path.join(image, program));
+    const linked = await must(['chroot', root, '/lib64/ld-linux-x86-64.so.2', '--list', program]);
+    for (const [, library = ''] of linked.matchAll(/(\/\S+) \(0x/g)) {
+      await mkdir(path.join(image, path.dirname(library)), { recursive: true });
+      await copyFile(path.join(root, library), path.join(image, library));
+    }
   }
   await mkdir(path.join(image, 'lib64'), { recursive: true });
   await copyFile(path.join(root, 'lib64/ld-linux-x86-64.so.2'), path.join(image, 'lib64/ld-linux-x86-64.so.2'));

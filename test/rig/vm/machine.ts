@@ -121,7 +121,9 @@ export class VirtualMachine {
 
   /** Resolves when it answers, and the plugin that it has started, too. */
   async startEngine(): Promise<void> {
-    await this.#startPatiently(`export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root; ${ENGINE}`);
+    // The engine unmounts all that is mounted in its folder of plugins when it stops, and that folder too.
+    const mount = 'mountpoint -q /var/lib/docker/plugins || mount /dev/vdb /var/lib/docker/plugins';
+    await this.#startPatiently(`export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root; ${mount}; ${ENGINE}`);
     await until(`the engine of ${this.name}`, async () => (await this.docker(['version'])).code === 0, {
       timeoutMs: 60_000,
       everyMs: 200,
