@@ -20,7 +20,7 @@ import { shareDayTwo } from './nfs-day-two.ts';
 import { fenceShareVolume } from './nfs-fencing.ts';
 import { NfsListing } from './nfs-listing.ts';
 import { findPlace, makeShareVolume } from './nfs-making.ts';
-import { NFS_OPTIONS, readNfsOptions, wishOf } from './nfs-options.ts';
+import { differences, NFS_OPTIONS, readNfsOptions, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
 import { removeShareVolume } from './nfs-removing.ts';
 import { NfsShares } from './nfs-shares.ts';
@@ -103,8 +103,11 @@ export class NfsBackend implements Backend {
     const mounted = await this.#parts.shares.mount(shareOf(volume), wishOf(options), c);
     const isLeased = options.access === 'single-writer';
     const epoch = isLeased ? await writers.take(volume.name, mounted, c) : undefined;
-    // First: who removes it now either sees that, or has taken the folder away already.
-    if (options.path === undefined) await addUser(mounted.files, volume.name, host, c);
+    await Promise.all([
+      this.#confirm(volume, mounted, c),
+      // Before it is mounted: who removes it now either sees that, or has taken the folder away already.
+      options.path === undefined && addUser(mounted.files, volume.name, host, c),
+    ]);
     const bound = await this.#bind(volume, mounted, target, options.readonly, c);
     if (isLeased) writers.mounted(volume.name, { target, ...bound });
     return { ...bound, inside: '', shared: true, ...(epoch !== undefined && { epoch }) };
@@ -183,6 +186,19 @@ export class NfsBackend implements Backend {
 
   #empty({ share, files }: MountedShare): void {
     this.#trash.empty(share.id, files, this.#life);
+  }
+
+  /** What is known here of a volume may be behind: another host may have removed it, and made it anew as something else. */
+  async #confirm(volume: Volume, { share, files }: MountedShare, c: Context): Promise<void> {
+    const { name, handle } = volume;
+    const isLocal = this.#parts.notes.get(share.id)?.local.some((one) => one.name === name) === true;
+    const found = await readRecord(files, name, c);
+    if (found === undefined && !isLocal) throw new PluginError('VOLUME_UNKNOWN', { volume: name });
+    if (found === undefined || found.damage !== undefined || found.uuid === handle['uuid']) return;
+    const other = differences(found.options, volume);
+    if (other === undefined) return;
+    const reason = `another host has made it anew: ${other}; this host knows it in a moment`;
+    throw new PluginError('VOLUME_NOT_MOUNTED', { volume: name, reason });
   }
 
   /** A folder may be missing because its maker died over it, or because another host has removed the volume. */

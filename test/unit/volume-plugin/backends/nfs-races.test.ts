@@ -1,5 +1,5 @@
 // Hosts that are at work with one volume at once, with each of them stopped where it hurts; the servers are folders.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.ts';
@@ -102,4 +102,21 @@ t.test('a record whose writing was answered too late leaves its volume a folder'
   t.same(entries('volumes'), ['data', 'data.json']);
   await a.mount(volume);
   await a.leave(volume);
+});
+
+t.test('what was removed and made anew elsewhere is not handed out as it was', async (t) => {
+  const { a, b, root } = await scene(t);
+  for (const folder of ['one', 'two']) mkdirSync(join(root, folder));
+  const known = await b.create('data', { path: '/one' });
+  await a.remove(known);
+  t.equal(await codeOf(b.mount(known)), 'VOLUME_UNKNOWN', 'not even what is still there of it');
+  const next = await a.create('data', { path: '/two' });
+  t.match(await messageOf(b.mount(known)), /VOLUME_NOT_MOUNTED: .*data.*path=\/two, not \/one/);
+  t.equal(mountAt(readMountTable(), b.target('data')), undefined);
+  await b.mount(next);
+  await b.leave(next);
+  await a.remove(next);
+  await a.create('data', { path: '/one' });
+  t.equal(await codeOf(b.mount(known)), 'none', 'the same as before is the same');
+  await b.leave(known);
 });
