@@ -96,6 +96,15 @@ export async function statusOf(host: VirtualMachine, name: string): Promise<Read
 
 const SOCKET = '/run/docker/plugins/*/cloudvol.sock';
 
+/** Exit code of a container; undefined: it runs. Asked past the network of its host, which may be away. */
+export async function exitOf(host: VirtualMachine, name: string): Promise<string | undefined> {
+  const call = ['curl', '-s', '--unix-socket', '/run/docker.sock', `http://d/containers/${name}/json`];
+  const { State: state } = JSON.parse(await host.must(call, { timeoutMs: 20_000 })) as {
+    readonly State: { readonly Running: boolean; readonly ExitCode: number };
+  };
+  return state.Running ? undefined : String(state.ExitCode);
+}
+
 /** Calls the plugin as the engine does, past what the engine remembers. */
 export async function call(
   host: VirtualMachine,
