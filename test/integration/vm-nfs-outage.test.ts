@@ -8,7 +8,6 @@ import type { Outcome } from '../rig/command.ts';
 import { until } from '../rig/command.ts';
 import { IMAGE } from '../rig/vm/guest.ts';
 import type { VirtualMachine } from '../rig/vm/machine.ts';
-import { refused } from './support/refusal.ts';
 import { BlockWriter, Box, create, createMust, nfsRigFor, refusedSoon, SHARE, statusOf } from './support/vm-nfs.ts';
 
 t.setTimeout(8 * 60_000);
