@@ -30,6 +30,7 @@ const [one, two] = hosts as [VirtualMachine, VirtualMachine];
 const VERSIONS = ['4.2', '4.1', '4.0', '3'] as const;
 /** On a busy machine, emulated ones need it. */
 const PATIENTLY = { timeoutMs: 60_000, everyMs: 300 };
+const MANY = Array.from({ length: 200 }, (_, i) => `many${String(i).padStart(3, '0')}`);
 const volumeOf = (version: string): string => `with-${version}`;
 
 for (const version of VERSIONS) await createMust(one, volumeOf(version), `nfsvers=${version}`);
@@ -136,45 +137,6 @@ t.test(
   },
 );
 
-t.test('a folder of the share that is there becomes a volume, and is left alone', async (t) => {
-  const folder = `${server.folder(SHARE)}/legacy/photos`;
-  await server.sh(`mkdir -p ${folder}; echo old > ${folder}/one.jpg`);
-  await createMust(one, 'legacy', 'path=/legacy/photos', 'readonly=true');
-  const box = await Box.start(two, 'legacy', ['legacy:/data']);
-  t.equal(await box.sh('cat /data/one.jpg'), 'old');
-  t.match((await box.exec('touch /data/x')).stderr, /Read-only file system/);
-  await box.remove();
-  await two.dockerMust(['volume', 'rm', 'legacy']);
-  t.equal(await server.sh(`cat ${folder}/one.jpg`), 'old');
-  refused(t, await create(one, 'nothing', 'path=/legacy/nothing'), 'SHARE_MISSING', '/legacy/nothing');
-});
-
-t.test('a volume that is removed on one host is gone on all, and its data with it', async (t) => {
-  await createMust(one, 'waste');
-  await runOn(one, 'waste', 'touch /data/x');
-  await two.dockerMust(['volume', 'rm', 'waste']);
-  await one.admin('Drayage.Refresh', {});
-  t.notMatch(await one.dockerMust(['volume', 'ls', '-q']), /^waste$/m);
-  const left = async (): Promise<string> => {
-    const root = `${server.folder(SHARE)}/.drayage`;
-    return await server.sh(`find ${root}/volumes ${root}/trash -name '*waste*' 2> /dev/null || true`);
-  };
-  await until('the trash to be emptied', async () => (await left()) === '', { timeoutMs: 30_000, everyMs: 500 });
-});
-
-t.test('a share that can be read only, and one whose server squashes root, are refused with the reason', async (t) => {
-  await server.share('archive', 'ro');
-  await server.sh(`mkdir -p ${server.folder('archive')}/books; echo page > ${server.folder('archive')}/books/a`);
-  refused(t, await create(one, 'archive', `share=${server.id('archive')}`), 'SHARE_READONLY', server.id('archive'));
-  await createMust(one, 'books', `share=${server.id('archive')}`, 'path=/books', 'readonly=true');
-  const box = await Box.start(one, 'books', ['books:/data']);
-  t.equal(await box.sh('cat /data/a'), 'page', 'but what is on it can be a volume');
-  await box.remove();
-  await server.share('squash', 'root_squash');
-  const squashed = await create(one, 'squashed', `share=${server.id('squash')}`);
-  refused(t, squashed, 'SHARE_REFUSED', server.id('squash'), 'no_root_squash');
-});
-
 t.test(
   'no byte is lost under a writer whose network is away for 60 s; others see a clear error meanwhile',
   async (t) => {
@@ -188,7 +150,7 @@ t.test(
     await vms.rig.router.cutHost(1);
     const cut = performance.now();
     const seconds = (): number => Math.round((performance.now() - cut) / 1_000);
-    const often = { timeoutMs: 150_000, everyMs: 1_000 };
+    const often = { timeoutMs: 150_000, everyMs: 2_000 };
     const ended = until('the lone writer to be ended', () => exitOf(one, 'lone'), often).then((code) => ({
       ...{ code, after: seconds() },
     }));
@@ -200,17 +162,55 @@ t.test(
     // Waited for below.
     for (const outcome of [ended, taken]) outcome.catch(() => undefined);
 
-    const attempts = [
-      ['SHARE_UNRESOLVED', 'nfs.nowhere.test:/share', 'nfs.nowhere.test'],
-      ['SHARE_UNREACHABLE', '10.250.0.77:/share', '10.250.0.77', '2049'],
-      ['SHARE_MISSING', server.id('nowhere'), 'nowhere', server.folder(SHARE)],
-    ] as const;
-    for (const [code, share, ...words] of attempts) {
-      refusedSoon(t, await create(two, 'failing', `share=${share}`), code, ...words);
-    }
-    await server.share('private', '', ['10.250.0.99']);
-    const foreign = await create(two, 'failing', `share=${server.id('private')}`);
-    refusedSoon(t, foreign, 'SHARE_REFUSED', '10.250.0.99', two.v4);
+    await t.test('what keeps a share from being mounted is told in seconds', async (t) => {
+      const attempts = [
+        ['SHARE_UNRESOLVED', 'nfs.nowhere.test:/share', 'nfs.nowhere.test'],
+        ['SHARE_UNREACHABLE', '10.250.0.77:/share', '10.250.0.77', '2049'],
+        ['SHARE_MISSING', server.id('nowhere'), 'nowhere', server.folder(SHARE)],
+      ] as const;
+      for (const [code, share, ...words] of attempts) {
+        refusedSoon(t, await create(two, 'failing', `share=${share}`), code, ...words);
+      }
+      await server.share('private', '', ['10.250.0.99']);
+      const foreign = await create(two, 'failing', `share=${server.id('private')}`);
+      refusedSoon(t, foreign, 'SHARE_REFUSED', '10.250.0.99', two.v4);
+    });
+    await t.test('a folder of the share that is there becomes a volume, and is left alone', async (t) => {
+      const folder = `${server.folder(SHARE)}/legacy/photos`;
+      await server.sh(`mkdir -p ${folder}; echo old > ${folder}/one.jpg`);
+      await createMust(two, 'legacy', 'path=/legacy/photos', 'readonly=true');
+      const box = await Box.start(two, 'legacy', ['legacy:/data']);
+      t.equal(await box.sh('cat /data/one.jpg'), 'old');
+      t.match((await box.exec('touch /data/x')).stderr, /Read-only file system/);
+      await box.remove();
+      await two.dockerMust(['volume', 'rm', 'legacy']);
+      t.equal(await server.sh(`cat ${folder}/one.jpg`), 'old');
+      refused(t, await create(two, 'nothing', 'path=/legacy/nothing'), 'SHARE_MISSING', '/legacy/nothing');
+    });
+    await t.test(
+      'a share that can be read only, and one whose server squashes root, are refused with the reason',
+      async (t) => {
+        await server.share('archive', 'ro');
+        await server.sh(`mkdir -p ${server.folder('archive')}/books; echo page > ${server.folder('archive')}/books/a`);
+        refused(
+          t,
+          await create(two, 'archive', `share=${server.id('archive')}`),
+          'SHARE_READONLY',
+          server.id('archive'),
+        );
+        await createMust(two, 'books', `share=${server.id('archive')}`, 'path=/books', 'readonly=true');
+        const box = await Box.start(two, 'books', ['books:/data']);
+        t.equal(await box.sh('cat /data/a'), 'page', 'but what is on it can be a volume');
+        await box.remove();
+        await server.share('squash', 'root_squash');
+        const squashed = await create(two, 'squashed', `share=${server.id('squash')}`);
+        refused(t, squashed, 'SHARE_REFUSED', server.id('squash'), 'no_root_squash');
+      },
+    );
+    await t.test('one host makes two hundred volumes on one share, several at a time', async (t) => {
+      const bodies = MANY.map((name) => ({ Name: name, Opts: {} }));
+      t.strictSame(await callAll(two, 'Create', bodies), []);
+    });
     const silent = (): Promise<string> =>
       one.must(['sh', '-c', 'curl -s --unix-socket /run/docker.sock http://d/volumes/data'], { timeoutMs: 20_000 });
     const told = await until(
@@ -249,27 +249,31 @@ t.test(
   },
 );
 
-t.test('two hundred volumes on one share', async (t) => {
-  const names = Array.from({ length: 200 }, (_, i) => `many${String(i).padStart(3, '0')}`);
-  const errors = await callAll(
-    one,
-    'Create',
-    names.map((name) => ({ Name: name, Opts: {} })),
-  );
-  t.strictSame(errors, [], 'one host makes them, several at a time');
-  await two.admin('Drayage.Refresh', {});
-  const seen = new Set((await two.dockerMust(['volume', 'ls', '-q'])).split('\n'));
+t.test('a volume that is removed on one host is gone on all, and its data with it', async (t) => {
+  await createMust(one, 'waste');
+  await runOn(one, 'waste', 'touch /data/x');
+  await two.dockerMust(['volume', 'rm', 'waste']);
+  await one.admin('Drayage.Refresh', {});
+  t.notMatch(await one.dockerMust(['volume', 'ls', '-q']), /^waste$/m);
+  const left = async (): Promise<string> => {
+    const root = `${server.folder(SHARE)}/.drayage`;
+    return await server.sh(`find ${root}/volumes ${root}/trash -name '*waste*' 2> /dev/null || true`);
+  };
+  await until('the trash to be emptied', async () => (await left()) === '', { timeoutMs: 30_000, everyMs: 500 });
+});
+
+t.test('two hundred volumes on one share are known to every host, and each is a folder of its own', async (t) => {
+  await one.admin('Drayage.Refresh', {});
+  const seen = new Set((await one.dockerMust(['volume', 'ls', '-q'])).split('\n'));
   t.strictSame(
-    names.filter((name) => !seen.has(name)),
+    MANY.filter((name) => !seen.has(name)),
     [],
     'the other host lists them all',
   );
-  const some = names.filter((_, i) => i % 20 === 0);
+  const some = MANY.filter((_, i) => i % 40 === 0);
   const mounted = some.map((name) => `${name}:/v/${name}`);
-  const writer = await Box.start(one, 'writer', mounted);
+  const [writer, reader] = await Promise.all([Box.start(one, 'writer', mounted), Box.start(two, 'reader', mounted)]);
   await writer.sh('for f in /v/*; do basename $f > $f/name; done');
-  const reader = await Box.start(two, 'reader', mounted);
-  t.equal(await reader.sh('cat /v/*/name'), some.join('\n'), 'each is a folder of its own');
+  t.equal(await reader.sh('cat /v/*/name'), some.join('\n'));
   t.equal(await reader.sh('stat -c %d /v/* | sort -u | wc -l'), '1', 'of one mount of the share');
-  await Promise.all([writer.remove(120_000), reader.remove(120_000)]);
 });
