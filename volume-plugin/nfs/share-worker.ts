@@ -31,9 +31,10 @@ const nameOf = (error: unknown): string => {
 };
 
 /**
- * What another host has replaced or removed between our looking it up and our using it is looked up anew. A share that
- * its server has taken away stays so.
+ * What another host has replaced or removed between our looking it up and our using it is looked up anew; what changes
+ * something is done once. A share that its server has taken away stays so.
  */
+const LOOKS: readonly Operation[] = ['hasFolder', 'readFile', 'readFiles', 'names', 'room', 'bind'];
 const TRIES = 3;
 
 const whileStale = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -94,7 +95,7 @@ function run(root: string): void {
     };
     try {
       const work = () => doings[op](root, args, { alive, signal: controller.signal });
-      answer({ id, result: await whileStale(work) });
+      answer({ id, result: await (LOOKS.includes(op) ? whileStale(work) : work()) });
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       answer({ id, error: { code: nameOf(error), text } });
