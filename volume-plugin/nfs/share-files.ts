@@ -27,7 +27,7 @@ export interface ShareFiles {
   hasFolder(path: string, c: Context): Promise<boolean>;
   /** Undefined: there is none. */
   readFile(path: string, c: Context): Promise<string | undefined>;
-  /** All files of a folder whose names end with `ending`; none when there is no such folder. */
+  /** All files of a folder whose names end with `ending`, in any order; none when there is no such folder. One that is too large for a record is empty. */
   readFiles(folder: string, ending: string, c: Context): Promise<readonly TextFile[]>;
   /** Writes a new file, durably, which appears whole or not at all; false: the name is taken, by whichever host. */
   createFile(path: string, content: string, c: Context): Promise<boolean>;

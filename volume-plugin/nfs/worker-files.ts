@@ -23,7 +23,9 @@ import {
 const UNFINISHED = 0o1700;
 const PERMISSIONS = 0o7777;
 /** Bytes; no file of ours comes near. */
-const LONGEST_FILE = 1 << 20;
+const LONGEST_FILE = 128 << 10;
+/** Bytes that are read at once, which a worker has room for: records of some 50,000 volumes. */
+const MOST_READ = 24 << 20;
 /** Files that are read at once. */
 const AT_ONCE = 8;
 /** Names of files that are being written. One that is older was left by a crash. */
@@ -107,17 +109,22 @@ async function readInside(folder: FileHandle, name: string): Promise<string> {
 
 const refusal = (code: string, text: string): Error => Object.assign(new Error(text), { code });
 
-/** All that can be read: one that is gone by then, or is no file, is left out. */
+/** All that can be read: one that is gone by then, or is no file, is left out; one that is too large is empty. */
 export const readFiles = (root: string, path: string, ending: string): Promise<readonly TextFile[]> =>
   unlessMissing([], () =>
     inFolder(root, path, async (folder) => {
       const names = await readdir(pathOf(folder));
       const wanted = names.filter((name) => name.endsWith(ending) && !name.startsWith(MAKING));
+      let read = 0;
       const files = await eachOf(wanted, async (name) => {
         const content = await unlessMissing(undefined, () => readInside(folder, name)).catch((error: unknown) => {
-          if (['ELOOP', 'EINVAL', 'EFBIG'].includes(codeOf(error) ?? '')) return undefined;
+          // It is there, and no record.
+          if (codeOf(error) === 'EFBIG') return '';
+          if (['ELOOP', 'EINVAL'].includes(codeOf(error) ?? '')) return undefined;
           throw error;
         });
+        read += content?.length ?? 0;
+        if (read > MOST_READ) throw refusal('EFBIG', `the files in ${path} have more than ${MOST_READ} bytes`);
         return content === undefined ? [] : [{ name, content }];
       });
       await eachOf(

@@ -117,6 +117,19 @@ t.test('all files with an ending are read; what is no file, and what is being wr
   t.same(await files.names('gone', c), []);
 });
 
+t.test('files that somebody has made too large end no worker', async (t) => {
+  const { root, files, c } = scene(t);
+  await files.createFile('good.json', '{}', c);
+  writeFileSync(join(root, 'huge.json'), 'x'.repeat(2 ** 20));
+  const found = await files.readFiles('', '.json', c);
+  t.same(Object.fromEntries(found.map(({ name, content }) => [name, content])), { 'good.json': '{}', 'huge.json': '' });
+  t.match(await messageOf(files.readFile('huge.json', c)), /BACKEND_REFUSED: .*read huge\.json: it is too large/);
+  for (let n = 0; n < 500; n += 1) writeFileSync(join(root, `v${n}.json`), 'x'.repeat(60_000));
+  const other = files.readFile('good.json', c);
+  t.match(await messageOf(files.readFiles('', '.json', c)), /BACKEND_REFUSED: .*it is too large/);
+  t.equal(await other, '{}');
+});
+
 t.test('a folder of any depth and width goes, for two hosts at once as well', async (t) => {
   const { root, files, c } = scene(t);
   const deep = join(root, 'tree', ...Array.from({ length: 120 }, () => 'd'));
