@@ -172,7 +172,9 @@ const textKind = (limits: { readonly pattern?: RegExp; readonly allowed?: string
   kind: 'text',
   allowed: limits.allowed ?? 'text',
   parse: (text) =>
-    limits.pattern === undefined || limits.pattern.test(text) ? text : refuse('it is written in another way'),
+    limits.pattern === undefined || limits.pattern.test(text)
+      ? text
+      : refuse('it does not have the form that is allowed'),
   format: (text) => text,
 });
 
@@ -213,7 +215,9 @@ export const option = {
     parse: (text) => {
       inRange(text.length, limits, (n) => `${n} characters`);
       if (/\p{Cc}/u.test(text)) refuse('it has control characters');
-      return limits.pattern === undefined || limits.pattern.test(text) ? text : refuse('it is written in another way');
+      return limits.pattern === undefined || limits.pattern.test(text)
+        ? text
+        : refuse('it does not have the form that is allowed');
     },
     format: (text) => text,
   })),

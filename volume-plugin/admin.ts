@@ -99,7 +99,7 @@ export function adminMethods({ store, driver, ...deps }: AdminDeps): Record<stri
     '/Drayage.VolumeClone': async (body, c) => {
       const request = record(body, 'the request');
       const [source, name] = [text(request, 'Source'), text(request, 'Volume')];
-      await driver.create(name, { from: source }, c);
+      await driver.create(name, { type: dayTwo.typeOfCopy(source), from: source }, c);
       return { Volume: named(name), Source: source };
     },
     '/Drayage.VolumeImport': async (body, c) => {

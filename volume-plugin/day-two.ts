@@ -48,6 +48,15 @@ export class DayTwoWork {
     await this.#run(volume, work, `importing ${disk} as ${volume}`, c);
   }
 
+  /** The type that a copy of a volume, or of a snapshot, has. Errors: VOLUME_UNABLE where there are none. */
+  typeOfCopy(source: string): string {
+    const { store, backends, usualType } = this.#deps;
+    const type = store.get('volumes', source)?.type ?? this.#types()[0] ?? usualType;
+    if (backends.all.get(type)?.schema['from'] !== undefined) return type;
+    const instead = 'Create another volume, and copy the files with a container that has both';
+    throw new PluginError('VOLUME_UNABLE', { what: 'A clone', volume: source, type, instead });
+  }
+
   /** The cluster's snapshots, the newest first; those of one volume when it is named, which may be gone. */
   async snapshots(volume: string | undefined, c: Context): Promise<readonly ListedSnapshot[]> {
     const found = this.#types().map((type) => this.#dayTwo(type, volume ?? '').snapshots(volume, c));
@@ -187,8 +196,8 @@ export class DayTwoWork {
   #dayTwo(type: string, volume: string): DayTwo {
     const { dayTwo } = this.#deps.backends.working(type, volume);
     if (dayTwo !== undefined) return dayTwo;
-    const reason = 'such volumes have no disk of their own';
-    throw new PluginError('BACKEND_REFUSED', { provider: type, what: 'to resize, copy or import', reason });
+    const instead = 'Only volumes with a disk of their own are resized, copied or imported';
+    throw new PluginError('VOLUME_UNABLE', { what: 'That', volume, type, instead });
   }
 }
 

@@ -92,7 +92,7 @@ export class Driver {
 
   /**
    * Takes a volume from a dead host on an operator's word, and answers it as it is then. Errors: VOLUME_UNKNOWN, and those
-   * of the back-end's `fence`; BACKEND_REFUSED when volumes of its type are held by no host.
+   * of the back-end's `fence`; VOLUME_UNABLE when volumes of its type are held by no host.
    */
   async fence(name: string, host: string, c: Context): Promise<Description> {
     await this.#deps.locks.run(
@@ -101,8 +101,8 @@ export class Driver {
         const record = await this.catalogue.confirmed(name, c);
         const backend = this.#deps.backends.working(record.type, name);
         if (backend.fence === undefined) {
-          const reason = 'such volumes are on several hosts at a time';
-          throw new PluginError('BACKEND_REFUSED', { provider: record.type, what: 'to fence', reason });
+          const instead = 'Several hosts have it at a time, and none is in the way of others';
+          throw new PluginError('VOLUME_UNABLE', { what: 'To fence', volume: name, type: record.type, instead });
         }
         await backend.fence(record, host, c);
       },
@@ -114,15 +114,15 @@ export class Driver {
 
   /**
    * Retired generations of a volume, or with the number of one: those up to it, which are removed. Errors: VOLUME_UNKNOWN,
-   * and those of the back-end's `retire`; BACKEND_REFUSED when volumes of its type have no generations.
+   * and those of the back-end's `retire`; VOLUME_UNABLE when volumes of its type have no generations.
    */
   async retire(name: string, last: number | undefined, c: Context): Promise<readonly RetiredDisk[]> {
     const work = async (): Promise<readonly RetiredDisk[]> => {
       const record = await this.catalogue.confirmed(name, c);
       const backend = this.#deps.backends.working(record.type, name);
       if (backend.retire !== undefined) return await backend.retire(record, last, c);
-      const reason = 'such volumes have no generations';
-      throw new PluginError('BACKEND_REFUSED', { provider: record.type, what: 'to retire', reason });
+      const instead = 'It leaves nothing behind that could be removed';
+      throw new PluginError('VOLUME_UNABLE', { what: 'To retire', volume: name, type: record.type, instead });
     };
     return await this.#deps.locks.run(name, work, c);
   }

@@ -63,8 +63,8 @@ export const VOLUME_ERRORS = {
     retry: 'never',
   },
   SHARE_MISSING: {
-    text: 'The share {share} does not exist[: {reason}].',
-    fix: 'Check the path after the colon[: the server exports {exports}]. Nothing was mounted or made.',
+    text: 'The [folder {folder} of ]share {share} does not exist[: {reason}].',
+    fix: 'Check [-o path={folder} and ]the path after the colon[: the server exports {exports}]. Nothing was mounted or made.',
     retry: 'after',
   },
   SHARE_READONLY: {
@@ -155,6 +155,11 @@ export const VOLUME_ERRORS = {
   VOLUME_TYPE: {
     text: 'Volume {volume} cannot be created: {reason}.',
     fix: 'Choose one of the types that this host offers: {known}.',
+    retry: 'never',
+  },
+  VOLUME_UNABLE: {
+    text: '{what} is not possible: volume {volume} is of type {type}[, {reason}].',
+    fix: '{instead}.',
     retry: 'never',
   },
   VOLUME_UNCONFIRMED: {

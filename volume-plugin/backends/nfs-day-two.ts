@@ -11,28 +11,32 @@ import type { NfsParts } from './nfs-parts.ts';
 export const shareDayTwo = (parts: NfsParts): DayTwo => ({
   resize: (volume, size, c) => limitVolume(parts, volume, size, c),
   snapshot: async ({ name }) => {
-    throw refused(parts, `to take a snapshot of ${name}`, 'a folder of a share has none; its server may have');
+    throw unable('A snapshot', name, 'Take one of the share on its server');
   },
   snapshots: async () => [],
   removeSnapshot: async (snapshot) => {
     throw new PluginError('SNAPSHOT_UNKNOWN', { snapshot });
   },
   import: async ({ disk, volume }) => {
-    const how = `docker volume create -o type=nfs -o path= of a folder makes it a volume`;
-    throw refused(parts, `to import ${disk} as ${volume}`, how);
+    throw unable(
+      `To import ${disk}`,
+      volume,
+      'A folder of a share becomes a volume with docker volume create -o type=nfs -o path=',
+    );
   },
   thaw: async () => false,
 });
 
-const refused = ({ provider }: NfsParts, what: string, reason: string): PluginError =>
-  new PluginError('BACKEND_REFUSED', { provider: provider.name, what, reason });
+const unable = (what: string, volume: string, instead: string, reason?: string): PluginError =>
+  new PluginError('VOLUME_UNABLE', { what, volume, type: 'nfs', instead, reason });
 
 const limitVolume = async (parts: NfsParts, volume: Volume, text: string, c: Context): Promise<Volume> => {
   const { name, options, handle } = volume;
   const { provider, shares } = parts;
-  const what = `to limit how large ${name} grows`;
-  if (provider.limit === undefined) throw refused(parts, what, 'nobody can be asked for that; limit it on the server');
-  if (options['path'] !== undefined) throw refused(parts, what, 'the folder of path= is taken as it is');
+  const what = 'A limit of its size';
+  const instead = 'Limit its folder on the server';
+  if (provider.limit === undefined) throw unable(what, name, instead, `with NFS_PROVIDER=${provider.name}`);
+  if (options['path'] !== undefined) throw unable(what, name, instead, 'and the folder of path= is taken as it is');
   const { size } = parseOptions({ size: NFS_OPTIONS.size }, { size: text }, 'volume option');
   const mounted = await shares.look(handle['share'] ?? '', c);
   const found = await readRecord(mounted.files, name, c);

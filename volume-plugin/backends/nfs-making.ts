@@ -33,7 +33,8 @@ export const findPlace = async (parts: NfsParts, spec: NewVolume, c: Context): P
   if (reason !== undefined) throw new PluginError('VOLUME_NAME', { volume: name, reason });
   const options = checkNfsOptions(spec);
   const { provider, shares } = parts;
-  if (options.size !== undefined && provider.limit === undefined) throw noLimit(options.size, provider.name);
+  if (options.size !== undefined && provider.limit === undefined)
+    throw noLimit(spec.options['size'] ?? '', provider.name);
   const share = await shares.locate(options.share ?? (await provider.ensure(requestOf(options), c)), c);
   return { mounted: await shares.mount(share.id, wishOf(options), c), options };
 };
@@ -103,7 +104,7 @@ const uuidOf = (host: string, { name, making }: NewVolume): string => {
     .slice(0, 32);
 };
 
-const noLimit = (size: number, provider: string): PluginError =>
+const noLimit = (size: string, provider: string): PluginError =>
   new PluginError('OPTION_INVALID', {
     ...{ where: 'The volume option', option: 'size', value: size },
     reason: `with NFS_PROVIDER=${provider} nobody can be asked to limit how large a folder grows`,
@@ -142,7 +143,7 @@ const prepareFolder = async (
   }
   const folder = folderOf(record);
   if (folder === '' || (await files.hasFolder(folder, c))) return;
-  throw new PluginError('SHARE_MISSING', { share: share.id, reason: `it has no folder ${options.path}` });
+  throw new PluginError('SHARE_MISSING', { share: share.id, folder: options.path });
 };
 
 /** Undefined: another host was first. */

@@ -40,7 +40,7 @@ export const NFS_OPTIONS = {
   }),
   size: option.size({
     min: 2 ** 20,
-    max: 2 ** 53 - 1,
+    max: 2 ** 52,
     help: 'How large it may grow, where the provider of the share can limit that; as large as the share when left out.',
   }),
   'on-remove': option.enum(['delete', 'retain'], {
@@ -77,8 +77,6 @@ export const NFS_OPTIONS = {
   tls: option.boolean({
     default: false,
     help: 'Encryption on the way to the server: not supported yet.',
-    validate: (on) =>
-      on ? 'encryption is not supported yet: it needs a helper beside the plugin (stunnel or efs-proxy)' : undefined,
   }),
 } as const;
 
@@ -102,6 +100,14 @@ export const readNfsOptions = ({ options }: Pick<VolumeSpec, 'options'>): NfsOpt
 export const checkNfsOptions = ({ options }: Pick<VolumeSpec, 'options'>): NfsOptions => {
   const read = readNfsOptions({ options });
   const { path, readonly, access, nfsvers: version } = read;
+  if (read.tls) {
+    throw invalid(
+      'tls',
+      'true',
+      'not supported yet: it needs a helper beside the plugin (stunnel or efs-proxy)',
+      'false',
+    );
+  }
   if (path !== undefined) {
     const made = (['uid', 'gid', 'mode', 'size'] as const).find((name) => options[name] !== undefined);
     const reason = 'the folder of path= is taken as it is';
@@ -120,7 +126,7 @@ export const checkNfsOptions = ({ options }: Pick<VolumeSpec, 'options'>): NfsOp
   const own = access === 'single-writer' ? ownOf(parseMountOptions(read['mount-options'])) : undefined;
   if (own !== undefined) {
     const reason = `with access=single-writer what was not written in time must fail, so ${own} is not to be chosen`;
-    throw invalid('mount-options', options['mount-options'] ?? '', reason, 'others');
+    throw invalid('mount-options', options['mount-options'] ?? '', reason, `others than ${OWN.join(', ')}`);
   }
   const stranger = version && strangerTo(version, parseMountOptions(read['mount-options']));
   if (stranger !== undefined) {
@@ -144,8 +150,8 @@ export const requestOf = ({ kind, encrypted, 'kms-key': key }: NfsOptions): Shar
 const ONE_WRITER: MountOptions = { softerr: true, timeo: '80', retrans: '2' };
 
 /** A mount option that is not to be chosen for volumes of one writer. */
-const ownOf = (given: MountOptions): string | undefined =>
-  ['hard', 'soft', 'timeo', 'retrans', 'sharecache'].find((name) => given[name] !== undefined);
+const OWN = ['hard', 'soft', 'timeo', 'retrans', 'sharecache'] as const;
+const ownOf = (given: MountOptions): string | undefined => OWN.find((name) => given[name] !== undefined);
 
 /** How the volume's share is to be mounted. */
 export const wishOf = (options: NfsOptions): MountWish => {

@@ -59,7 +59,7 @@ const refuseWhenUsed = async (
   const others = (await usersOf(files, name, c)).filter(({ id }) => id !== host.id);
   if (others.length === 0) return;
   const holder = others.map((one) => one.name).join(', ');
-  const reason = `which has it mounted; of a host that is dead drayage volume fence ${name} HOST takes it`;
+  const reason = `which has it mounted (if that is dead: drayage volume fence ${name} ${others[0]?.name ?? 'HOST'})`;
   throw new PluginError('VOLUME_BUSY', { volume: name, holder, reason });
 };
 

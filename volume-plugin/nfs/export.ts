@@ -39,6 +39,12 @@ export class ExportProvider implements ShareProvider {
   }
 
   async locate(text: string): Promise<Share> {
+    if (/^[a-z0-9-]+$/i.test(text)) {
+      throw new PluginError('OPTION_INVALID', {
+        ...{ where: 'The volume option', option: 'share', value: text, allowed: SHARE_FORMS },
+        reason: 'the id of a file system needs NFS_PROVIDER=efs or nas',
+      });
+    }
     return parseShare(text);
   }
 

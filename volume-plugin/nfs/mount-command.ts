@@ -73,7 +73,7 @@ const refusalOf = (share: Share, version: NfsVersion, options: string, stderr: s
   switch (kind) {
     case 'version':
       return {
-        error: new PluginError('SHARE_VERSION', { share: id, offered: `no ${version}`, wanted: version }),
+        error: new PluginError('SHARE_VERSION', { share: id, offered: 'of another version', wanted: version }),
         another: true,
       };
     // Servers may have another tree of exports for version 3.

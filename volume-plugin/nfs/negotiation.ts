@@ -29,7 +29,9 @@ export const negotiate: Mounter = async (share, wish, looked, folder, c) => {
     const stranger = strangerTo(version, wish.options);
     if (stranger !== undefined) {
       const reason = `mounts of version ${version} have no such option`;
-      told ??= new PluginError('OPTION_INVALID', { option: 'mount-options', value: stranger, reason });
+      const allowed = `options of version ${version}, or -o nfsvers= of another one`;
+      const where = 'The volume option';
+      told ??= new PluginError('OPTION_INVALID', { where, option: 'mount-options', value: stranger, reason, allowed });
       continue;
     }
     const options = kernelOptions(share, version, looked, wish.options);
@@ -39,7 +41,10 @@ export const negotiate: Mounter = async (share, wish, looked, folder, c) => {
     if (!refusal.another) throw refusal.error;
     if (told === undefined || told.code === 'SHARE_VERSION') told = refusal.error;
   }
-  throw told ?? new PluginError('SHARE_VERSION', { share: share.id, offered: 'nothing', wanted: wish.version });
+  throw (
+    told ??
+    new PluginError('SHARE_VERSION', { share: share.id, offered: 'of another version', wanted: wish.version ?? 'any' })
+  );
 };
 
 const tryOne: typeof mountShare = async (share, version, options, readonly, folder, c) => {

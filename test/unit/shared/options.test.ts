@@ -137,7 +137,7 @@ t.test('each kind of value takes what it should and refuses the rest', async (t)
   t.equal(parseOne(option.path({ help }), '/etc/x'), '/etc/x');
   t.match(parseOne(option.path({ help }), '/etc/../x'), 'write /x');
   t.match(parseOne(option.path({ help }), 'etc'), 'does not begin with /');
-  t.match(parseOne(option.text({ help, pattern: /^[a-z]+$/ }), 'A'), 'another way');
+  t.match(parseOne(option.text({ help, pattern: /^[a-z]+$/ }), 'A'), 'not have the form');
   t.match(parseOne(option.text({ help }), 'a\nb'), 'control characters');
   t.match(parseOne(option.integer({ help, validate: (n) => (n % 2 ? 'it is odd' : undefined) }), '3'), 'it is odd');
 });

@@ -214,6 +214,8 @@ t.test('a clone is a volume that is created from another one', async (t) => {
   });
   t.match(await ask('VolumeClone', { Source: 'data', Volume: 'copy' }), { Source: 'data', Volume: { Name: 'copy' } });
   t.match(asked, [{ name: 'copy', options: { from: 'data' }, making: String }]);
+  Object.assign(backend, { schema: { ...backend.schema, from: undefined } });
+  t.equal(await codeOf(ask('VolumeClone', { Source: 'data', Volume: 'other' })), 'VOLUME_UNABLE');
   await stop();
 });
 
@@ -221,7 +223,7 @@ t.test('kinds of volumes without disks say so', async (t) => {
   const { driver, ask, stop, backend } = await setUp();
   await driver.create('data', { size: '1g' }, context());
   Object.assign(backend, { dayTwo: undefined });
-  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '2g' })), 'BACKEND_REFUSED');
+  t.equal(await codeOf(ask('VolumeResize', { Volume: 'data', Size: '2g' })), 'VOLUME_UNABLE');
   t.same(await ask('VolumeSnapshots', {}), { Snapshots: [] });
   t.equal(await codeOf(ask('VolumeSnapshotRemove', { Snapshot: 'x' })), 'SNAPSHOT_UNKNOWN');
   await stop();

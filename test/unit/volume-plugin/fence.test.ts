@@ -39,7 +39,7 @@ t.test(
   async (t) => {
     const { fence, stop } = await setUp();
     t.equal(await codeOf(fence({ Volume: 'nothing', Host: 'host-2' })), 'VOLUME_UNKNOWN');
-    t.equal(await codeOf(fence({ Volume: 'data', Host: 'host-2' })), 'BACKEND_REFUSED');
+    t.equal(await codeOf(fence({ Volume: 'data', Host: 'host-2' })), 'VOLUME_UNABLE');
     t.not(await codeOf(fence({ Volume: 'data' })), 'none');
     await stop();
   },

@@ -64,7 +64,7 @@ t.test('a folder that is there becomes a volume, can be read only, and is never 
   t.throws(() => writeFileSync(a.inside('legacy', 'new'), ''), { code: 'EROFS' });
   t.match(
     await messageOf(a.create('other', { path: '/existing/none' })),
-    /SHARE_MISSING: .*10\.0\.0\.5:\/export.*\/existing\/none/,
+    /SHARE_MISSING: The folder \/existing\/none of share 10\.0\.0\.5:\/export does not exist/,
   );
   await a.leave(volume);
   await a.remove(volume);
@@ -209,8 +209,9 @@ t.test('options that do not go together are refused with the reason', async (t) 
     [{ share: SHARE, path: '/x', 'on-remove': 'delete' }, /on-remove=delete.*was not made for the volume/],
     [{ share: SHARE, path: '/x', uid: '7' }, /uid=7/],
     [{ share: SHARE, path: '/.drayage/volumes/x' }, /own/],
-    [{ share: SHARE, tls: 'true' }, /not supported yet/],
-    [{ share: SHARE, size: '1g' }, /size=.*limit/],
+    [{ share: SHARE, tls: 'true' }, /tls=true is not valid: not supported yet: .* Allowed: false/],
+    [{ share: 'fs-0123456789abcdef0' }, /needs NFS_PROVIDER=efs or nas/],
+    [{ share: SHARE, size: '1g' }, /size=1g .*limit/],
     [{ share: SHARE, access: 'single-writer', readonly: 'true' }, /nobody writes/],
     [{ share: SHARE, 'mount-options': 'rsise=1' }, /did you mean rsize/],
     [{ share: SHARE, 'mount-options': 'nolock', nfsvers: '4.1' }, /nolock is not for version 4\.1/],
@@ -283,8 +284,14 @@ t.test('a size is a limit where the provider of the share has those', async (t) 
   const folder = '/.drayage/volumes/data';
   t.same(limits, [`${folder} ${2 ** 30}`, `${folder} ${2 ** 31}`, `${folder} ${2 ** 31}`, `${folder} 0`]);
   const b = await host(1);
-  t.match(await messageOf(b.backend.dayTwo.resize(volume, '2g', context())), /BACKEND_REFUSED: .*limit/);
-  t.match(await messageOf(b.backend.dayTwo.snapshot(volume, 'x', context())), /BACKEND_REFUSED: .*snapshot of data/);
+  t.match(
+    await messageOf(b.backend.dayTwo.resize(volume, '2g', context())),
+    /VOLUME_UNABLE: A limit of its size is not possible: volume data is of type nfs, with NFS_PROVIDER=export/,
+  );
+  t.match(
+    await messageOf(b.backend.dayTwo.snapshot(volume, 'x', context())),
+    /VOLUME_UNABLE: A snapshot is not possible: volume data is of type nfs/,
+  );
   t.same(await b.backend.dayTwo.snapshots(undefined, context()), []);
 });
 
