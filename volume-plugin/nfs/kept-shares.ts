@@ -9,7 +9,7 @@ import { type Health, silentShare } from './health.ts';
 import { sourceOf, unmountShare } from './mount-command.ts';
 import type { MountedShare, MountWish } from './mounted-share.ts';
 import type { Mounter } from './negotiation.ts';
-import type { Looked } from './preflight.ts';
+import { type Looked, NFS_PORT } from './preflight.ts';
 import { NFS_VERSIONS, type NfsVersion, type Share } from './share.ts';
 import { type FilesTimes, WorkerShareFiles } from './worker-share-files.ts';
 
@@ -117,7 +117,7 @@ export class KeptShares {
     } catch (thrown) {
       const error = asPluginError(thrown);
       if (!['SHARE_SILENT', 'SHARE_UNREACHABLE'].includes(error.code) || !isInUse(share)) throw error;
-      health.watch(share.id, (inner) => servers.ping(share.server, share.port ?? 2049, inner, share.id), error);
+      health.watch(share.id, (inner) => servers.ping(share.server, share.port ?? NFS_PORT, inner, share.id), error);
       const known = health.of(share.id);
       throw known === undefined ? error : silentShare(share.id, known);
     }
@@ -158,5 +158,14 @@ const deviceAt = (folder: string): string | undefined => mountAt(readMountTable(
 /** Is anything of it mounted here? */
 const isInUse = (share: Share): boolean => {
   const source = sourceOf(share);
-  return readMountTable().some((entry) => entry.type.startsWith('nfs') && entry.source.startsWith(source));
+  const below = `${source.replace(/\/$/, '')}/`;
+  return readMountTable().some(
+    (entry) =>
+      entry.type.startsWith('nfs') &&
+      (entry.source === source || entry.source.startsWith(below)) &&
+      portOf(entry) === (share.port ?? NFS_PORT),
+  );
 };
+
+const portOf = ({ superOptions }: MountEntry): number =>
+  Number(superOptions.find((option) => option.startsWith('port='))?.slice('port='.length) ?? NFS_PORT);
