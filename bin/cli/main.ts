@@ -123,8 +123,8 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
   try {
     const { values, positionals } = parse(args);
     const [name, ...rest] = positionals;
-    if (values.help) {
-      output.out(name === 'volume' ? volumeHelp : usage);
+    if (values.help || name === 'help' || (name === 'volume' && rest[0] === 'help')) {
+      output.out(positionals.includes('volume') ? volumeHelp : usage);
       return exit.fine;
     }
     if (name === undefined) {

@@ -310,7 +310,13 @@ t.test('a plugin that is not there, or not answering, is told apart from a refus
 
 t.test('wrong usage is explained', async (t) => {
   t.match(await drayage('/nowhere'), { code: 2, error: /^Usage: drayage COMMAND/ });
-  t.match(await drayage('/nowhere', '--help'), { code: 0, out: /Examples:/ });
+  for (const word of ['--help', 'help']) t.match(await drayage('/nowhere', word), { code: 0, out: /Examples:/ }, word);
+  for (const words of [
+    ['volume', 'help'],
+    ['help', 'volume'],
+  ]) {
+    t.match(await drayage('/nowhere', ...words), { code: 0, out: /^Usage: drayage volume COMMAND/ });
+  }
   t.match(await drayage('/nowhere', 'port'), { code: 2, error: /no command "port"; there are ports, networks/ });
   t.match(await drayage('/nowhere', 'ports', 'all'), { code: 2, error: /"all" is not expected/ });
   t.match(await drayage('/nowhere', 'ports', '--dry-run'), { code: 2, error: /only goes with reconcile/ });
