@@ -61,10 +61,14 @@ t.test('volumes of a share have one mount of it: one connection for all that are
   t.equal(explicit, usual, 'the version that is agreed on and the same one when it is asked for');
 });
 
+/** Waits until it is let go. */
+const WAIT = `sh -c 'echo $$ > /tmp/waits; exec sleep 900'`;
+const LET_GO = 'kill $(cat /tmp/waits)';
+
 /** Takes the lock of a file in a container for good, and resolves when it has it. */
 async function hold(box: Box, file: string): Promise<void> {
   // Whether it has it only its own host is asked: others remember for half a minute that a file was not there.
-  await box.begin(`exec 9>> ${file}; flock 9 && touch ${file}.held; sleep 900`);
+  await box.begin(`exec 9>> ${file}; flock 9 && touch ${file}.held; ${WAIT}`);
   await until('the lock', async () => (await box.exec(`test -e ${file}.held`)).code === 0, PATIENTLY);
 }
 
@@ -74,18 +78,18 @@ const isFree = async (box: Box, file: string): Promise<boolean> =>
 t.test('a lock of flock and one of fcntl keep other hosts out, and are free when their holder is gone', async (t) => {
   await hold(boxOne, '/data/lock');
   t.notOk(await isFree(boxTwo, '/data/lock'), 'flock');
-  await boxOne.sh('pkill sleep -n');
+  await boxOne.sh(LET_GO);
   await until('the lock to be free', () => isFree(boxTwo, '/data/lock'), PATIENTLY);
 
   const database = '/data/counter.db';
   await boxOne.sh(`sqlite3 ${database} 'CREATE TABLE c (n INTEGER); INSERT INTO c VALUES (0)'`);
-  await boxOne.begin(`{ echo 'BEGIN EXCLUSIVE;'; sleep 900; } | sqlite3 ${database}`);
+  await boxOne.begin(`{ echo 'BEGIN EXCLUSIVE;'; ${WAIT}; } | sqlite3 ${database}`);
   await until(
     'the database to be locked by fcntl',
     async () => /database is locked/.test((await boxTwo.exec(`sqlite3 ${database} 'SELECT n FROM c'`)).stderr),
     PATIENTLY,
   );
-  await boxOne.sh('pkill sleep -n');
+  await boxOne.sh(LET_GO);
   const add = 'UPDATE c SET n = n + 1;'.repeat(15);
   const script = `sqlite3 -bail -cmd '.timeout 60000' ${database} '${add}'`;
   await Promise.all([boxOne, boxTwo].map((box) => box.sh(script, 120_000)));
@@ -96,7 +100,7 @@ t.test('a lock outlives a restart of the server: nobody else gets it', async (t)
   await hold(boxOne, '/data/kept');
   await server.restart();
   t.notOk(await isFree(boxTwo, '/data/kept'));
-  await boxOne.sh('pkill sleep -n');
+  await boxOne.sh(LET_GO);
 });
 
 t.test('a container that moves to another host finds its data, owner and permissions', async (t) => {
