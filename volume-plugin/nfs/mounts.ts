@@ -102,6 +102,12 @@ export class LinuxShareMounts implements ShareMounts {
     }
     const found = mountAt(readMountTable(), target);
     if (found === undefined) throw new PluginError('VOLUME_NOT_MOUNTED', { volume: basename(target) });
+    if (!isFolderOf(found, mounted, folder)) {
+      // What was opened has got another name since: somebody is removing it.
+      await this.unbind(target, c);
+      const reason = `${found.source} was there`;
+      throw new PluginError('VOLUME_NOT_MOUNTED', { volume: basename(target), reason });
+    }
     return { source: found.source, device: found.device };
   }
 
@@ -229,12 +235,15 @@ const keyOf = (share: Share, wish: MountWish): string => {
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 };
 
-/** Of NFS the table shows the whole path as the source, of other file systems as their part that is mounted. */
-const isFolderOf = ({ device, source, root }: MountEntry, mounted: MountedShare, folder: string): boolean => {
+/**
+ * Of NFS the table shows the whole path as the source, also of an export below it, which is another device. Of other file
+ * systems, as tests have them for shares, it shows their part that is mounted.
+ */
+const isFolderOf = ({ device, source, root, type }: MountEntry, mounted: MountedShare, folder: string): boolean => {
   const parts = folder.split('/').filter((part) => part !== '' && part !== '.');
   const whole = [mounted.source.replace(/\/$/, ''), ...parts].join('/');
-  if (source === whole || (parts.length === 0 && source === mounted.source)) return true;
-  return device === mounted.device && `${source}/${root}`.endsWith(parts.join('/'));
+  if (type.startsWith('nfs')) return source === whole || (parts.length === 0 && source === mounted.source);
+  return device === mounted.device && source === mounted.source && root === `/${parts.join('/')}`;
 };
 
 /** Is anything mounted from it but shares themselves, of which several may be the same file system? */

@@ -69,9 +69,9 @@ const doings: Doings = {
   names: (root, { folder }) => names(root, folder),
   room: (root, { path }) => room(root, path),
   // Loaded when it is needed: it brings the system calls along.
-  bind: async (root, { path, target, stage }) => {
+  bind: async (root, { path, target, asReadonly }, { signal }) => {
     const { bindFolder } = await import('./worker-binds.ts');
-    return await nothing(bindFolder(root, path, target, stage));
+    return await nothing(bindFolder(root, path, target, asReadonly, signal));
   },
   unbind: async (_root, { target }) => (await import('./worker-binds.ts')).unbindFolder(target),
 };

@@ -1,3 +1,4 @@
+import { type MountEntry, mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
 import { bindMount, SystemCallError, unmount } from '../../shared/kernel/syscalls.ts';
 import { inFolder, pathOf } from './worker-folders.ts';
 
@@ -13,6 +14,8 @@ const MS_REMOUNT = 32;
 const MS_BIND = 4096;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
+/** What a mount loses when it is made readonly and that is not said again. */
+const LASTING: Readonly<Record<string, number>> = { nosuid: 2, nodev: MS_NODEV, noexec: 8, nosymfollow: 256 };
 
 /** Told apart from what a server says of the folder. */
 const named = <T>(call: () => T): T => {
@@ -23,18 +26,39 @@ const named = <T>(call: () => T): T => {
   }
 };
 
+/** How a folder is to be mounted for reading only. */
+export interface ReadonlyBind {
+  /**
+   * An empty folder in nobody's sight, by way of which it is mounted: a mount that is made readonly when others have got it
+   * already stays as it was for them.
+   */
+  readonly stage: string;
+  /** What the share may not do, as the mount table has it: `nosuid`, … */
+  readonly flags: readonly string[];
+}
+
 /**
- * Mounts a folder of the share at `target`; what was opened, whatever its name leads to by then. For reading only by way of
- * `stage`, an empty folder in nobody's sight: a mount that is made so when others have got it already stays as it was for
- * them.
+ * Mounts a folder of the share at `target`; what was opened, whatever its name leads to by then. Nothing is mounted once
+ * `signal` is aborted.
  */
-export const bindFolder = (root: string, path: string, target: string, stage: string | null): Promise<void> =>
+export const bindFolder = (
+  root: string,
+  path: string,
+  target: string,
+  asReadonly: ReadonlyBind | null,
+  signal: AbortSignal,
+): Promise<void> =>
   inFolder(root, path, async (folder) => {
-    named(() => bindMount(pathOf(folder), stage ?? target, MS_BIND));
-    if (stage === null) return;
+    signal.throwIfAborted();
+    if (asReadonly === null) {
+      named(() => bindMount(pathOf(folder), target, MS_BIND));
+      return;
+    }
+    const { stage, flags } = asReadonly;
+    const lasting = flags.reduce((all, flag) => all | (LASTING[flag] ?? 0), MS_NODEV);
+    named(() => bindMount(pathOf(folder), stage, MS_BIND));
     try {
-      // All flags that the mount is to have must be said again.
-      named(() => bindMount('none', stage, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NODEV));
+      named(() => bindMount('none', stage, MS_REMOUNT | MS_BIND | MS_RDONLY | lasting));
       named(() => bindMount(stage, target, MS_BIND));
     } finally {
       named(() => unmount(stage, MNT_DETACH | UMOUNT_NOFOLLOW));

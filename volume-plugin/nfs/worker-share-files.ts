@@ -3,6 +3,7 @@ import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { fileError } from './file-errors.ts';
 import type { FolderTraits, ShareFiles, TextFile } from './share-files.ts';
+import type { ReadonlyBind } from './worker-binds.ts';
 import { type Asked, WorkerEnded, WorkerProcess, WorkerRefusal } from './worker-process.ts';
 import type { Args, Operation, Result } from './worker-wire.ts';
 
@@ -102,12 +103,9 @@ export class WorkerShareFiles implements ShareFiles {
     return this.#do('room', { path }, `ask for the room of ${path}`, c);
   }
 
-  /**
-   * Mounts a folder at `target`; for reading only by way of `stage`, an empty folder that only the plugin sees. Errors: as of
-   * all calls, and SHARE_MISSING when there is no such folder.
-   */
-  async bind(path: string, target: string, stage: string | null, c: Context): Promise<void> {
-    await this.#do('bind', { path, target, stage }, `mount the folder ${path}`, c);
+  /** Mounts a folder at `target`. Errors: as of all calls, and SHARE_MISSING when there is no such folder. */
+  async bind(path: string, target: string, asReadonly: ReadonlyBind | null, c: Context): Promise<void> {
+    await this.#do('bind', { path, target, asReadonly }, `mount the folder ${path}`, c);
   }
 
   /** Unmounts what is at `target`; false: something is open there. */
@@ -183,7 +181,11 @@ export class WorkerShareFiles implements ShareFiles {
   }
 
   /** The answer, or SHARE_SILENT when nothing is heard for too long: the worker is given up then. */
-  async #watched<O extends Operation>(worker: WorkerProcess, { answer }: Asked<O>, watch: Watch): Promise<Result<O>> {
+  async #watched<O extends Operation>(
+    worker: WorkerProcess,
+    { answer, cancel }: Asked<O>,
+    watch: Watch,
+  ): Promise<Result<O>> {
     const { times, server, shareId } = this.#parts;
     try {
       if (await watch.until(worker.running, START_MS)) {
@@ -199,7 +201,11 @@ export class WorkerShareFiles implements ShareFiles {
         await server.check();
       }
     } catch (error) {
-      if (error instanceof PluginError) this.#giveUp(worker);
+      if (error instanceof PluginError) {
+        // It may live on for what else it does.
+        cancel();
+        this.#giveUp(worker);
+      }
       throw error;
     } finally {
       watch.end();

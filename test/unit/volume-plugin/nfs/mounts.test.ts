@@ -65,6 +65,54 @@ t.test('a volume that is bound already is verified; what else is there is not ha
   await mounts.unbind(target('v'), context());
 });
 
+t.test('what the share may not do, no volume of it may, readonly or not', async (t) => {
+  const { host, folder } = madeUpShares(t, '/a');
+  const { mounts, ensure, target } = host(1);
+  const mounted = await ensure('/a');
+  await mounted.files.makeFolder('v', TRAITS, context());
+  const at = readMountTable().find((one) => one.target.startsWith(join(folder, 'shares-1/')))?.target ?? '';
+  run('mount', '-o', 'remount,bind,nosuid,noexec,noatime', at);
+  for (const readonly of [false, true]) {
+    await mounts.bind(mounted, 'v', target('v'), readonly, context());
+    const found = flags(target('v'));
+    t.same(
+      ['nosuid', 'noexec', 'noatime'].filter((one) => !found.includes(one)),
+      [],
+      `readonly=${readonly}: ${found}`,
+    );
+  }
+});
+
+t.test('what nobody waits for any more is not mounted when the server lets its process go on', async (t) => {
+  const { host } = madeUpShares(t, '/a');
+  const { mounts, ensure, target } = host(1);
+  const mounted = await ensure('/a');
+  await mounted.files.makeFolder('v', TRAITS, context());
+  for (const readonly of [false, true]) {
+    const [process_ = 0] = workers();
+    process.kill(process_, 'SIGSTOP');
+    t.equal(await codeOf(mounts.bind(mounted, 'v', target('v'), readonly, context(300))), 'DEADLINE');
+    process.kill(process_, 'SIGCONT');
+    t.equal(await mounted.files.hasFolder('v', context()), true, 'it goes on');
+    t.equal(mountAt(readMountTable(), target('v')), undefined);
+  }
+  await mounts.bind(mounted, 'v', target('v'), true, context());
+});
+
+t.test('a folder whose name only ends like the wanted one is not handed out', async (t) => {
+  const { host } = madeUpShares(t, '/a');
+  const { mounts, ensure, target } = host(1);
+  const mounted = await ensure('/a');
+  for (const name of ['old', 'data', 'olddata', 'old/data']) await mounted.files.makeFolder(name, TRAITS, context());
+  const bind = (folder: string) => mounts.bind(mounted, folder, target('v'), false, context());
+  for (const there of ['olddata', 'old/data']) {
+    await bind(there);
+    for (const folder of ['data', '', 'old']) t.equal(await codeOf(bind(folder)), 'VOLUME_NOT_MOUNTED', folder);
+    await bind(there);
+    await mounts.unbind(target('v'), context());
+  }
+});
+
 t.test('a folder that is not there, or is a symbolic link by now, is not mounted', async (t) => {
   const { host, onServer } = madeUpShares(t, '/a');
   const { mounts, ensure, target } = host(1);
