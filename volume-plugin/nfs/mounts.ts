@@ -93,9 +93,12 @@ export class LinuxShareMounts implements ShareMounts {
     }
     if (present === undefined) {
       const kept = this.#kept.all().find(([, { files }]) => files === mounted.files)?.[1];
-      if (kept === undefined)
+      const base = kept && mountAt(readMountTable(), kept.folder);
+      if (kept === undefined || base === undefined) {
         throw new PluginError('SHARE_SILENT', { share: id, reason: 'it was unmounted meanwhile' });
-      await kept.files.bind(folder, target, readonly ? await this.#stage(target, c) : null, c);
+      }
+      const asReadonly = readonly ? { stage: await this.#stage(target, c), flags: base.options } : null;
+      await kept.files.bind(folder, target, asReadonly, c);
     } else if (!isFolderOf(present, mounted, folder)) {
       const reason = `${present.source} (${present.device}) is there, not ${mounted.source} (${mounted.device})`;
       throw new PluginError('VOLUME_NOT_MOUNTED', { volume: basename(target), reason });

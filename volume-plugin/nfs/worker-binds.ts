@@ -1,4 +1,3 @@
-import { type MountEntry, mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
 import { bindMount, SystemCallError, unmount } from '../../shared/kernel/syscalls.ts';
 import { inFolder, pathOf } from './worker-folders.ts';
 

@@ -1,4 +1,5 @@
 import type { FolderTraits, TextFile } from './share-files.ts';
+import type { ReadonlyBind } from './worker-binds.ts';
 
 /** What a share's worker process is asked and answers, as messages between the two. All paths are relative to the share. */
 
@@ -14,9 +15,9 @@ export interface Operations {
   readonly removeTree: { readonly args: { path: string }; readonly result: null };
   readonly names: { readonly args: { folder: string }; readonly result: readonly string[] };
   readonly room: { readonly args: { path: string }; readonly result: { readonly size: number; readonly free: number } };
-  /** `stage`: for a mount that is for reading only. */
+  /** `asReadonly`: for a mount that is for reading only. */
   readonly bind: {
-    readonly args: { path: string; target: string; stage: string | null };
+    readonly args: { path: string; target: string; asReadonly: ReadonlyBind | null };
     readonly result: null;
   };
   readonly unbind: { readonly args: { target: string }; readonly result: boolean };
