@@ -14,11 +14,12 @@ import {
   sound,
   TRASH,
 } from '../nfs/records.ts';
-import { removeRecord } from '../nfs/removals.ts';
+import { removeRecord, removingOf, takeFolder } from '../nfs/removals.ts';
 import type { NewVolume, Volume } from './backend.ts';
 import { listedVolume } from './nfs-listing.ts';
 import { checkNfsOptions, differences, type NfsOptions, requestOf, traitsOf, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
+import { refuseWhenUsed } from './nfs-removing.ts';
 
 /** Where a volume is to be, and how. */
 export interface Place {
@@ -168,20 +169,46 @@ const writeRecord = async (
   }
 };
 
-/** A volume that cannot be what was asked for is none, unless it may work the next time. */
+/** A volume that cannot be what was asked for is none, unless it may work the next time, or somebody uses it already. */
 const unmake = async (
-  { notes }: NfsParts,
-  { files, share }: MountedShare,
+  parts: NfsParts,
+  mounted: MountedShare,
   record: ShareRecord,
   folder: string,
   { retry, code }: PluginError,
   c: Context,
 ): Promise<void> => {
   if (retry === 'backoff' || code === 'INTERNAL') return;
-  await files.makeFolder(TRASH, OWN_FOLDER, c);
-  await files.move(folder, `${TRASH}/${record.name}.${record.uuid}`, c);
+  const { files, share } = mounted;
+  if (folder === folderOf(record)) {
+    if (!(await takeUnused(parts, mounted, record, c))) return;
+  } else {
+    await files.makeFolder(TRASH, OWN_FOLDER, c);
+    await files.move(folder, `${TRASH}/${record.name}.${record.uuid}`, c);
+  }
   await removeRecord(files, record, c);
-  await notes.put(share.id, record.name, undefined);
+  await parts.notes.put(share.id, record.name, undefined);
+};
+
+/** False: it is used, or has been. */
+const takeUnused = async (
+  parts: NfsParts,
+  mounted: MountedShare,
+  record: ShareRecord,
+  c: Context,
+): Promise<boolean> => {
+  const { files } = mounted;
+  const check = async (): Promise<void> => {
+    await refuseWhenUsed(parts, mounted, record, c);
+    const [some] = await files.names(removingOf(record), c);
+    if (some !== undefined) throw new PluginError('VOLUME_IN_USE', { volume: record.name });
+  };
+  try {
+    return await takeFolder(files, record, TRASH, check, c);
+  } catch (error) {
+    if (!['VOLUME_BUSY', 'VOLUME_IN_USE'].includes(asPluginError(error).code)) throw error;
+    return false;
+  }
 };
 
 /** Nobody can write there, or not this host. */

@@ -50,7 +50,8 @@ const forgetLocal = async ({ notes }: NfsParts, share: string, name: string): Pr
   return true;
 };
 
-const refuseWhenUsed = async (
+/** Errors: VOLUME_BUSY, with the other hosts that have it mounted. */
+export const refuseWhenUsed = async (
   { host }: NfsParts,
   { files }: MountedShare,
   { name }: ShareRecord,

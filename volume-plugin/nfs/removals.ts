@@ -26,6 +26,9 @@ const ENDING = '.json';
 
 const entryOf = ({ name, uuid }: Pick<ShareRecord, 'name' | 'uuid'>): string => `${name}.${uuid}`;
 
+/** Where the folder of a volume is while it is being removed. */
+export const removingOf = (record: Pick<ShareRecord, 'name' | 'uuid'>): string => `${REMOVING}/${entryOf(record)}`;
+
 /** Moves something into a folder of Drayage's own, which is there but for the first time; false: there is nothing. */
 const moveInto = async (
   files: ShareFiles,
@@ -57,7 +60,7 @@ export const takeFolder = async (
 ): Promise<boolean> => {
   const folder = folderOf(record);
   const entry = entryOf(record);
-  const stage = `${REMOVING}/${entry}`;
+  const stage = removingOf(record);
   // The second look is for a removal that was cut off.
   if (!(await moveInto(files, folder, REMOVING, entry, c)) && !(await files.hasFolder(stage, c))) return false;
   const putBack = (): Promise<boolean> => files.move(stage, folder, c);
@@ -87,7 +90,7 @@ export const removeRecord = async (files: ShareFiles, record: ShareRecord, c: Co
 
 /** One that was taken in the place of the one that was meant goes back. */
 const settleRecord = async (files: ShareFiles, name: string, uuid: string, c: Context): Promise<void> => {
-  const stage = `${REMOVING}/${entryOf({ name, uuid })}${ENDING}`;
+  const stage = `${removingOf({ name, uuid })}${ENDING}`;
   const text = await files.readFile(stage, c);
   if (text === undefined) return;
   if (parseRecord(name, text).uuid !== uuid) await files.createFile(recordPath(name), text, c);

@@ -2,9 +2,11 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { PluginError } from '../../../../shared/errors.ts';
 import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.ts';
+import { ExportProvider } from '../../../../volume-plugin/nfs/export.ts';
 import { codeOf, inOwnMounts, messageOf } from '../block/scratch.ts';
-import { shareCluster, until } from './nfs-cluster.ts';
+import { SHARE, shareCluster, until } from './nfs-cluster.ts';
 
 inOwnMounts(import.meta.filename);
 
@@ -119,4 +121,38 @@ t.test('what was removed and made anew elsewhere is not handed out as it was', a
   await a.create('data', { path: '/one' });
   t.equal(await codeOf(b.mount(known)), 'none', 'the same as before is the same');
   await b.leave(known);
+});
+
+t.test('a volume that cannot be limited as its maker wanted stays when somebody has begun to use it', async (t) => {
+  const { host, servers, inside, entries } = await scene(t);
+  let refuses = false;
+  const limit = async (): Promise<void> => {
+    if (refuses) throw new PluginError('BACKEND_REFUSED', { provider: 'nas', what: 'to limit it' });
+  };
+  const [a, b] = await Promise.all(
+    [0, 1].map((n) => host(n, { provider: Object.assign(new ExportProvider([SHARE]), { limit }) })),
+  );
+  if (a === undefined || b === undefined) throw new Error('no hosts');
+  for (const [name, isMounted] of [
+    ['mounted', true],
+    ['written', false],
+    ['unused', undefined],
+  ] as const) {
+    servers.onFile = (what) => {
+      if (what.startsWith('move')) throw new Error('killed');
+    };
+    await codeOf(a.create(name, { size: '1g' }, 'once'));
+    servers.onFile = () => undefined;
+    refuses = false;
+    const volume = await b.create(name, { size: '1g' });
+    if (isMounted === true) await b.mount(volume);
+    if (isMounted === false) writeFileSync(inside(name, 'file'), 'precious');
+    refuses = true;
+    t.equal(await codeOf(a.create(name, { size: '1g' }, 'once')), 'BACKEND_REFUSED');
+    t.equal((await b.find(name)) === undefined, isMounted === undefined, name);
+    t.equal(existsSync(inside(name)), isMounted !== undefined);
+    if (isMounted === true) await b.leave(volume);
+  }
+  t.same(entries('removing'), []);
+  t.equal(readFileSync(inside('written', 'file'), 'utf8'), 'precious');
 });
