@@ -85,6 +85,8 @@ export class WorkerProcess {
     this.#last += 1;
     const id = this.#last;
     const { promise, resolve, reject } = Promise.withResolvers<Result<O>>();
+    // Whoever asked may give the worker up before it has so much as started, and not look at the answer any more.
+    promise.catch(() => undefined);
     // The worker answers each request with what is the answer to its kind.
     this.#pending.set(id, { alive, resolve: (result) => resolve(result as Result<O>), reject });
     if (this.#companion.ended || this.#killed) this.#end('it has ended before');

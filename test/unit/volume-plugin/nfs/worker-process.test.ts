@@ -7,6 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { bundle } from '../../../../plugin-configs/bundle.ts';
 import { PluginError } from '../../../../shared/errors.ts';
+import { silentLogger } from '../../../../shared/log.ts';
+import { WorkerProcess } from '../../../../volume-plugin/nfs/worker-process.ts';
 import { FILES_TIMES } from '../../../../volume-plugin/nfs/worker-share-files.ts';
 import { codeOf, context, inOwnMounts, loopDisk, messageOf, run, scratch } from '../block/scratch.ts';
 import { workers } from './made-up-server.ts';
@@ -66,6 +68,16 @@ t.test('a server that has just been started is waited for longer than one that i
   t.ok(asked > 0);
   process.kill(pid, 'SIGSTOP');
   t.match(await messageOf(files.names('', c)), /SHARE_SILENT: .* lets nobody at its files/);
+});
+
+t.test('the plugin goes on when a process is killed that was given up before it had started', async (t) => {
+  const ended = Promise.withResolvers<void>();
+  const worker = new WorkerProcess(scene(t).root, ended.resolve, silentLogger);
+  worker.ask('names', { folder: '' }, () => undefined);
+  // What nobody looks at rejects now: unhandled, it would end this process.
+  worker.kill();
+  await ended.promise;
+  t.ok(worker.ended);
 });
 
 t.test('a caller whose time is over is told so, and costs nobody the process', async (t) => {
