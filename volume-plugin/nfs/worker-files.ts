@@ -127,16 +127,18 @@ export const readFiles = (root: string, path: string, ending: string): Promise<r
         if (read > MOST_READ) throw refusal('EFBIG', `the files in ${path} have more than ${MOST_READ} bytes`);
         return content === undefined ? [] : [{ name, content }];
       });
+      // By the server's clock, which may go wrong by days: it has set the time of the folder, too.
+      const { mtimeMs } = await folder.stat();
       await eachOf(
         names.filter((name) => name.startsWith(MAKING)),
-        (name) => unlessMissing(undefined, () => removeWhenOld(inside(folder, name))),
+        (name) => unlessMissing(undefined, () => removeWhenOld(inside(folder, name), mtimeMs)),
       );
       return files.flat();
     }),
   );
 
-async function removeWhenOld(path: string): Promise<void> {
-  if (Date.now() - (await stat(path)).mtimeMs < LEFT_MS) return;
+async function removeWhenOld(path: string, nowMs: number): Promise<void> {
+  if (nowMs - (await stat(path)).mtimeMs < LEFT_MS) return;
   try {
     await unlink(path);
   } catch (error) {

@@ -7,6 +7,7 @@ import {
   readFileSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -116,6 +117,22 @@ t.test('all files with an ending are read; what is no file, and what is being wr
   t.equal((await files.names('', c)).length, 52, 'names are told of folders, too');
   t.same(await files.names('gone', c), []);
 });
+
+t.test(
+  'what a crash has left goes after a day, and not what is being written where a clock is days behind',
+  async (t) => {
+    const { root, files, c } = scene(t);
+    const days = (n: number): Date => new Date(Date.now() - n * 86_400_000);
+    for (const name of ['.~old', '.~new']) writeFileSync(join(root, name), '');
+    for (const name of ['.~old', '.~new', '']) utimesSync(join(root, name), days(3), days(3));
+    await files.readFiles('', '.json', c);
+    t.same(readdirSync(root).sort(), ['.~new', '.~old'], 'to the server all of it is new');
+    utimesSync(join(root, '.~new'), days(0), days(0));
+    utimesSync(root, days(0), days(0));
+    await files.readFiles('', '.json', c);
+    t.same(readdirSync(root), ['.~new']);
+  },
+);
 
 t.test('files that somebody has made too large end no worker', async (t) => {
   const { root, files, c } = scene(t);
