@@ -1,4 +1,4 @@
-// @timeout 8m
+// @timeout 10m
 /**
  * An NFS server that stands still, dies, comes back, or takes its export away under running containers: nothing of the
  * host waits for it that is not on it, and no byte is lost. One host, real kernels; a second machine is the server.
@@ -10,7 +10,7 @@ import { IMAGE } from '../rig/vm/guest.ts';
 import type { VirtualMachine } from '../rig/vm/machine.ts';
 import { BlockWriter, Box, create, createMust, nfsRigFor, refusedSoon, SHARE, statusOf } from './support/vm-nfs.ts';
 
-t.setTimeout(8 * 60_000);
+t.setTimeout(10 * 60_000);
 
 const { server, hosts } = await nfsRigFor(t, { hosts: 1, versions: '-N 4.2 -N 4.0' });
 const [host] = hosts as [VirtualMachine];
