@@ -7,7 +7,7 @@ import { GATEWAY4, HOSTS4, hostAddresses } from '../addresses.ts';
 import { ended, failure, must, type Outcome, type RunOptions, run, signal, until } from '../command.ts';
 import type { Rig } from '../rig.ts';
 import { GuestAgent, type GuestRunOptions } from './agent.ts';
-import { DOCKER_PORT, ENGINE, WAKE_PATH } from './guest.ts';
+import { DOCKER_PORT, WAKE_PATH } from './guest.ts';
 import { agentSocket, monitorSocket, qemuArguments } from './qemu.ts';
 import { Qmp } from './qmp.ts';
 import { GUEST_PLUGIN, ignoreSharedMemory, type Template, untilMigrated } from './template.ts';
@@ -117,17 +117,6 @@ export class VirtualMachine {
   async stopEngine(): Promise<void> {
     const script = 'pid=$(pgrep -x dockerd); kill $pid; while kill -0 $pid 2> /dev/null; do sleep 0.1; done';
     await this.must(['sh', '-c', script], { timeoutMs: STOP_MS });
-  }
-
-  /** Resolves when it answers, and the plugin that it has started, too. */
-  async startEngine(): Promise<void> {
-    // The engine unmounts all that is mounted in its folder of plugins when it stops, and that folder too.
-    const mount = 'mountpoint -q /var/lib/docker/plugins || mount /dev/vdb /var/lib/docker/plugins';
-    await this.#startPatiently(`export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root; ${mount}; ${ENGINE}`);
-    await until(`the engine of ${this.name}`, async () => (await this.docker(['version'])).code === 0, {
-      timeoutMs: 60_000,
-      everyMs: 200,
-    });
   }
 
   /** SIGKILL to the plugin's process. The engine starts it again by itself; resolves when it listens. */
