@@ -165,7 +165,12 @@ export class BlockWriter {
 
   /** Resolves when there are more than `count`. */
   async untilBeyond(count: number, timeoutMs = 60_000): Promise<void> {
-    await until(`more than ${count} blocks`, async () => (await this.count()) > count, { timeoutMs, everyMs: 300 });
+    const beyond = async (): Promise<boolean> => {
+      const failed = await this.#box.sh('[ ! -e /tmp/failed ] || cat /tmp/error');
+      if (failed !== '') throw new Error(`the writer has ended: ${failed}`);
+      return (await this.count()) > count;
+    };
+    await until(`more than ${count} blocks`, beyond, { timeoutMs, everyMs: 300 });
   }
 
   /** Resolves with the number of blocks and the checksum of all of them, as they should be on the share. */

@@ -100,7 +100,7 @@ export class NfsServer {
 
   /**
    * Exports a folder, which is made, to these hosts (all when left out); one that is exported already is from now on as it
-   * says here. @param options such as `ro`, after the usual ones.
+   * says here, also after a power cut. @param options such as `ro`, after the usual ones.
    */
   async share(name: string, options = '', clients: readonly string[] = ['*']): Promise<string> {
     const folder = this.folder(name);
@@ -109,13 +109,14 @@ export class NfsServer {
     await this.sh(`mkdir -p ${folder}
       sed -i '\\,^${folder} ,d' ${ROOT}/.nfs/exports
       echo '${line}' >> ${ROOT}/.nfs/exports
-      exportfs -ra`);
+      exportfs -ra
+      sync -f ${ROOT}`);
     return this.id(name);
   }
 
   /** Takes an export away from all hosts, also from those that have it mounted. */
   async unshare(name: string): Promise<void> {
-    await this.sh(`sed -i '\\,^${this.folder(name)} ,d' ${ROOT}/.nfs/exports; exportfs -ra; exportfs -f`);
+    await this.sh(`sed -i '\\,^${this.folder(name)} ,d' ${ROOT}/.nfs/exports; exportfs -ra; exportfs -f; sync -f ${ROOT}`);
   }
 
   /** Stops serving, and serves again: clients have to claim what they have. */
