@@ -116,7 +116,9 @@ export class NfsServer {
 
   /** Takes an export away from all hosts, also from those that have it mounted. */
   async unshare(name: string): Promise<void> {
-    await this.sh(`sed -i '\\,^${this.folder(name)} ,d' ${ROOT}/.nfs/exports; exportfs -ra; exportfs -f; sync -f ${ROOT}`);
+    await this.sh(
+      `sed -i '\\,^${this.folder(name)} ,d' ${ROOT}/.nfs/exports; exportfs -ra; exportfs -f; sync -f ${ROOT}`,
+    );
   }
 
   /** Stops serving, and serves again: clients have to claim what they have. */
