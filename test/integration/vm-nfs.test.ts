@@ -1,4 +1,4 @@
-// @timeout 10m
+// @timeout 20m
 /**
  * Volumes on a share of the kernel's NFS server, in two hosts whose kernels are its clients: what hosts see of each other,
  * who may have what, and a network that is away for a minute under a writer. Three virtual machines for all cases.
@@ -23,7 +23,7 @@ import {
   statusOf,
 } from './support/vm-nfs.ts';
 
-t.setTimeout(10 * 60_000);
+t.setTimeout(20 * 60_000);
 
 const { vms, server, hosts } = await nfsRigFor(t, { hosts: 2 });
 const [one, two] = hosts as [VirtualMachine, VirtualMachine];
