@@ -56,11 +56,7 @@ export class AliyunHome {
 
   constructor(options: HomeOptions) {
     this.#options = options;
-    const { metadataEndpoint } = options.settings;
-    this.metadata = new Metadata({
-      cloud: 'aliyun',
-      ...(metadataEndpoint !== undefined && { endpoint: metadataEndpoint }),
-    });
+    this.metadata = new Metadata({ cloud: 'aliyun', endpoint: options.settings.metadataEndpoint });
     this.credentials = new Credentials(options.settings, this.metadata);
   }
 

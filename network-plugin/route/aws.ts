@@ -73,7 +73,7 @@ export class AwsProvider implements RouteProvider {
   constructor(options: AwsProviderOptions) {
     const { metadataEndpoint: endpoint, key, file } = options;
     this.#options = options;
-    this.#metadata = new Metadata({ cloud: 'aws', ...(endpoint !== undefined && { endpoint }) });
+    this.#metadata = new Metadata({ cloud: 'aws', endpoint });
     this.#credentials = new Credentials({
       metadata: this.#metadata,
       ...(key !== undefined && { key }),

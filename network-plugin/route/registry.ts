@@ -67,7 +67,7 @@ const factories: Record<Settings['provider'], Factory> = {
     const { metadataEndpoint: endpoint } = settings;
     const candidates = (['aws', 'aliyun'] as const).map((cloud) => ({
       name: cloud,
-      metadata: new Metadata({ cloud, ...(endpoint !== undefined && { endpoint }) }),
+      metadata: new Metadata({ cloud, endpoint }),
       open: () => factories[cloud](settings, deps),
     }));
     return new AutoProvider(candidates, deps.log);

@@ -35,7 +35,7 @@ export type Cloud = keyof typeof DIALECTS;
 export interface MetadataOptions {
   readonly cloud: Cloud;
   /** Instead of the well-known address, such as `http://127.0.0.1:8080`. */
-  readonly endpoint?: string;
+  readonly endpoint?: string | undefined;
   /** Longest wait for one request, in milliseconds. */
   readonly timeoutMs?: number;
 }

@@ -32,11 +32,7 @@ export class AliyunPlace {
   constructor(options: PlaceOptions) {
     this.#options = options;
     this.#absence = new Absence(options.goneMs ?? GONE_MS);
-    const { metadataEndpoint } = options.settings;
-    this.#metadata = new Metadata({
-      cloud: 'aliyun',
-      ...(metadataEndpoint !== undefined && { endpoint: metadataEndpoint }),
-    });
+    this.#metadata = new Metadata({ cloud: 'aliyun', endpoint: options.settings.metadataEndpoint });
     this.#credentials = new Credentials(options.settings, this.#metadata);
   }
 

@@ -4,7 +4,7 @@ import type { InstanceState } from '../../shared/cloud/aws/model.ts';
 import type { Machine } from '../../shared/cloud/aws/volume-model.ts';
 import { Ebs, isVolumeRefusal } from '../../shared/cloud/aws/volumes.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
-import { type CloudSettings, keyOf, regionOf } from '../../shared/cloud/settings.ts';
+import { type CloudSettings, regionOf } from '../../shared/cloud/settings.ts';
 import type { Rate } from '../../shared/cloud/token-bucket.ts';
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
@@ -52,17 +52,8 @@ export class EbsPlace {
   constructor(options: PlaceOptions) {
     this.#options = options;
     this.#absence = new Absence(options.unknownMs ?? UNKNOWN_MS);
-    const { metadataEndpoint, credentialsFile: path, credentialsProfile: profile } = options.settings;
-    this.#metadata = new Metadata({
-      cloud: 'aws',
-      ...(metadataEndpoint !== undefined && { endpoint: metadataEndpoint }),
-    });
-    const key = keyOf(options.settings);
-    this.#credentials = new Credentials({
-      ...(key !== undefined && { key }),
-      ...(path !== undefined && { file: { path, profile } }),
-      metadata: this.#metadata,
-    });
+    this.#metadata = new Metadata({ cloud: 'aws', endpoint: options.settings.metadataEndpoint });
+    this.#credentials = Credentials.from(options.settings, this.#metadata);
   }
 
   /** Throws NOT_READY before the first `find`. */

@@ -1,7 +1,7 @@
 import { Credentials } from '../../shared/cloud/aws/credentials.ts';
 import { Efs } from '../../shared/cloud/aws/shares.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
-import { type CloudSettings, keyOf, regionOf } from '../../shared/cloud/settings.ts';
+import { type CloudSettings, regionOf } from '../../shared/cloud/settings.ts';
 import type { Rate } from '../../shared/cloud/token-bucket.ts';
 import type { Context } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
@@ -33,17 +33,8 @@ export class EfsPlace {
 
   constructor(options: EfsPlaceOptions) {
     this.#options = options;
-    const { metadataEndpoint, credentialsFile: path, credentialsProfile: profile } = options.settings;
-    this.#metadata = new Metadata({
-      cloud: 'aws',
-      ...(metadataEndpoint !== undefined && { endpoint: metadataEndpoint }),
-    });
-    const key = keyOf(options.settings);
-    this.#credentials = new Credentials({
-      ...(key !== undefined && { key }),
-      ...(path !== undefined && { file: { path, profile } }),
-      metadata: this.#metadata,
-    });
+    this.#metadata = new Metadata({ cloud: 'aws', endpoint: options.settings.metadataEndpoint });
+    this.#credentials = Credentials.from(options.settings, this.#metadata);
   }
 
   /** Throws NOT_READY before the first `find`. */

@@ -30,11 +30,7 @@ export class NasPlace {
 
   constructor(options: PlaceOptions) {
     this.#options = options;
-    const { metadataEndpoint } = options.settings;
-    this.#metadata = new Metadata({
-      cloud: 'aliyun',
-      ...(metadataEndpoint !== undefined && { endpoint: metadataEndpoint }),
-    });
+    this.#metadata = new Metadata({ cloud: 'aliyun', endpoint: options.settings.metadataEndpoint });
     this.#credentials = new Credentials(options.settings, this.#metadata);
   }
 

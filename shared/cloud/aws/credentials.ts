@@ -3,6 +3,7 @@ import type { Context } from '../../context.ts';
 import { codeOf } from '../../error-code.ts';
 import { PluginError } from '../../errors.ts';
 import type { Metadata } from '../metadata.ts';
+import { type CloudSettings, keyOf } from '../settings.ts';
 import type { AccessKey } from './model.ts';
 
 /** Where keys may come from, first to last. */
@@ -38,6 +39,17 @@ export class Credentials {
 
   constructor(options: CredentialOptions) {
     this.#options = options;
+  }
+
+  /** As the settings say. Errors: SETTING_INVALID for half a key. */
+  static from(settings: CloudSettings, metadata: Metadata): Credentials {
+    const { credentialsFile: path, credentialsProfile: profile } = settings;
+    const key = keyOf(settings);
+    return new Credentials({
+      ...(key !== undefined && { key }),
+      ...(path !== undefined && { file: { path, profile } }),
+      metadata,
+    });
   }
 
   /** Where the keys come from, for people. */

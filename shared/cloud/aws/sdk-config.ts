@@ -1,4 +1,4 @@
-import type { AccessKey } from './model.ts';
+import type { AccessKey, CallTable, SendOptions, Wire } from './model.ts';
 
 /** What the vendor's clients have in common, whichever service they are for. None of them is known here. */
 
@@ -34,6 +34,30 @@ export const clientConfig = ({ region, endpoint, connectTimeoutMs }: SdkOptions,
     };
   },
 });
+
+/** What a client is told of a call beside its input. */
+export const within = ({ signal }: SendOptions) => ({ abortSignal: signal });
+
+/** How each call of a group is made with one of the vendor's clients. */
+export type Senders<Client, C extends CallTable<C>> = {
+  readonly [A in keyof C]: (client: Client, input: C[A]['input'], options: SendOptions) => Promise<C[A]['output']>;
+};
+
+/** These calls through a client; `open` makes it, with what tells the key of the call that is made. */
+export const wireOf = <Client extends { destroy(): void }, C extends CallTable<C>>(
+  open: (key: () => AccessKey) => Client,
+  senders: Senders<Client, C>,
+): Wire<C> => {
+  let current: AccessKey = { id: '', secret: '' };
+  const client = open(() => current);
+  return {
+    send(action, input, key, sending) {
+      current = key;
+      return senders[action](client, input, sending);
+    },
+    close: () => client.destroy(),
+  };
+};
 
 /** Next to the wire, so that answers are seen before errors are made of them. */
 export const NEXT_TO_THE_WIRE = { step: 'deserialize', priority: 'low', name: 'dateOfAnswer' } as const;

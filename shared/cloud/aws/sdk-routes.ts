@@ -15,8 +15,9 @@ import {
 } from '@aws-sdk/client-ec2';
 import { parseCidr } from '../../cidr.ts';
 import type { Calls, RouteInput, Table, TableRoute, Target, Wire } from './model.ts';
-import { chunks, dry, instanceOf, nextToken, openSdk, pages, type Senders, within } from './sdk.ts';
+import { chunks, dry, instanceOf, nextToken, openSdk, pages, type Senders } from './sdk.ts';
 import type { SdkOptions } from './sdk-config.ts';
+import { within } from './sdk-config.ts';
 import { getServiceQuota } from './sdk-quota.ts';
 
 /** The calls for routes, through the vendor's client. */

@@ -9,19 +9,20 @@ import {
   type MountTargetDescription,
   type ThroughputMode,
 } from '@aws-sdk/client-efs';
-import type { AccessKey, SendOptions, Wire } from './model.ts';
-import { clientConfig, NEXT_TO_THE_WIRE, read, type SdkOptions, tellDates } from './sdk-config.ts';
+import type { Wire } from './model.ts';
+import {
+  clientConfig,
+  NEXT_TO_THE_WIRE,
+  read,
+  type SdkOptions,
+  type Senders,
+  tellDates,
+  wireOf,
+  within,
+} from './sdk-config.ts';
 import type { FileSystem, MountTarget, ShareCalls } from './share-model.ts';
 
 /** The calls for file systems, through the vendor's client, which has a file of its own as EC2's has: see `sdk.ts`. */
-
-type Senders = {
-  readonly [A in keyof ShareCalls]: (
-    client: EFSClient,
-    input: ShareCalls[A]['input'],
-    options: SendOptions,
-  ) => Promise<ShareCalls[A]['output']>;
-};
 
 const fileSystemOf = (found: FileSystemDescription): FileSystem => {
   const { AvailabilityZoneName: zone, KmsKeyId: key } = found;
@@ -48,11 +49,9 @@ const mountTargetOf = (found: MountTargetDescription): MountTarget => {
   };
 };
 
-const within = ({ signal }: SendOptions) => ({ abortSignal: signal });
-
 const isNamed = (error: unknown, name: string): boolean => error instanceof Error && error.name === name;
 
-const senders: Senders = {
+const senders: Senders<EFSClient, ShareCalls> = {
   DescribeFileSystems: async (client, search, options) => {
     const which = 'id' in search ? { FileSystemId: search.id } : { CreationToken: search.token };
     try {
@@ -113,17 +112,11 @@ export const efsEndpoint = (endpoint: string): string => {
 };
 
 /** A client for one region. No I/O before the first call. */
-export const openShares = (options: SdkOptions): Wire<ShareCalls> => {
-  let current: AccessKey = { id: '', secret: '' };
-  const { endpoint } = options;
-  const own = endpoint === undefined ? options : { ...options, endpoint: efsEndpoint(endpoint) };
-  const client = new EFSClient(clientConfig(own, () => current));
-  client.middlewareStack.add(tellDates(options.onDate), NEXT_TO_THE_WIRE);
-  return {
-    send(action, input, key, sending) {
-      current = key;
-      return senders[action](client, input, sending);
-    },
-    close: () => client.destroy(),
-  };
-};
+export const openShares = (options: SdkOptions): Wire<ShareCalls> =>
+  wireOf((key) => {
+    const { endpoint } = options;
+    const own = endpoint === undefined ? options : { ...options, endpoint: efsEndpoint(endpoint) };
+    const client = new EFSClient(clientConfig(own, key));
+    client.middlewareStack.add(tellDates(options.onDate), NEXT_TO_THE_WIRE);
+    return client;
+  }, senders);

@@ -25,8 +25,9 @@ import {
   type VolumeType,
 } from '@aws-sdk/client-ec2';
 import type { Wire } from './model.ts';
-import { chunks, dry, instanceOf, nextToken, openSdk, pages, type Senders, within } from './sdk.ts';
+import { chunks, dry, instanceOf, nextToken, openSdk, pages, type Senders } from './sdk.ts';
 import type { SdkOptions } from './sdk-config.ts';
+import { within } from './sdk-config.ts';
 import type {
   Machine,
   Modification,

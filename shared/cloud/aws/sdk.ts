@@ -1,16 +1,21 @@
 import { EC2Client, type Instance as SdkInstance } from '@aws-sdk/client-ec2';
-import type { AccessKey, CallTable, Instance, InstanceState, SendOptions, Wire } from './model.ts';
-import { clientConfig, NEXT_TO_THE_WIRE, type SdkOptions, tellDates } from './sdk-config.ts';
+import type { CallTable, Instance, InstanceState, SendOptions, Wire } from './model.ts';
+import {
+  type Senders as ClientSenders,
+  clientConfig,
+  NEXT_TO_THE_WIRE,
+  type SdkOptions,
+  tellDates,
+  wireOf,
+} from './sdk-config.ts';
 
 /**
  * The vendor's client. It is large, so these files (`sdk*.ts`, the only ones that know it) are imported when they are
  * first needed. No vendor type leaves them, and what they throw is only understood by `errors.ts`.
  */
 
-/** How each call of a group is made with the vendor's client. */
-export type Senders<C extends CallTable<C>> = {
-  readonly [A in keyof C]: (client: EC2Client, input: C[A]['input'], options: SendOptions) => Promise<C[A]['output']>;
-};
+/** How each call of a group is made with it. */
+export type Senders<C extends CallTable<C>> = ClientSenders<EC2Client, C>;
 
 /** Longest list of values in one filter. */
 const FILTER_VALUES = 200;
@@ -50,18 +55,11 @@ export const instanceOf = (instance: SdkInstance): Instance => {
 };
 
 export const dry = ({ dryRun }: SendOptions) => (dryRun === true ? { DryRun: true } : {});
-export const within = ({ signal }: SendOptions) => ({ abortSignal: signal });
 
 /** A client for one region, for these calls. No I/O before the first call. */
-export const openSdk = <C extends CallTable<C>>(senders: Senders<C>, options: SdkOptions): Wire<C> => {
-  let current: AccessKey = { id: '', secret: '' };
-  const client = new EC2Client(clientConfig(options, () => current));
-  client.middlewareStack.add(tellDates(options.onDate), NEXT_TO_THE_WIRE);
-  return {
-    send(action, input, key, sending) {
-      current = key;
-      return senders[action](client, input, sending);
-    },
-    close: () => client.destroy(),
-  };
-};
+export const openSdk = <C extends CallTable<C>>(senders: Senders<C>, options: SdkOptions): Wire<C> =>
+  wireOf((key) => {
+    const client = new EC2Client(clientConfig(options, key));
+    client.middlewareStack.add(tellDates(options.onDate), NEXT_TO_THE_WIRE);
+    return client;
+  }, senders);
