@@ -1,4 +1,5 @@
 import { HOLDS } from './hold-tag.ts';
+import { HostTags } from './host-tags.ts';
 import type { DiskHost, DiskTags } from './provider.ts';
 import { isRemoverTag } from './removers.ts';
 
@@ -8,7 +9,7 @@ import { isRemoverTag } from './removers.ts';
  * it said. Each host writes and removes its own tag only, or that of a host that is dead: there is no compare-and-set.
  */
 
-const PREFIX = 'leaving-';
+const SAYING = new HostTags('leaving', 2);
 
 /** A host that copies a disk. */
 export interface Leaver {
@@ -24,26 +25,19 @@ export interface Leaver {
 
 /** Everybody who copies this disk. */
 export const leaversOf = (tags: DiskTags): readonly Leaver[] =>
-  Object.entries(tags).flatMap(([tag, value]) => {
-    if (!tag.startsWith(PREFIX)) return [];
-    const [stillness = '', zone = '', ...name] = value.split(' ');
-    const host = tag.slice(PREFIX.length);
-    return [{ host, stillness, zone, name: name.join(' ') || host }];
-  });
+  SAYING.read(tags).map(({ host, words: [stillness = '', zone = ''], name }) => ({ host, stillness, zone, name }));
 
 /** What this host says of a disk that it copies to its own zone. */
-export const leavingTag = ({ id, name, zone }: DiskHost, stillness: string): DiskTags => ({
-  [`${PREFIX}${id}`]: `${stillness} ${zone ?? ''} ${name}`,
-});
+export const leavingTag = ({ id, name, zone }: DiskHost, stillness: string): DiskTags =>
+  SAYING.write(id, [stillness, zone ?? ''], name);
 
 /** The removal of what a host says. */
-export const notLeaving = (host: string): Readonly<Record<string, undefined>> => ({ [`${PREFIX}${host}`]: undefined });
+export const notLeaving = (host: string): Readonly<Record<string, undefined>> => SAYING.none(host);
 
 /** Tags that a later generation has from an earlier one: all but those that say where the earlier one is or goes. */
 export const inherited = (tags: DiskTags): DiskTags =>
   Object.fromEntries(
     Object.entries(tags).filter(
-      ([tag]) =>
-        !tag.startsWith(PREFIX) && !isRemoverTag(tag) && !['generation', 'moving', 'retired', HOLDS].includes(tag),
+      ([tag]) => !SAYING.isOne(tag) && !isRemoverTag(tag) && !['generation', 'moving', 'retired', HOLDS].includes(tag),
     ),
   );

@@ -1,4 +1,5 @@
 import { PluginError } from '../../shared/errors.ts';
+import { HostTags } from './host-tags.ts';
 import type { Disk, DiskHost, DiskTags } from './provider.ts';
 
 /**
@@ -7,7 +8,7 @@ import type { Disk, DiskHost, DiskTags } from './provider.ts';
  * afterwards and lets go again. Each host writes and removes its own tag only, or ends that of a host that is dead.
  */
 
-const PREFIX = 'removing-';
+const SAYING = new HostTags('removing', 1);
 /** What an operator has ended on the word that its host is dead: should that come back, it must not go on. */
 const ENDED = '-';
 
@@ -22,14 +23,9 @@ export interface Remover {
 }
 
 const everybody = (tags: DiskTags): readonly Remover[] =>
-  Object.entries(tags).flatMap(([tag, value]) => {
-    if (!isRemoverTag(tag)) return [];
-    const [removal = '', ...name] = value.split(' ');
-    const host = tag.slice(PREFIX.length);
-    return [{ host, removal, name: name.join(' ') || host }];
-  });
+  SAYING.read(tags).map(({ host, words: [removal = ''], name }) => ({ host, removal, name }));
 
-export const isRemoverTag = (tag: string): boolean => tag.startsWith(PREFIX);
+export const isRemoverTag = (tag: string): boolean => SAYING.isOne(tag);
 
 /** Everybody who removes this disk. */
 export const removersOf = (tags: DiskTags): readonly Remover[] =>
@@ -40,15 +36,14 @@ export const wasEnded = (tags: DiskTags, host: string): boolean =>
   everybody(tags).some((one) => one.host === host && one.removal === ENDED);
 
 /** What a host says of a disk that it removes. */
-export const removingTag = ({ id, name }: Pick<DiskHost, 'id' | 'name'>, removal: string): DiskTags => ({
-  [`${PREFIX}${id}`]: `${removal} ${name}`,
-});
+export const removingTag = ({ id, name }: Pick<DiskHost, 'id' | 'name'>, removal: string): DiskTags =>
+  SAYING.write(id, [removal], name);
 
 /** What is said for a host whose removal was ended. */
 export const endedTag = ({ host: id, name }: Remover): DiskTags => removingTag({ id, name }, ENDED);
 
 /** The removal of what a host says. */
-export const notRemoving = (host: string): Readonly<Record<string, undefined>> => ({ [`${PREFIX}${host}`]: undefined });
+export const notRemoving = (host: string): Readonly<Record<string, undefined>> => SAYING.none(host);
 
 /** The refusal of what cannot be done with a disk that another host removes. */
 export const removedBy = (volume: string, { name }: Remover, reason?: string): PluginError =>
