@@ -40,25 +40,18 @@ export const isUnmade = ({ store, backends }: DriverDeps, { name, type, origin }
 
 /** Removes what came late under a name that no volume has. The caller has the name's lock. Errors: the back-ends'. */
 export const unmakeNamed = async (deps: DriverDeps, name: string, c: Context): Promise<void> => {
-  const notes = [...deps.store.all('unmade').values()].filter(({ volume }) => volume === name);
-  for (const type of new Set(notes.map((note) => note.type))) await unmake(deps, name, type, c);
-};
-
-const unmake = async (deps: DriverDeps, name: string, type: string, c: Context): Promise<void> => {
   if (deps.store.get('volumes', name) !== undefined) return;
-  const backend = deps.backends.working(type, name);
-  const found = await backend.find(name, c);
-  if (found === undefined || !isUnmade(deps, { ...found, type })) return;
-  c.log.warn('what came late of a volume that was removed is removed, too', { volume: name });
-  await backend.remove(found, c);
+  for (const { volume, type, making } of [...deps.store.all('unmade').values()])
+    if (volume === name) await deps.backends.working(type, name).discard?.(name, making, c);
 };
 
 /** The same for all that a list shows. What cannot be removed now is with the next list. */
 export const unmakeAll = async (deps: DriverDeps, found: readonly FoundVolume[], c: Context): Promise<void> => {
   const { store, now, locks } = deps;
   for (const one of found) {
+    c.log.warn('what came late of a volume that was removed is removed, too', { volume: one.name });
     await locks
-      .run(one.name, () => unmake(deps, one.name, one.type, c), c)
+      .run(one.name, () => unmakeNamed(deps, one.name, c), c)
       .catch((thrown: unknown) => {
         c.log.warn('what came late of a removed volume is still there', {
           volume: one.name,

@@ -138,6 +138,11 @@ export interface Backend {
   find(name: string, c: Context): Promise<ListedVolume | undefined>;
   /** What tells a volume that this making has made from any other. Absent where nothing can come late of a making. */
   origin?(name: string, making: string): string;
+  /**
+   * Removes what this making has made and nobody has used, and nothing else that has the name. There where `origin` is. Errors:
+   * those of `remove`.
+   */
+  discard?(name: string, making: string, c: Context): Promise<void>;
   /** Makes the volume; succeeds with the existing one's handle when the same was made already. Errors: VOLUME_EXISTS. */
   create(spec: NewVolume, c: Context): Promise<Volume>;
   /**

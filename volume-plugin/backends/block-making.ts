@@ -84,6 +84,22 @@ export const makeDisk = async (parts: BlockParts, spec: NewVolume, c: Context): 
   return await claimed(provider, disk, making, c);
 };
 
+/** See Backend.discard. A disk that others have just begun to use may show it late, so it is looked at twice. */
+export const discardDisks = async (
+  { provider, settleMs }: BlockParts,
+  name: string,
+  making: string,
+  c: Context,
+): Promise<void> => {
+  const isLeft = (disk: Disk): boolean => disk.tags.uuid === uuidOf(name, making) && isPristine(disk);
+  const left = (await provider.list(c, name)).filter(isLeft);
+  if (left.length > 0 && provider.isPrompt !== true) await sleep(settleMs, c);
+  for (const { id } of left) {
+    const disk = await provider.describe(id, c);
+    if (disk !== undefined && disk.state !== 'deleting' && isLeft(disk)) await provider.remove(id, c);
+  }
+};
+
 /** What another making has made is this one's from now on: should that one be given up, it is not removed with it. */
 const claimed = async (provider: DiskProvider, disk: Disk, making: string, c: Context): Promise<Disk> => {
   const uuid = uuidOf(disk.volume, making);

@@ -21,7 +21,7 @@ import type {
 import { dayTwoOf } from './block-day-two.ts';
 import { fenceDisk } from './block-fencing.ts';
 import { KnownDisks } from './block-known.ts';
-import { makeDisk, uuidOf } from './block-making.ts';
+import { discardDisks, makeDisk, uuidOf } from './block-making.ts';
 import { BlockMounting } from './block-mounting.ts';
 import { BLOCK_OPTIONS, type OnRemove, optionsOf, readBlockOptions, traitsOf } from './block-options.ts';
 import type { BlockParts } from './block-parts.ts';
@@ -102,6 +102,10 @@ export class BlockBackend implements Backend {
 
   origin(name: string, making: string): string {
     return uuidOf(name, making);
+  }
+
+  discard(name: string, making: string, c: Context): Promise<void> {
+    return discardDisks(this.#parts, name, making, c);
   }
 
   async create(spec: NewVolume, c: Context): Promise<Volume> {

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { MemoryStore } from '../../../shared/state/store.ts';
+import type { Backend } from '../../../volume-plugin/backends/backend.ts';
 import type { VolumeState } from '../../../volume-plugin/state.ts';
 import { codeOf } from './block/scratch.ts';
 import { type BenchParts, bench, context, FakeCluster, unreachable } from './fakes.ts';
@@ -9,7 +10,12 @@ const originOf = (name: string, making: string): string => `${name} of ${making}
 /** A host whose back-end says which making a volume is of. */
 const host = async (parts: BenchParts) => {
   const made = await bench(parts);
-  Object.assign(made.backend, { origin: originOf });
+  const { backend } = made;
+  const discard: NonNullable<Backend['discard']> = async (name, making, c) => {
+    const found = await backend.find(name, c);
+    if (found?.origin === originOf(name, making)) await backend.remove(found, c);
+  };
+  Object.assign(backend, { origin: originOf, discard });
   return made;
 };
 

@@ -119,3 +119,21 @@ t.test('a volume tells which making it is of until it is used, or until another 
   await a.leave(volume);
   t.equal((await b.find('data'))?.origin, undefined, 'nor does what was used go back to being of a making');
 });
+
+t.test('what is discarded of a making is its own unused disk, and nobody else’s of that name', async (t) => {
+  const { a, b } = await cluster(t);
+  const theirs = await b.create('data', undefined, 'theirs');
+  // Asked for by the other host before that, and made only now.
+  const tags = { options: '{}', uuid: a.backend.origin('data', 'given up') };
+  const late = await a.provider.create({ volume: 'data', size: 16 * MIB, tags }, 'late', context());
+  const ids = async (): Promise<readonly string[]> =>
+    (await b.provider.list(context(), 'data')).map(({ id }) => id).sort();
+  t.same(await ids(), [late.id, theirs.handle['disk']].sort());
+  await a.backend.discard('data', 'given up', context());
+  t.same(await ids(), [theirs.handle['disk']]);
+  await b.mount(theirs);
+  await a.backend.discard('data', 'theirs', context());
+  await b.leave(theirs);
+  await a.backend.discard('data', 'theirs', context());
+  t.same(await ids(), [theirs.handle['disk']], 'nor what was used');
+});
