@@ -30,7 +30,9 @@ export const ranks: Readonly<Record<string, number>> = {
   'volume-plugin/block/': 50,
   'volume-plugin/nfs/': 50,
   'volume-plugin/object/': 50,
-  'volume-plugin/fuse/': 50,
+  'volume-plugin/fuse/': 52,
+  'volume-plugin/objectfs/': 54,
+  'volume-plugin/engine/': 56,
   'volume-plugin/options.ts': 30,
   'volume-plugin/state.ts': 30,
   'shared/plugin/': 16,
@@ -46,6 +48,7 @@ export const implementations: readonly RegExp[] = [
   /^network-plugin\/route\/(host|etcd|aws|aliyun|auto)(-[a-z-]+)?\.ts$/,
   /^network-plugin\/datapath\/(ptp|bpf|bridge)(-[a-z-]+)?\.ts$/,
   /^volume-plugin\/backends\/(block|nfs|object)(-[a-z-]+)?\.ts$/,
+  /^volume-plugin\/object\/(s3|oss|folder)(-[a-z-]+)?\.ts$/,
 ];
 
 /** Files that put a plugin together: its entry, what builds it from settings, and tables of implementations. */
