@@ -34,9 +34,10 @@ export class HoldCounts {
     this.#gatherMs = gatherMs;
   }
 
-  /** This disk is the volume's here. */
+  /** This disk is the volume's here. Another host may have had it since it was last told of, and have said its own. */
   mounted(volume: string, disk: string): void {
     this.#disks.set(volume, disk);
+    this.#told.delete(volume);
   }
 
   /** The count has changed. `c`: lasts as long as the back-end. None is not told: the disk leaves then. */

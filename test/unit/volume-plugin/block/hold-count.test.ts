@@ -171,3 +171,20 @@ t.test('what an earlier holder has left counts for nothing, and no later generat
     t.equal(holdsOf({ holder, tags: { holds } }), undefined);
   t.same(inherited({ holds: '2 id-a', formatted: 'ext4' }), { formatted: 'ext4' });
 });
+
+t.test('a disk that another host has had since is told of anew when it is mounted again', async (t) => {
+  const { a, b, id, self, set, shown, counts } = await world(t);
+  set(1);
+  await until(async () => holdsOf(await shown()) === 1);
+  const other = await b.start(context());
+  await a.detach(id, self.id, context());
+  await b.attach(id, context());
+  await b.tag(id, { holds: `1 ${other.id}` }, context());
+  await b.detach(id, other.id, context());
+  await a.attach(id, context());
+  t.equal(holdsOf(await shown()), undefined);
+  counts.mounted('data', id);
+  set(1);
+  await until(async () => holdsOf(await shown()) === 1);
+  t.equal(holdsOf(await shown()), 1);
+});
