@@ -1,0 +1,27 @@
+/** How a request failed without an answer. */
+export type HttpTrouble =
+  | 'unresolved' // no address of that name
+  | 'refused' // nobody listens there
+  | 'unreachable' // no way there, or no connection in time
+  | 'tls' // the certificate is not trusted or names another host, or it is no TLS
+  | 'proxy' // the proxy refuses, or is none
+  | 'closed' // the connection ended before the whole head of the answer
+  | 'truncated' // it ended within the body
+  | 'silent' // nothing came (or nothing was taken) for too long
+  | 'garbage' // no answer of HTTP/1.1
+  | 'too-large' // more head or body than we take
+  | 'ended'; // the caller's context ended
+
+/** A request without an answer. */
+export class HttpError extends Error {
+  override readonly name = 'HttpError';
+  readonly trouble: HttpTrouble;
+  /** Bytes of the request may have left this host: of a write the outcome is open. */
+  readonly sent: boolean;
+
+  constructor(trouble: HttpTrouble, text: string, more: { readonly sent?: boolean; readonly cause?: unknown } = {}) {
+    super(text, more.cause === undefined ? undefined : { cause: more.cause });
+    this.trouble = trouble;
+    this.sent = more.sent ?? false;
+  }
+}
