@@ -158,8 +158,15 @@ export interface ObjectStore {
   /** `s3://bucket` or `oss://bucket`, for people. */
   readonly name: string;
   readonly limits: StoreLimits;
-  /** Failure: NOT_FOUND; CONFLICT when `ifMatch` does not hold. A range's data may be shorter at the object's end. */
-  get(key: string, options: { readonly range?: Range; readonly ifMatch?: string }, c: Context): Promise<Got>;
+  /**
+   * Failure: NOT_FOUND; CONFLICT when `ifMatch` does not hold. A range's data may be shorter at the object's end. `into`: memory
+   * of the caller's for the data, as long as the range; a store that can puts it there, and `data` are views of it.
+   */
+  get(
+    key: string,
+    options: { readonly range?: Range; readonly ifMatch?: string; readonly into?: Buffer },
+    c: Context,
+  ): Promise<Got>;
   /** Undefined: there is no such object. */
   head(key: string, c: Context): Promise<ObjectDetails | undefined>;
   /** Replaces the object at once or not at all. */

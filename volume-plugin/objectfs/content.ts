@@ -1,5 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import type { ObjectFacts } from '../object/store.ts';
+import type { StateRecord } from './state-log.ts';
 
 /** The object that a file's bytes are, as far as nobody has changed them here. */
 export interface Base {
@@ -9,18 +10,37 @@ export interface Base {
   readonly size: number;
 }
 
-/** The file whose bytes a content is: what it asks the namespace for, and tells it. */
+/** What is stored with the bytes of a file: mode, owner, times. */
+export interface Description {
+  readonly meta: Readonly<Record<string, string>>;
+  readonly contentType?: string;
+}
+
+/** The file whose bytes a content is: what it asks the namespace for, and tells it. None of these may throw. */
 export interface FileHome {
   /** Of its node; stays the same over renames and the engine's lives. */
   readonly node: number;
   /** Where it is stored now; undefined once it was unlinked: then it is uploaded no more. */
   key(): string | undefined;
-  /** What is stored with it: mode, owner, times. */
-  description(): { readonly meta: Readonly<Record<string, string>>; readonly contentType?: string };
-  /** What was written here is the object there. `seen`: the description that went with it is the current one. */
-  stored(facts: ObjectFacts): void;
-  /** Somebody else had changed the object: what was written here is in the object `keptAs` now, and the file is theirs. */
-  conflicted(keptAs: string): void;
+  /** ETag of what is at `key()` and shall be replaced, asked for when that is not the base: after a rename. Undefined: nothing is there. */
+  replaces(): string | undefined;
+  /** Asked for when an upload begins, which is while a long file is written still. */
+  description(): Description;
+  /**
+   * What was written here is the object there now; with it was stored `described`: when the file's description is another one
+   * by now, that is the namespace's to mend. `facts.key` is not `key()` when it was renamed without `hold`.
+   */
+  stored(facts: ObjectFacts, described: Description): void;
+  /** Where bytes are kept that lost against somebody else's change: `name.conflict-<host>-<time>`. */
+  conflictKey(): string;
+  /**
+   * Somebody else had changed the object: what was written here is in the object `keptAs` now, and the file is theirs
+   * (undefined: they have removed it). `whole` false: bytes that came from the object before their change could not be had any
+   * more and are zeros in `keptAs`; what was written here is there.
+   */
+  conflicted(keptAs: string, whole: boolean, theirs: ObjectFacts | undefined): void;
+  /** A read has found that the base is not in the store any more. `now`: what is, if anything; the content has gone over to it if `rebased`. */
+  changed(now: ObjectFacts | undefined, rebased: boolean): void;
 }
 
 /**
@@ -35,7 +55,11 @@ export interface FileContent {
   readonly dirty: boolean;
   /** The object that unchanged bytes come from; undefined: there is none (yet). */
   readonly base: Base | undefined;
-  /** At once where the bytes are at hand. Fewer than `length` only at the end. */
+  /**
+   * At once where the bytes are at hand. Fewer than `length` only at the end. The buffers stay as they are until the turn of the event
+   * loop that answers is over (so: until a `setImmediate` that is set then); later their memory may have other bytes.
+   * ESTALE when the object was changed by others and bytes of the old one were read already.
+   */
   read(offset: number, length: number, c: Context): readonly Buffer[] | Promise<readonly Buffer[]>;
   /**
    * Acknowledged when the local staging file and the state log have it: it survives the engine's death. `data` may be
@@ -64,18 +88,29 @@ export interface FileContent {
   detach(copy: Base | undefined, c: Context): void | Promise<void>;
   /** A descriptor of a local file that has all of it, and will not change while it is open; undefined: there is none. */
   local(): number | undefined;
-  /** Nobody has it open any more. Dirty bytes stay, and go to the store when they were flushed or `flushLater` was called; of an unlinked file they are dropped. */
+  /**
+   * Answers when nothing of it is being put in its place in the store; nothing is until what is answered here is called. For
+   * renaming and unlinking: what is in the store, and under which key, stays as it is meanwhile. Parts may go on.
+   */
+  hold(c: Context): Promise<() => void>;
+  /** Nobody has it open any more. Dirty bytes stay, and go to the store as after `flushLater`; of an unlinked file they are dropped. */
   release(): void;
 }
 
-/** All contents of a volume, and the room that they take. */
+/** All contents of a volume, and the room that they take. Made by `openContents` (content-set.ts). */
 export interface Contents {
   /** The content of a node: the one that is open or dirty already, else one of `base` (undefined: a new file, which is dirty from the start). */
   of(home: FileHome, base: Base | undefined): FileContent;
   /** That of a node which is open or dirty; undefined: nothing is at hand. */
   find(node: number): FileContent | undefined;
+  /** Are all the bytes of this object on this host? Then opening it needs a HEAD only. */
+  has(base: Base): boolean;
+  /** All bytes of a small object, fetched by the namespace when it looked whether it had changed. The buffers are the contents' from now on. */
+  offer(base: Base, data: readonly Buffer[]): void;
   /** Nodes whose bytes are not in the store, after a start too. */
   dirtyNodes(): readonly number[];
+  /** What a compaction of the state log must keep of the contents, at this moment. */
+  records(): Iterable<StateRecord>;
   /** After a start, when the namespace knows its nodes again: takes up what an earlier life has left. `homeOf` undefined: the node is gone. */
   recover(homeOf: (node: number) => FileHome | undefined): Promise<void>;
   /** Everything that is dirty is brought to the store; ends when it is. */
