@@ -1,5 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, type ErrorCode, PluginError } from '../../shared/errors.ts';
+import { killMountUsers } from '../../shared/kernel/mount-users.ts';
 import type { Bound, MountedShare, ShareMounts } from '../nfs/mounted-share.ts';
 import { folderOf, placeFolder, readRecord } from '../nfs/records.ts';
 import { ShareNotes } from '../nfs/share-notes.ts';
@@ -25,7 +26,7 @@ import type { NfsParts } from './nfs-parts.ts';
 import { removeShareVolume } from './nfs-removing.ts';
 import { NfsShares } from './nfs-shares.ts';
 import { shareStatus } from './nfs-status.ts';
-import { NfsWriters, type WritersParts } from './nfs-writers.ts';
+import { Writers, type WritersParts } from './writers.ts';
 
 export interface NfsBackendOptions {
   readonly provider: ShareProvider;
@@ -41,8 +42,15 @@ export interface NfsBackendOptions {
   /** Ends with the plugin. */
   readonly life: Context;
   /** For tests. */
-  readonly writers?: Pick<WritersParts, 'times' | 'kill'>;
+  readonly writers?: Partial<Pick<WritersParts, 'times' | 'kill'>>;
 }
+
+/** Of NFS the source of a mount names the folder; that of other file systems would not tell volumes from the host. */
+const killUsers = async ({ device, source, target }: EarlierMount, c: Context): Promise<void> => {
+  if (!source.includes(':/')) throw new Error(`what is mounted at ${target} is no share`);
+  const processes = await killMountUsers({ device, within: source }, c);
+  c.log.warn('what used a lost volume was ended', { target, processes });
+};
 
 /** There may be none where it was looked for: then nothing was made there. */
 const NO_SERVER: readonly ErrorCode[] = ['SHARE_SILENT', 'SHARE_UNREACHABLE', 'SHARE_UNRESOLVED'];
@@ -63,7 +71,7 @@ export class NfsBackend implements Backend {
     const notes = new ShareNotes(folder);
     const shares = new NfsShares({ provider, mounts, notes, life });
     const listing = new NfsListing(shares, notes);
-    const writers = new NfsWriters({ host, onLost, life, ...options.writers });
+    const writers = new Writers({ host, onLost, life, kill: killUsers, ...options.writers });
     this.#life = life;
     this.#parts = { provider, mounts, notes, shares, listing, writers, host, onRemove };
     this.#trash = new Trash(host.id);

@@ -4,7 +4,7 @@ import { asPluginError } from '../../shared/errors.ts';
 import { LEASES, type Lease, type LeaseHost, leasePath, readBeat, readLease, writeLease } from './lease-files.ts';
 import { type LeaseParts, LeaseSigns, type Round } from './lease-signs.ts';
 import { LeaseWatch, type Watched } from './lease-watch.ts';
-import type { ShareFiles } from './share-files.ts';
+import type { RecordFiles } from './share-files.ts';
 
 /** A lease that this host has. */
 interface Hold {
@@ -41,7 +41,7 @@ export class LeaseShare {
   #failing = false;
 
   /** `onLost`: a volume that this host had belongs to it no more. */
-  constructor(parts: LeaseParts, share: string, files: ShareFiles, onLost: (volume: string, reason: string) => void) {
+  constructor(parts: LeaseParts, share: string, files: RecordFiles, onLost: (volume: string, reason: string) => void) {
     this.#parts = parts;
     this.#onLost = onLost;
     this.#watch = new LeaseWatch(parts.times.gapMs);
@@ -55,7 +55,7 @@ export class LeaseShare {
   }
 
   /** From now on files are reached so. */
-  use(files: ShareFiles): void {
+  use(files: RecordFiles): void {
     this.#signs.files = files;
   }
 
@@ -65,7 +65,7 @@ export class LeaseShare {
     return hold?.sure ? hold.epoch : undefined;
   }
 
-  /** Looks at the volume's lease. Errors: those of ShareFiles. */
+  /** Looks at the volume's lease. Errors: those of RecordFiles. */
   async look(volume: string, c: Context): Promise<SeenLease> {
     const { began, epochs } = await this.#signs.round(c);
     const epoch = Math.max(0, ...(epochs.get(volume) ?? []));
@@ -150,7 +150,7 @@ export class LeaseShare {
     });
   }
 
-  get #files(): ShareFiles {
+  get #files(): RecordFiles {
     return this.#signs.files;
   }
 

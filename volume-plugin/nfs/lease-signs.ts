@@ -4,7 +4,7 @@ import { PluginError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { epochsOf, LEASES, type LeaseHost, writeBeat } from './lease-files.ts';
 import type { LeaseClock, LeaseTimes } from './lease-times.ts';
-import type { ShareFiles } from './share-files.ts';
+import type { RecordFiles } from './share-files.ts';
 
 export interface LeaseParts {
   readonly self: LeaseHost;
@@ -39,7 +39,7 @@ const STOPPING = 'the plugin is stopping';
  */
 export class LeaseSigns {
   /** The latest that were given; all are of the same share. */
-  files: ShareFiles;
+  files: RecordFiles;
   readonly file: string;
   readonly #parts: LeaseParts;
   readonly #telling: () => Telling;
@@ -50,7 +50,7 @@ export class LeaseSigns {
   #closed = false;
 
   /** `telling` is asked at the beginning of each round. */
-  constructor(parts: LeaseParts, share: string, files: ShareFiles, telling: () => Telling) {
+  constructor(parts: LeaseParts, share: string, files: RecordFiles, telling: () => Telling) {
     this.#parts = parts;
     this.#telling = telling;
     this.files = files;
@@ -58,7 +58,7 @@ export class LeaseSigns {
     this.file = `_${parts.self.id}.${createHash('sha256').update(share).digest('hex').slice(0, 8)}.beat`;
   }
 
-  /** A round that begins after this call; all who ask before it has begun get the same. Errors: those of ShareFiles. */
+  /** A round that begins after this call; all who ask before it has begun get the same. Errors: those of RecordFiles. */
   round(c: Context): Promise<Round> {
     this.mustBeOpen();
     this.#next ??= this.#follow();

@@ -7,12 +7,12 @@ import { LeaseResuming } from './lease-resuming.ts';
 import { LeaseShare, type SeenLease } from './lease-share.ts';
 import type { LeaseParts } from './lease-signs.ts';
 import { LEASE_CLOCK, LEASE_TIMES, type LeaseClock, type LeaseTimes, pauseOn } from './lease-times.ts';
-import type { MountedShare } from './mounted-share.ts';
+import type { RecordFiles } from './share-files.ts';
 
-/** A share that is mounted here for writing. */
+/** A share that is mounted here for writing, or a bucket. */
 export interface LeasedShare {
-  readonly share: Pick<MountedShare['share'], 'id'>;
-  readonly files: MountedShare['files'];
+  readonly share: { readonly id: string };
+  readonly files: RecordFiles;
 }
 
 export interface LeaseOptions {

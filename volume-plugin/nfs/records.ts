@@ -1,6 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
-import type { ShareFiles } from './share-files.ts';
+import type { RecordFiles, ShareFiles } from './share-files.ts';
 
 /**
  * What stands on a share beside the volumes' files, so that every host lists the same volumes:
@@ -100,20 +100,20 @@ export const parseRecord = (name: string, text: string): ShareRecord => {
 };
 
 /** Undefined: there is no such volume on the share. */
-export const readRecord = async (files: ShareFiles, name: string, c: Context): Promise<ShareRecord | undefined> => {
+export const readRecord = async (files: RecordFiles, name: string, c: Context): Promise<ShareRecord | undefined> => {
   if (shareNameProblem(name) !== undefined) return undefined;
   const text = await files.readFile(recordPath(name), c);
   return text === undefined ? undefined : parseRecord(name, text);
 };
 
-export const readRecords = async (files: ShareFiles, c: Context): Promise<readonly ShareRecord[]> => {
+export const readRecords = async (files: RecordFiles, c: Context): Promise<readonly ShareRecord[]> => {
   const found = await files.readFiles(VOLUMES, ENDING, c);
   return found.map(({ name, content }) => parseRecord(name.slice(0, -ENDING.length), content));
 };
 
 /** Writes a new file into a folder of Drayage's own, which is there but for the first time; false: the name is taken. */
 export const createIn = async (
-  files: ShareFiles,
+  files: RecordFiles,
   folder: string,
   name: string,
   text: string,
@@ -130,11 +130,11 @@ export const createIn = async (
 };
 
 /** Writes the record of a new volume; false: some host has made one of that name before. */
-export const createRecord = (files: ShareFiles, record: ShareRecord, c: Context): Promise<boolean> =>
+export const createRecord = (files: RecordFiles, record: ShareRecord, c: Context): Promise<boolean> =>
   createIn(files, VOLUMES, `${record.name}${ENDING}`, recordText(record), c);
 
 /** Writes the record of a volume anew that exists. */
-export const replaceRecord = (files: ShareFiles, record: ShareRecord, c: Context): Promise<void> =>
+export const replaceRecord = (files: RecordFiles, record: ShareRecord, c: Context): Promise<void> =>
   files.replaceFile(recordPath(record.name), recordText(record), c);
 
 /** A volume whose record is in order. Errors: BACKEND_REFUSED. */

@@ -1,7 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
 import { createIn, USERS } from './records.ts';
-import type { ShareFiles } from './share-files.ts';
+import type { RecordFiles } from './share-files.ts';
 
 /**
  * Which hosts have a volume mounted, in files on its share: for whoever wants to remove it. Nobody is kept from using it by
@@ -21,7 +21,7 @@ const nameOf = (volume: string, host: string): string => `${volume}${SEPARATOR}$
 const pathOf = (volume: string, host: string): string => `${USERS}/${nameOf(volume, host)}`;
 
 /** While it is mounted here. A share that has no room for it is used all the same. */
-export const addUser = async (files: ShareFiles, volume: string, host: UserHost, c: Context): Promise<void> => {
+export const addUser = async (files: RecordFiles, volume: string, host: UserHost, c: Context): Promise<void> => {
   const text = `${JSON.stringify({ format: 1, id: host.id, name: host.name })}\n`;
   try {
     await createIn(files, USERS, nameOf(volume, host.id), text, c);
@@ -33,7 +33,7 @@ export const addUser = async (files: ShareFiles, volume: string, host: UserHost,
 };
 
 /** After it was unmounted. */
-export const removeUser = (files: ShareFiles, volume: string, host: Pick<UserHost, 'id'>, c: Context): Promise<void> =>
+export const removeUser = (files: RecordFiles, volume: string, host: Pick<UserHost, 'id'>, c: Context): Promise<void> =>
   files.removeFile(pathOf(volume, host.id), c);
 
 const nameIn = (text: string, fallback: string): string => {
@@ -46,7 +46,7 @@ const nameIn = (text: string, fallback: string): string => {
   }
 };
 
-export const usersOf = async (files: ShareFiles, volume: string, c: Context): Promise<readonly UserHost[]> => {
+export const usersOf = async (files: RecordFiles, volume: string, c: Context): Promise<readonly UserHost[]> => {
   const names = await files.names(USERS, c);
   const prefix = `${volume}${SEPARATOR}`;
   const ids = names.flatMap((name) =>

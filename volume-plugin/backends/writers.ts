@@ -1,9 +1,7 @@
 import { type Context, newContext, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
-import { killMountUsers } from '../../shared/kernel/mount-users.ts';
 import { LEASE_TIMES, type LeaseTimes } from '../nfs/lease-times.ts';
-import { type LeaseHolder, Leases } from '../nfs/leases.ts';
-import type { MountedShare } from '../nfs/mounted-share.ts';
+import { type LeasedShare, type LeaseHolder, Leases } from '../nfs/leases.ts';
 import type { EarlierMount } from './backend.ts';
 
 export interface WritersParts {
@@ -13,25 +11,19 @@ export interface WritersParts {
   /** Ends with the plugin. */
   readonly life: Context;
   readonly times?: LeaseTimes;
-  /** For tests: instead of killing who uses a mount. */
-  readonly kill?: (mount: EarlierMount, c: Context) => Promise<number>;
+  /** Keeps whoever uses a mount from writing to it, at once and for good. */
+  readonly kill: (mount: EarlierMount, c: Context) => Promise<unknown>;
 }
 
 /** For the containers of a volume that is lost. */
 const CUT_OFF_MS = 30_000;
 const RETRY_MS = 1_000;
 
-/** Of NFS the source of a mount names the folder; that of other file systems would not tell volumes from the host. */
-const killUsers = ({ device, source, target }: EarlierMount, c: Context): Promise<number> => {
-  if (!source.includes(':/')) throw new Error(`what is mounted at ${target} is no share`);
-  return killMountUsers({ device, within: source }, c);
-};
-
 /**
- * Volumes that one host has at a time. Who loses one is cut off: its containers' processes are killed, for a server of NFS
- * goes on to take what they write, and a mount cannot be made read-only while a file is open for writing.
+ * Volumes that one host has at a time. Who loses one is cut off: a server of NFS goes on
+ * to take what its containers write, and a mount cannot be made read-only while a file is open for writing.
  */
-export class NfsWriters {
+export class Writers {
   readonly #parts: WritersParts;
   readonly #times: LeaseTimes;
   readonly #leases: Leases;
@@ -51,7 +43,7 @@ export class NfsWriters {
   }
 
   /** Before it is mounted. Errors: VOLUME_BUSY and those of `Leases.take`. */
-  async take(volume: string, on: MountedShare, c: Context): Promise<number> {
+  async take(volume: string, on: LeasedShare, c: Context): Promise<number> {
     const { epoch } = await this.#leases.take(volume, on, c);
     this.#unseen.delete(volume);
     return epoch;
@@ -68,7 +60,7 @@ export class NfsWriters {
    * Looks after a volume that an earlier life of the plugin has mounted. `reach`: mounts its share, which may take a while;
    * when it takes too long the volume is lost, as other hosts take it then.
    */
-  async resume(volume: string, mount: EarlierMount, reach: (c: Context) => Promise<MountedShare>): Promise<void> {
+  async resume(volume: string, mount: EarlierMount, reach: (c: Context) => Promise<LeasedShare>): Promise<void> {
     const { life } = this.#parts;
     this.#mounts.set(volume, mount);
     const c = newContext(life.log, this.#times.resumeMs, life);
@@ -92,18 +84,18 @@ export class NfsWriters {
   }
 
   /** After it was unmounted here. Errors: those of ShareFiles. */
-  async release(volume: string, on: MountedShare, c: Context): Promise<void> {
+  async release(volume: string, on: LeasedShare, c: Context): Promise<void> {
     await this.#leases.release(volume, on, c);
     this.#mounts.delete(volume);
     this.#unseen.delete(volume);
   }
 
-  async fence(volume: string, host: string, on: MountedShare, c: Context): Promise<void> {
+  async fence(volume: string, host: string, on: LeasedShare, c: Context): Promise<void> {
     await this.#leases.fence(volume, host, on, c);
   }
 
   /** Removes a volume while no other host can have it. Errors: VOLUME_BUSY, and those of the work. */
-  async alone<T>(volume: string, on: MountedShare, remove: () => Promise<T>, c: Context): Promise<T> {
+  async alone<T>(volume: string, on: LeasedShare, remove: () => Promise<T>, c: Context): Promise<T> {
     await this.#leases.take(volume, on, c);
     try {
       const result = await remove();
@@ -152,7 +144,6 @@ export class NfsWriters {
   }
 
   async #end(mount: EarlierMount, c: Context): Promise<void> {
-    const processes = await (this.#parts.kill ?? killUsers)(mount, c);
-    c.log.warn('what used a lost volume was ended', { target: mount.target, processes });
+    await this.#parts.kill(mount, c);
   }
 }
