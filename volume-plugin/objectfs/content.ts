@@ -99,8 +99,11 @@ export interface FileContent {
 
 /** All contents of a volume, and the room that they take. Made by `openContents` (content-set.ts). */
 export interface Contents {
-  /** The content of a node: the one that is open or dirty already, else one of `base` (undefined: a new file, which is dirty from the start). */
-  of(home: FileHome, base: Base | undefined): FileContent;
+  /**
+   * The content of a node: the one that is open or dirty already, else one of `base` (undefined: a new file, which is dirty
+   * from the start). `data`: all bytes of the base, when they were just read: the look at a small file brings them along.
+   */
+  of(home: FileHome, base: Base | undefined, data?: readonly Buffer[]): FileContent;
   /** That of a node which is open or dirty; undefined: nothing is at hand. */
   find(node: number): FileContent | undefined;
   /** Are all the bytes of this object on this host? Then opening it needs a HEAD only. */
