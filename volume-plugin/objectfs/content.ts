@@ -99,11 +99,8 @@ export interface FileContent {
 
 /** All contents of a volume, and the room that they take. Made by `openContents` (content-set.ts). */
 export interface Contents {
-  /**
-   * The content of a node: the one that is open or dirty already, else one of `base` (undefined: a new file, which is dirty
-   * from the start). `data`: all bytes of the base, when they were just read: the look at a small file brings them along.
-   */
-  of(home: FileHome, base: Base | undefined, data?: readonly Buffer[]): FileContent;
+  /** The content of a node: the one that is open or dirty already, else one of `base` (undefined: a new file, which is dirty from the start). */
+  of(home: FileHome, base: Base | undefined): FileContent;
   /** That of a node which is open or dirty; undefined: nothing is at hand. */
   find(node: number): FileContent | undefined;
   /** Are all the bytes of this object on this host? Then opening it needs a HEAD only. */
@@ -112,7 +109,7 @@ export interface Contents {
   offer(base: Base, data: readonly Buffer[]): void;
   /** Nodes whose bytes are not in the store, after a start too. */
   dirtyNodes(): readonly number[];
-  /** What a compaction of the state log must keep of the contents, at this moment. */
+  /** What a compaction of the state log must keep of the contents, at this moment. The file system hands it to the log's `keeps`. */
   records(): Iterable<StateRecord>;
   /** After a start, when the namespace knows its nodes again: takes up what an earlier life has left. `homeOf` undefined: the node is gone. */
   recover(homeOf: (node: number) => FileHome | undefined): Promise<void>;
