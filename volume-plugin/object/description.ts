@@ -32,8 +32,8 @@ export interface StoreDescription {
   readonly vendor?: string;
   /** How the bucket is named: in the path or in the host's name; the vendor's usual way when left out. */
   readonly addressing?: 'path' | 'virtual';
-  /** PEM text of the certificates to trust instead of the usual ones. */
-  readonly ca?: string;
+  /** A file with the certificates to trust instead of the usual ones, as PEM. */
+  readonly caFile?: string;
   /** `http://[user:password@]host:port` of an HTTP proxy. */
   readonly proxy?: string;
   readonly sse?: { readonly algorithm: string; readonly keyId?: string };
