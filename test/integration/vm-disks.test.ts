@@ -1,4 +1,4 @@
-// @timeout 10m
+// @timeout 15m
 /**
  * Volumes on disks that come and go while real kernels run: NVMe as on AWS, and all that can happen to the machines,
  * the plugin and the disks on the way. Two virtual machines for all cases; the cloud is simulated.
@@ -19,7 +19,7 @@ import {
   untilTold,
 } from './support/vm-disks.ts';
 
-t.setTimeout(10 * 60_000);
+t.setTimeout(15 * 60_000);
 
 const times = { createMs: 200, attachMs: 300, detachMs: 300, stopMs: 300 };
 const vms = await vmsFor(t, { machines: 2, cloud: 'aws', plugin: await pluginFolder('volume'), sim: { times } });
@@ -103,9 +103,9 @@ t.test(
 t.test('a machine that was frozen while its disk moved cannot write when it wakes up', async (t) => {
   const [one, two] = [vms.machine(1), vms.machine(2)];
   await startWriter(one, 'moves', 'frozen');
-  await until('a line', async () =>
-    (await one.docker(['exec', 'writer', 'cat', '/data/frozen'])).stdout.includes('line'),
-  );
+  const isWriting = async (): Promise<boolean> =>
+    (await one.docker(['exec', 'writer', 'cat', '/data/frozen'])).stdout.includes('line');
+  await until('a line', isWriting, { timeoutMs: 60_000, everyMs: 250 });
   await untilTold(vms, 'moves', 1);
   await one.freeze();
   t.match((await runOn(two, 'moves', 'true')).stderr, hasIt, 'it is not taken from a machine that runs');
@@ -128,7 +128,7 @@ t.test('a machine that is cut off but runs keeps its volume until the cloud has 
   t.match(fenced['Err'], refusal, 'drayage volume fence does not help as long as it runs');
   t.ok(await one.exec(['true']).then(({ code }) => code === 0), 'it does run');
   await vms.cloud.stop(1);
-  await until('the end of the machine', () => !one.running);
+  await until('the end of the machine', () => !one.running, { timeoutMs: 60_000 });
   t.equal(await untilRunOn(two, 'moves', 'cat /data/note'), 'kept');
 });
 

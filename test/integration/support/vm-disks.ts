@@ -27,7 +27,7 @@ export async function untilTold(vms: Vms, name: string, count: number): Promise<
     const { tags, attachment } = await cloudVolume(vms, name);
     return tags['drayage:holds'] === `${count} ${attachment?.instance}`;
   };
-  await until(`${name} to be told of ${count} containers`, tells, { everyMs: 100 });
+  await until(`${name} to be told of ${count} containers`, tells, { timeoutMs: 60_000, everyMs: 100 });
 }
 
 /** Serial number of a volume of EBS in its machine. */
