@@ -84,6 +84,11 @@ export interface FileContent {
   sync(c: Context): Promise<void>;
   /** The object was changed by others, and nothing is dirty here: reads come from the new one from now on. */
   rebase(base: Base | undefined): void;
+  /**
+   * The namespace has copied its base (a rename, other metadata), under `hold`: the same bytes are there now. Also when there are
+   * newer ones here: what is not written is read from this one, and this is what the next upload replaces.
+   */
+  moved(base: Base): void;
   /** Its object is about to be removed or replaced while it is open: keeps what readers need. `copy` is where the namespace has put a copy, if it did. */
   detach(copy: Base | undefined, c: Context): void | Promise<void>;
   /** A descriptor of a local file that has all of it, and will not change while it is open; undefined: there is none. */
