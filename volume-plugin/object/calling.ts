@@ -1,6 +1,17 @@
-import type { Context } from '../../shared/context.ts';
-import type { HttpAnswer, HttpHead, HttpHeaders, Origin } from './http/message.ts';
-import type { StoreKey } from './signing.ts';
+import { ClockSkew } from '../../shared/cloud/clock.ts';
+import { TokenBucket } from '../../shared/cloud/token-bucket.ts';
+import { type Context, remaining, sleep } from '../../shared/context.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { pauseMs } from '../../shared/retry.ts';
+import { hedged, Lateness } from './hedging.ts';
+import type { Http } from './http/http-client.ts';
+import { HttpError } from './http/http-error.ts';
+import type { HttpAnswer, HttpHead, HttpHeaders, HttpRequest, Origin } from './http/message.ts';
+import type { KeySource } from './key-source.ts';
+import { Pacing, type Passage } from './pacing.ts';
+import { type Refusal, refusalOf, type Verdict, verdictOf } from './refusal.ts';
+import type { Signer, StoreKey } from './signing.ts';
+import { StoreError } from './store.ts';
 
 /** Where requests for a bucket or an object go; `addressOf` makes it. */
 export interface StoreAddress {
@@ -11,21 +22,16 @@ export interface StoreAddress {
   readonly resource: string;
 }
 
-/** Where keys come from. */
-export interface KeySource {
-  /** A key that is good now; undefined: none, requests go unsigned. `refused` is one that the store does not take any more. */
-  key(c: Context, refused?: StoreKey): Promise<StoreKey | undefined>;
-}
-
 /** A request to a store, as its file describes it. */
 export interface StoreCall {
   /** The vendor's name of the permission, such as `s3:GetObject`: for errors and the log. */
   readonly action: string;
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
   readonly address: StoreAddress;
-  /** The object's, for errors and for the back-off of its prefix. */
+  /** The object's, or the prefix of a listing: for errors and for the back-off of its prefix. */
   readonly key?: string;
   readonly query?: readonly (readonly [name: string, value: string])[];
+  /** By lower-case name, without `host` and `content-length`. */
   readonly headers?: HttpHeaders;
   readonly body?: readonly Buffer[];
   /** May be sent again though an earlier one may have been carried out; usually true. POSTs that begin something: false. */
@@ -38,18 +44,10 @@ export interface StoreCall {
 }
 
 export interface StoreAnswer extends HttpAnswer {
+  /** What it says, when it is an error (status 300 and above). */
+  readonly refusal: Refusal | undefined;
   /** An earlier attempt of this call may have been carried out: a condition that does not hold now may be our own doing. */
   readonly repeated: boolean;
-}
-
-/** What a store says in an answer that is an error. */
-export interface Refusal {
-  readonly status: number;
-  /** `<Code>` of the body; '' when there is none, as in answers to HEAD. */
-  readonly code: string;
-  readonly message: string;
-  /** Of the vendor, for its support; '' when there is none. */
-  readonly requestId: string;
 }
 
 export interface Caller {
@@ -60,4 +58,263 @@ export interface Caller {
    */
   call(call: StoreCall, c: Context): Promise<StoreAnswer>;
   close(): void;
+}
+
+export interface CallerOptions {
+  readonly http: Http;
+  readonly signer: Signer;
+  readonly keys: KeySource;
+  /** Repetitions that all calls together may make: so many at once, so many a second. */
+  readonly repetitions?: { readonly burst: number; readonly perSecond: number };
+  /** For tests: a number in [0, 1), and this host's clock in epoch milliseconds. */
+  readonly random?: () => number;
+  readonly clock?: () => number;
+}
+
+/** What a caller has done, since it was made. */
+export interface CallCounts {
+  calls: number;
+  /** Attempts beyond the first. */
+  repeats: number;
+  /** Calls that were asked a second time because the answer was late, and how often that came first. */
+  hedges: number;
+  hedgesWon: number;
+  /** Answers that wanted fewer requests. */
+  slowed: number;
+}
+
+/** An outage is not made worse by everybody's repeating: 64 at once, then 20 a second of this process. */
+const REPETITIONS = { burst: 64, perSecond: 20 };
+/** Milliseconds that the first pause may last. */
+const FIRST_PAUSE = { failed: 50, slow: 200 };
+
+/** Why an attempt was not the last. */
+interface Setback {
+  readonly error: StoreError;
+  /** Undefined: it may be repeated at once. */
+  readonly pauseFrom: number | undefined;
+  /** The store may have done what it was asked. */
+  readonly open: boolean;
+}
+
+/** What is remembered within one call. */
+interface Course {
+  readonly call: StoreCall;
+  attempt: number;
+  repeated: boolean;
+  skewCorrected: boolean;
+  refusedKey: StoreKey | undefined;
+  keyReplaced: boolean;
+  last: StoreError | undefined;
+}
+
+/** Calls one store. */
+export class StoreCaller implements Caller {
+  readonly counts: CallCounts = { calls: 0, repeats: 0, hedges: 0, hedgesWon: 0, slowed: 0 };
+  readonly #http: Http;
+  readonly #signer: Signer;
+  readonly #keys: KeySource;
+  readonly #repetitions: TokenBucket;
+  readonly #random: () => number;
+  readonly #clock: () => number;
+  readonly #pacing: Pacing;
+  readonly #lateness = new Lateness();
+  /** Of the last answer that complained of the time; before one did, this host's clock is used as it is. */
+  readonly #skew = new ClockSkew();
+
+  constructor(options: CallerOptions) {
+    this.#http = options.http;
+    this.#signer = options.signer;
+    this.#keys = options.keys;
+    this.#random = options.random ?? Math.random;
+    this.#clock = options.clock ?? Date.now;
+    this.#repetitions = new TokenBucket('the store', options.repetitions ?? REPETITIONS);
+    this.#pacing = new Pacing(undefined, this.#random);
+  }
+
+  /** How far this host's clock was found to be from the store's, in words; undefined: the store has not complained. */
+  get skew(): string | undefined {
+    return this.#skew.text;
+  }
+
+  /** Prefixes of keys that the store wants fewer requests for. */
+  get heldPrefixes(): number {
+    return this.#pacing.held;
+  }
+
+  async call(call: StoreCall, c: Context): Promise<StoreAnswer> {
+    this.counts.calls += 1;
+    const course: Course = {
+      call,
+      attempt: 0,
+      repeated: false,
+      skewCorrected: false,
+      refusedKey: undefined,
+      keyReplaced: false,
+      last: undefined,
+    };
+    for (;;) {
+      course.attempt += 1;
+      const outcome = await this.#attempt(course, c);
+      if (!('pauseFrom' in outcome)) return outcome;
+      course.last = outcome.error;
+      course.repeated ||= outcome.open;
+      if (outcome.open && call.repeatable === false) throw outcome.error;
+      if (outcome.pauseFrom !== undefined) await this.#pause(course, outcome.error, outcome.pauseFrom, c);
+      this.counts.repeats += 1;
+    }
+  }
+
+  close(): void {
+    this.#http.close();
+  }
+
+  /** Waits before the next attempt; throws the error of the last one when there is no time for another. */
+  async #pause({ call, attempt }: Course, error: StoreError, firstMs: number, c: Context): Promise<void> {
+    const pause = pauseMs(attempt, { firstMs, random: this.#random });
+    if (pause >= remaining(c)) throw error;
+    c.log.debug('will ask the store again', {
+      action: call.action,
+      attempt,
+      pauseMs: Math.round(pause),
+      error: error.message,
+    });
+    try {
+      await this.#repetitions.take(c);
+      await sleep(Math.min(pause, remaining(c)), c);
+    } catch {
+      // What failed says more than that time ran out.
+      throw error;
+    }
+  }
+
+  async #attempt(course: Course, c: Context): Promise<StoreAnswer | Setback> {
+    const { call } = course;
+    let passage: Passage | undefined;
+    let key: StoreKey | undefined;
+    let answer: HttpAnswer;
+    let sentAt: number;
+    try {
+      key = await this.#key(course, c);
+      passage = await this.#pacing.pass(call.key ?? '', c);
+      sentAt = this.#clock();
+      answer = await this.#send(call, key, sentAt, c);
+    } catch (error) {
+      passage?.left();
+      return this.#setback(course, error, c);
+    }
+    if (answer.status < 300) {
+      passage.taken();
+      return { ...answer, refusal: undefined, repeated: course.repeated };
+    }
+    const refusal = refusalOf(answer);
+    const apart = new ClockSkew();
+    apart.observe(answer.headers.get('date'), sentAt, this.#clock());
+    const signedApart = apart.ms === undefined ? undefined : apart.ms - (this.#skew.ms ?? 0);
+    const verdict = verdictOf(call.method, refusal, signedApart, key);
+    if (verdict === 'slow') passage.slowed();
+    else passage.taken();
+    const setback = this.#judged(verdict, course, refusal, key, apart);
+    if (setback !== undefined) {
+      if (verdict === 'skewed') this.#skew.observe(answer.headers.get('date'), sentAt, this.#clock());
+      return setback;
+    }
+    return { ...answer, refusal, repeated: course.repeated };
+  }
+
+  /** What to do about an answer that is an error; undefined: it is the result. Errors: SKEWED. */
+  #judged(
+    verdict: Verdict,
+    course: Course,
+    refusal: Refusal,
+    key: StoreKey | undefined,
+    apart: ClockSkew,
+  ): Setback | undefined {
+    const { call } = course;
+    const said = `${call.action}: ${refusal.status}${refusal.code === '' ? '' : ` ${refusal.code}`}`;
+    const error = (failure: 'THROTTLED' | 'UNREACHABLE' | 'SKEWED' | 'CREDENTIALS', text: string): StoreError =>
+      new StoreError(failure, text, call.key === undefined ? {} : { key: call.key });
+    switch (verdict) {
+      case 'slow':
+        this.counts.slowed += 1;
+        return {
+          error: error('THROTTLED', `${said}: the store wants fewer requests`),
+          pauseFrom: FIRST_PAUSE.slow,
+          open: false,
+        };
+      case 'failed':
+        return { error: error('UNREACHABLE', `${said}: the store failed`), pauseFrom: FIRST_PAUSE.failed, open: true };
+      case 'skewed': {
+        const text = `${said}: this host's clock is ${apart.text ?? 'too far'} ${apart.text === undefined ? 'from' : 'of'} the store's`;
+        if (course.skewCorrected || apart.ms === undefined) throw error('SKEWED', text);
+        course.skewCorrected = true;
+        return { error: error('SKEWED', text), pauseFrom: undefined, open: false };
+      }
+      case 'key':
+        if (key === undefined || course.keyReplaced) return undefined;
+        course.refusedKey = key;
+        return { error: error('CREDENTIALS', `${said}: the key is not taken`), pauseFrom: undefined, open: false };
+      case 'answer':
+        return undefined;
+    }
+  }
+
+  /** The key to sign with; another one when the store has refused the last. */
+  async #key(course: Course, c: Context): Promise<StoreKey | undefined> {
+    const refused = course.refusedKey;
+    if (refused === undefined) return this.#keys.key(c);
+    course.refusedKey = undefined;
+    course.keyReplaced = true;
+    return this.#keys.key(c, refused);
+  }
+
+  async #send(call: StoreCall, key: StoreKey | undefined, sentAt: number, c: Context): Promise<HttpAnswer> {
+    const { address, method, body, into, longest } = call;
+    const { host, path, resource } = address;
+    const { target, headers } = this.#signer.sign(
+      { method, host, path, resource, query: call.query ?? [], headers: call.headers ?? {} },
+      key,
+      sentAt - (this.#skew.ms ?? 0),
+    );
+    const request: HttpRequest = {
+      method,
+      target,
+      headers,
+      repeatable: call.repeatable !== false,
+      ...(body !== undefined && { body }),
+      ...(longest !== undefined && { longest }),
+      ...(into !== undefined && { into: (head: HttpHead) => (head.status < 300 ? into(head) : undefined) }),
+    };
+    if (call.hedged !== true || this.#pacing.isHeld(call.key ?? '')) {
+      return this.#http.request(address.origin, request, c);
+    }
+    const { answer, asked, winner } = await hedged(this.#http, address.origin, request, this.#lateness, c);
+    if (asked === 2) this.counts.hedges += 1;
+    if (winner === 2) this.counts.hedgesWon += 1;
+    return answer;
+  }
+
+  /** How an attempt without an answer failed, when it may be repeated. Errors: StoreError. */
+  #setback({ call, last }: Course, error: unknown, c: Context): Setback {
+    const more = { cause: error, ...(call.key !== undefined && { key: call.key }) };
+    if (error instanceof StoreError) throw error;
+    if (error instanceof HttpError && !['ended', 'too-large', 'unsendable'].includes(error.trouble)) {
+      const failed = new StoreError('UNREACHABLE', `${call.action}: ${error.message}`, more);
+      return { error: failed, pauseFrom: FIRST_PAUSE.failed, open: error.sent };
+    }
+    if (c.signal.aborted) {
+      // What failed before says more than that time ran out.
+      throw (
+        last ?? new StoreError('DEADLINE', `${call.action}: ${call.address.origin.key} has not answered in time`, more)
+      );
+    }
+    if (error instanceof PluginError) {
+      const failure =
+        error.code === 'PROVIDER_UNREACHABLE' || error.code === 'DEADLINE' ? 'UNREACHABLE' : 'CREDENTIALS';
+      const failed = new StoreError(failure, `${call.action}: ${error.message}`, more);
+      if (failure === 'CREDENTIALS') throw failed;
+      return { error: failed, pauseFrom: FIRST_PAUSE.failed, open: false };
+    }
+    throw new StoreError('INVALID', `${call.action}: ${error instanceof Error ? error.message : String(error)}`, more);
+  }
 }

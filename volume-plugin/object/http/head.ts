@@ -11,7 +11,7 @@ export interface WrittenHead {
   readonly encoding: 'latin1' | 'utf8';
 }
 
-/** The head of a request; `target` in the form that the next hop wants. Errors: HttpError `garbage` for line ends in it. */
+/** The head of a request; `target` in the form that the next hop wants. Errors: HttpError `unsendable` for line ends in it. */
 export const writeHead = (
   request: HttpRequest,
   origin: Origin,
@@ -38,7 +38,7 @@ export const writeHead = (
 };
 
 const unsendable = (what: string): HttpError =>
-  new HttpError('garbage', `${what} of the request has a character that cannot be sent`);
+  new HttpError('unsendable', `${what} of the request has a character that cannot be sent`);
 
 /** An answer's head, and what it says of its connection. */
 export interface ReadHead extends HttpHead {

@@ -10,6 +10,7 @@ export type HttpTrouble =
   | 'silent' // nothing came (or nothing was taken) for too long
   | 'garbage' // no answer of HTTP/1.1
   | 'too-large' // more head or body than we take
+  | 'unsendable' // the request has characters that would break it
   | 'ended'; // the caller's context ended
 
 /** A request without an answer. */
