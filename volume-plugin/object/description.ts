@@ -19,8 +19,8 @@ export interface StoreCredentials {
 
 /** Everything that opens a bucket, as plain JSON: the driver writes it, the engine of a volume reads it. */
 export interface StoreDescription {
-  /** `folder` keeps objects below a local folder, `memory` in this process. */
-  readonly kind: 's3' | 'oss' | 'folder' | 'memory';
+  /** `folder` keeps objects below a local folder. */
+  readonly kind: 's3' | 'oss' | 'folder';
   readonly bucket: string;
   /** Of `folder`: an absolute path, in which each bucket is a folder. */
   readonly folder?: string;

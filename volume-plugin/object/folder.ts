@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
+import { mustBeKey, mustBeMeta } from './checking.ts';
 import { type ObjectRecord, recordAt } from './folder-file.ts';
 import { type Found, fileOf, walk } from './folder-paths.ts';
 import { FolderShelf } from './folder-shelf.ts';
@@ -40,6 +41,7 @@ const LIMITS: StoreLimits = {
   parts: 10_000,
   putMax: 5 * GIB,
   copyMax: 5 * GIB,
+  metaMax: 2048,
   conditionalPut: true,
   conditionalCopy: true,
   conditionalComplete: true,
@@ -99,6 +101,7 @@ export class FolderStore implements ObjectStore {
   put(key: string, body: readonly Buffer[], object: NewObject, c: Context): Promise<ObjectFacts> {
     return this.#call(key, c, async () => {
       const { meta, contentType, condition } = object;
+      mustBeMeta(meta, this.limits.metaMax, key);
       const record: ObjectRecord = {
         size: body.reduce((sum, { length }) => sum + length, 0),
         etag: md5(body),
@@ -114,6 +117,8 @@ export class FolderStore implements ObjectStore {
 
   copy(from: string, to: string, options: CopyOptions, c: Context): Promise<ObjectFacts> {
     return this.#call(from, c, async () => {
+      mustBeKey(to);
+      if (options.replace !== undefined) mustBeMeta(options.replace.meta, this.limits.metaMax, to);
       const source = await this.#shelf.openObject(from);
       if (source === undefined) throw new StoreError('NOT_FOUND', `there is no ${from} in ${this.name}`, { key: from });
       let file: string;
@@ -186,7 +191,10 @@ export class FolderStore implements ObjectStore {
   }
 
   beginUpload(key: string, object: Omit<NewObject, 'condition'>, c: Context): Promise<string> {
-    return this.#call(key, c, () => this.#uploads.begin(key, object));
+    return this.#call(key, c, () => {
+      mustBeMeta(object.meta, this.limits.metaMax, key);
+      return this.#uploads.begin(key, object);
+    });
   }
 
   uploadPart(key: string, id: string, number: number, body: readonly Buffer[], c: Context): Promise<Part> {
@@ -284,12 +292,3 @@ const BY_CODE: Readonly<Record<string, 'FULL' | 'READ_ONLY' | 'DENIED' | 'INVALI
 };
 
 const conflict = (key: string, text: string): StoreError => new StoreError('CONFLICT', `${key} ${text}`, { key });
-
-const LONGEST_KEY = 1024;
-
-const mustBeKey = (key: string): void => {
-  const length = Buffer.byteLength(key);
-  if (length === 0 || length > LONGEST_KEY || !key.isWellFormed()) {
-    throw new StoreError('INVALID', `a key of ${length} bytes is none: 1 to ${LONGEST_KEY} of UTF-8`, { key });
-  }
-};

@@ -41,6 +41,7 @@ export interface WriteCondition {
 }
 
 export interface NewObject {
+  /** Names of small letters, digits, `-`, `_` and `.`; values of printable ASCII that neither begin nor end with a space. Else INVALID. */
   readonly meta: Readonly<Record<string, string>>;
   readonly contentType?: string;
   readonly condition?: WriteCondition;
@@ -100,6 +101,8 @@ export interface StoreLimits {
   readonly putMax: number;
   /** Of one server-side copy without parts. */
   readonly copyMax: number;
+  /** Of an object's metadata: names and values together. */
+  readonly metaMax: number;
   /** Can writes be conditional? Without it lost updates are found by a look before the write, and that is not certain. */
   readonly conditionalPut: boolean;
   readonly conditionalCopy: boolean;
