@@ -23,7 +23,9 @@ export interface MountEntry {
 
 /** Spaces, tabs, line ends and backslashes stand there as three octal digits. */
 const plain = (text: string): string =>
-  text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+  text.includes('\\')
+    ? text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+    : text;
 
 const parseLine = (line: string): MountEntry | undefined => {
   // Optional fields of any number end with a lone dash.

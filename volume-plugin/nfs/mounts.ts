@@ -85,15 +85,17 @@ export class LinuxShareMounts implements ShareMounts {
     const { id } = mounted.share;
     await noLongerThan(c, this.#health.check(id));
     const wanted = readonly || mounted.readonly ? 'ro' : 'rw';
-    let present = mountAt(readMountTable(), target);
+    let table = readMountTable();
+    let present = mountAt(table, target);
     if (present !== undefined && isFolderOf(present, mounted, folder) && !present.options.includes(wanted)) {
       // Changed in place, it would stay as it is in the sight of others.
       await this.unbind(target, c);
+      table = readMountTable();
       present = undefined;
     }
     if (present === undefined) {
       const kept = this.#kept.all().find(([, { files }]) => files === mounted.files)?.[1];
-      const base = kept && mountAt(readMountTable(), kept.folder);
+      const base = kept && mountAt(table, kept.folder);
       if (kept === undefined || base === undefined) {
         throw new PluginError('SHARE_SILENT', { share: id, reason: 'it was unmounted meanwhile' });
       }

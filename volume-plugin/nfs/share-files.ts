@@ -25,6 +25,11 @@ export interface RecordFiles {
   createFile(path: string, content: string, c: Context): Promise<boolean>;
   /** Writes a file anew, durably and at once. */
   replaceFile(path: string, content: string, c: Context): Promise<void>;
+  /**
+   * Writes a file of this host's alone, durably; after a crash it may be there and empty. Absent where that takes as long as
+   * `createFile`.
+   */
+  noteFile?(path: string, content: string, c: Context): Promise<void>;
   removeFile(path: string, c: Context): Promise<void>;
   /** Names in a folder; none when there is no such folder. */
   names(folder: string, c: Context): Promise<readonly string[]>;

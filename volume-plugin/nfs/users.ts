@@ -1,6 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import { asPluginError } from '../../shared/errors.ts';
-import { createIn, USERS } from './records.ts';
+import { createIn, OWN_FOLDER, USERS } from './records.ts';
 import type { RecordFiles } from './share-files.ts';
 
 /**
@@ -20,15 +20,33 @@ export interface UserHost {
 const nameOf = (volume: string, host: string): string => `${volume}${SEPARATOR}${host}${ENDING}`;
 const pathOf = (volume: string, host: string): string => `${USERS}/${nameOf(volume, host)}`;
 
-/** While it is mounted here. A share that has no room for it is used all the same. */
+/**
+ * While it is mounted here. That the file is there says so; what is in it is for people, and may be cut short. A share that
+ * has no room for it is used all the same.
+ */
 export const addUser = async (files: RecordFiles, volume: string, host: UserHost, c: Context): Promise<void> => {
   const text = `${JSON.stringify({ format: 1, id: host.id, name: host.name })}\n`;
   try {
-    await createIn(files, USERS, nameOf(volume, host.id), text, c);
+    await noteIn(files, nameOf(volume, host.id), text, c);
   } catch (thrown) {
     const error = asPluginError(thrown);
     if (!['BACKEND_REFUSED', 'SHARE_READONLY', 'SHARE_REFUSED'].includes(error.code)) throw error;
     c.log.warn('other hosts are not told that a volume is used here', { volume, error });
+  }
+};
+
+/** Into the folder of users, which is there but for the first time. */
+const noteIn = async (files: RecordFiles, name: string, text: string, c: Context): Promise<void> => {
+  if (files.noteFile === undefined) {
+    await createIn(files, USERS, name, text, c);
+    return;
+  }
+  try {
+    await files.noteFile(`${USERS}/${name}`, text, c);
+  } catch (error) {
+    if (asPluginError(error).code !== 'SHARE_MISSING') throw error;
+    await files.makeFolder(USERS, OWN_FOLDER, c);
+    await files.noteFile(`${USERS}/${name}`, text, c);
   }
 };
 

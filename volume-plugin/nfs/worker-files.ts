@@ -202,6 +202,19 @@ export const replaceFile = (root: string, path: string, content: string): Promis
     withWritten(folder, name, content, (written) => rename(written, inside(folder, name))),
   );
 
+/** See ShareFiles.noteFile. */
+export const noteFile = (root: string, path: string, content: string): Promise<void> =>
+  inParent(root, path, async (folder, name) => {
+    const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW, O_NONBLOCK } = constants;
+    const file = await open(inside(folder, name), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK, 0o644);
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  });
+
 export const removeFile = (root: string, path: string): Promise<void> =>
   unlessMissing(undefined, () => inParent(root, path, (folder, name) => unlink(inside(folder, name))));
 

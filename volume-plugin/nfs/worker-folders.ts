@@ -9,6 +9,10 @@ import { codeOf } from '../../shared/error-code.ts';
  */
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+/** Only passed through, of which the server is not asked again. linux/fcntl.h: O_PATH */
+const PASSED = constants.O_DIRECTORY | constants.O_NOFOLLOW | 0o10000000;
+/** Drayage's own folder, which nobody gives another name. */
+const OWN = '.drayage';
 
 /** The path by which the kernel finds an open folder itself, whatever its name is by now. */
 export const pathOf = (folder: FileHandle): string => `/proc/self/fd/${folder.fd}`;
@@ -36,10 +40,26 @@ export const partsOf = (path: string): readonly string[] => {
 
 /** Opens a folder of the share. Errors: ENOENT, ENOTDIR for a file or a symbolic link anywhere on the way. */
 export async function openFolder(root: string, parts: readonly string[]): Promise<FileHandle> {
-  let folder = await open(root, FOLDER);
-  for (const part of parts) {
+  const passed = parts.length > 1 && parts[0] === OWN;
+  if (!passed) return await openAll(root, parts, 0);
+  try {
+    return await openAll(root, parts, 2);
+  } catch (error) {
+    // Somebody has put our folder elsewhere, and perhaps another one there.
+    if (codeOf(error) !== 'ENOENT' && !isStale(error)) throw error;
+    return await openAll(root, parts, 0);
+  }
+}
+
+/** errno(3): ESTALE, for which Node has no name. */
+const isStale = (error: unknown): boolean => error instanceof Error && 'errno' in error && error.errno === -116;
+
+/** `passed`: so many on the way, the root among them, are not looked at anew. */
+async function openAll(root: string, parts: readonly string[], passed: number): Promise<FileHandle> {
+  let folder = await open(root, passed > 0 ? PASSED : FOLDER);
+  for (const [index, part] of parts.entries()) {
     try {
-      const next = await openInside(folder, part);
+      const next = await open(inside(folder, part), index + 1 < passed ? PASSED : FOLDER);
       await folder.close();
       folder = next;
     } catch (error) {

@@ -83,6 +83,10 @@ export class WorkerShareFiles implements ShareFiles {
     await this.#do('replaceFile', { path, content }, `write ${path}`, c);
   }
 
+  async noteFile(path: string, content: string, c: Context): Promise<void> {
+    await this.#do('noteFile', { path, content }, `write ${path}`, c);
+  }
+
   async removeFile(path: string, c: Context): Promise<void> {
     await this.#do('removeFile', { path }, `remove ${path}`, c);
   }

@@ -10,6 +10,7 @@ export interface Operations {
   readonly readFiles: { readonly args: { folder: string; ending: string }; readonly result: readonly TextFile[] };
   readonly createFile: { readonly args: { path: string; content: string }; readonly result: boolean };
   readonly replaceFile: { readonly args: { path: string; content: string }; readonly result: null };
+  readonly noteFile: { readonly args: { path: string; content: string }; readonly result: null };
   readonly removeFile: { readonly args: { path: string }; readonly result: null };
   readonly move: { readonly args: { from: string; to: string }; readonly result: boolean };
   readonly removeTree: { readonly args: { path: string }; readonly result: null };

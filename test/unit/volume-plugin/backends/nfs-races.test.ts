@@ -82,7 +82,7 @@ t.test('a volume is not removed that another host mounts in the same moment', as
 t.test('a volume is not handed out that another host removes in the same moment', async (t) => {
   const { a, b, before, entries } = await scene(t);
   const volume = await a.create('data');
-  before('createFile .drayage/users/', () => b.remove(volume));
+  before('noteFile .drayage/users/', () => b.remove(volume));
   t.equal(await codeOf(a.mount(volume)), 'VOLUME_UNKNOWN');
   t.equal(mountAt(readMountTable(), a.target('data')), undefined);
   await a.leave(volume);

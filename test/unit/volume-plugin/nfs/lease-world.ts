@@ -149,6 +149,7 @@ export class LeaseWorld {
         }),
       replaceFile: (path, content) => write((files) => void files.set(path, content)),
       removeFile: (path) => write((files) => void files.delete(path)),
+      noteFile: never,
       hasFolder: never,
       readFiles: never,
       move: never,

@@ -85,6 +85,7 @@ export const localFiles = (servers: LocalServers, share: string, host = 'host'):
     readFiles: (path, ending) => reads(`readFiles ${path}`, () => worker.readFiles(root, path, ending)),
     createFile: (path, text) => writes(`createFile ${path}`, () => worker.createFile(root, path, text)),
     replaceFile: (path, text) => writes(`replaceFile ${path}`, () => worker.replaceFile(root, path, text)),
+    noteFile: (path, text) => writes(`noteFile ${path}`, () => worker.noteFile(root, path, text)),
     removeFile: (path) => writes(`removeFile ${path}`, () => worker.removeFile(root, path)),
     move: (from, to) => writes(`move ${from} ${to}`, () => worker.move(root, from, to)),
     removeTree: (path) => writes(`removeTree ${path}`, () => removeTree(root, path, removal)),

@@ -54,6 +54,31 @@ t.test('of two hosts that create the same file at once one does, and the file is
   t.equal(readdirSync(root).length, 20, 'and nothing else is left');
 });
 
+t.test('a note of this host says what it was last told, also after a crash has left it empty', async (t) => {
+  const { root, files, c } = scene(t);
+  mkdirSync(join(root, '.drayage/users'), { recursive: true });
+  const path = '.drayage/users/data@one.json';
+  await files.noteFile(path, 'a longer note', c);
+  await files.noteFile(path, 'a note', c);
+  t.equal(await files.readFile(path, c), 'a note');
+  writeFileSync(join(root, path), '');
+  await files.noteFile(path, 'a note', c);
+  t.equal(await files.readFile(path, c), 'a note');
+  t.same(readdirSync(join(root, '.drayage/users')), ['data@one.json'], 'and nothing else is left');
+  symlinkSync('/etc/hostname', join(root, '.drayage/users/link'));
+  t.match(await codeOf(files.noteFile('.drayage/users/link', 'x', c)), /BACKEND_REFUSED|SHARE_/);
+  t.equal(await codeOf(files.noteFile('.drayage/nowhere/x', 'x', c)), 'SHARE_MISSING');
+});
+
+t.test('no symbolic link in the place of a folder of ours leads anywhere', async (t) => {
+  const { root, files, c } = scene(t);
+  mkdirSync(join(root, 'elsewhere/volumes'), { recursive: true });
+  symlinkSync('elsewhere', join(root, '.drayage'));
+  for (const path of ['.drayage/volumes', '.drayage/volumes/data']) t.equal(await files.hasFolder(path, c), false);
+  t.not(await codeOf(files.createFile('.drayage/volumes/data.json', '', c)), 'none');
+  t.same(readdirSync(join(root, 'elsewhere/volumes')), []);
+});
+
 t.test('a file that is replaced is always there, as it was or as it is', async (t) => {
   const { root, files, c } = scene(t);
   await files.createFile('lease', '0'.repeat(1000), c);
