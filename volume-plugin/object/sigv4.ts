@@ -12,7 +12,6 @@ const UNSIGNED = new Set([
   'authorization',
   'cache-control',
   'connection',
-  'content-length',
   'expect',
   'from',
   'keep-alive',
