@@ -81,3 +81,51 @@ export class Companion {
     this.#child.kill('SIGKILL');
   }
 }
+
+/**
+ * A small program that is fed lines, with descriptors of this process as its own from 3 on. It should end by itself when its
+ * input does; nobody waits for it, and it does not keep this process alive.
+ */
+export class FedProgram {
+  readonly #child: ChildProcess;
+  #ended = false;
+
+  /** `environment`: the program's, and nothing of this process's. */
+  constructor(
+    program: string,
+    args: readonly string[],
+    descriptors: readonly number[],
+    environment: Record<string, string>,
+    log: Logger,
+  ) {
+    const child = spawn(program, args, { stdio: ['pipe', 'ignore', 'ignore', ...descriptors], env: environment });
+    this.#child = child;
+    const end = (reason: string): void => {
+      if (this.#ended) return;
+      this.#ended = true;
+      log.warn('a helper program has ended', { program, args, reason });
+    };
+    child.on('error', (error) => end(error.message));
+    child.on('exit', (status, signal) => end(signal === null ? `ended with ${status}` : `ended by ${signal}`));
+    // One that has ended reads nothing more, which `ended` tells.
+    child.stdin?.on('error', (error) =>
+      log.debug('a helper program does not listen', { program, reason: error.message }),
+    );
+    child.unref();
+    if (child.stdin instanceof Socket) child.stdin.unref();
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  say(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
+  }
+
+  /** Lets it end by itself. */
+  dismiss(): void {
+    this.#ended = true;
+    this.#child.stdin?.end();
+  }
+}
