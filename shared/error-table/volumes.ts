@@ -32,6 +32,51 @@ export const VOLUME_ERRORS = {
     fix: 'Check that this host can reach it, then repeat the command; volumes in use go on meanwhile.',
     retry: 'backoff',
   },
+  BUCKET_CLOCK: {
+    text: 'The store of bucket {bucket} refuses this host because of its clock[: {reason}].',
+    fix: "Set this host's clock right (NTP), then repeat the command.",
+    retry: 'after',
+  },
+  BUCKET_CREDENTIALS: {
+    text: 'The store of bucket {bucket} refuses the credentials[: {reason}].',
+    fix: 'Correct OBJECT_ACCESS_KEY_ID and OBJECT_ACCESS_KEY_SECRET, ACCESS_KEY_ID and ACCESS_KEY_SECRET, CREDENTIALS_FILE or the role of this host, then repeat the command.',
+    retry: 'after',
+  },
+  BUCKET_DENIED: {
+    text: 'This host may not {action} in bucket {bucket}[: {reason}].',
+    fix: 'Give its role or key that permission; drayage policy aws --plugin volume (or aliyun) prints all that are needed.',
+    retry: 'after',
+  },
+  BUCKET_MISSING: {
+    text: 'The bucket {bucket} does not exist[: {reason}].',
+    fix: 'Check its name and the endpoint, or make it.',
+    retry: 'after',
+  },
+  BUCKET_READONLY: {
+    text: 'The bucket {bucket} takes no writes[: {reason}].',
+    fix: 'Create the volume with -o readonly=true, or lift what keeps the bucket from being written to.',
+    retry: 'after',
+  },
+  BUCKET_REFUSED: {
+    text: 'The store of bucket {bucket} refused {what}[: {reason}].',
+    fix: 'Correct what it names, then repeat the command.',
+    retry: 'after',
+  },
+  BUCKET_REGION: {
+    text: 'The bucket {bucket} is not in the region that was asked[, but in {region}][: {reason}].',
+    fix: 'Say where it is with -o region=[{region}], or with an endpoint of that region.',
+    retry: 'after',
+  },
+  BUCKET_THROTTLED: {
+    text: 'The store of bucket {bucket} limits the rate of requests[: {reason}].',
+    fix: 'Repeat the command in a moment: others may be using up the limit.',
+    retry: 'backoff',
+  },
+  BUCKET_UNREACHABLE: {
+    text: 'The store of bucket {bucket} cannot be reached[ at {endpoint}][: {reason}].',
+    fix: 'Check the endpoint, and that this host can reach it; volumes in use go on when it answers again.',
+    retry: 'backoff',
+  },
   DISK_FAILED: {
     text: 'Disk {disk} of volume {volume} is {state}[: {reason}].',
     fix: 'Look at the disk where it is kept; nothing was written to it.',
@@ -61,6 +106,16 @@ export const VOLUME_ERRORS = {
     text: '{disk} cannot become volume {volume}: {reason}.',
     fix: 'Nothing was changed. Correct what it names, then repeat the command.',
     retry: 'never',
+  },
+  OBJECT_ENGINE: {
+    text: 'The file system of volume {volume} does not work[: {reason}].',
+    fix: "Repeat the command; if it fails again, look at the log of the Docker daemon, and at engine.log in the volume's folder below /var/lib/drayage/volume/object.",
+    retry: 'backoff',
+  },
+  OBJECT_WAITING: {
+    text: 'Volume {volume} is not written out yet: {files} files with {bytes} bytes wait for its bucket[: {reason}].',
+    fix: 'They are being brought there; repeat the command, or look at the Status of docker volume inspect {volume}.',
+    retry: 'backoff',
   },
   SHARE_MISSING: {
     text: 'The [folder {folder} of ]share {share} does not exist[: {reason}].',

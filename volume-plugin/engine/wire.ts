@@ -28,10 +28,13 @@ export interface EngineOptions {
   readonly uuid: string;
   /** This host: random and made once, and its name for people. */
   readonly host: { readonly id: string; readonly name: string };
+  /** The driver's name of the bucket. */
+  readonly bucket: string;
   readonly store: StoreDescription;
   /** Keys of the volume begin with it; empty, or with a slash at its end. */
   readonly prefix: string;
   readonly readonly: boolean;
+  readonly access: 'many' | 'single-writer';
   readonly consistency: (typeof CONSISTENCIES)[number];
   readonly durability: (typeof DURABILITIES)[number];
   readonly attributes: (typeof ATTRIBUTES)[number];

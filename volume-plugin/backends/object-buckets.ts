@@ -1,0 +1,103 @@
+import { readFile } from 'node:fs/promises';
+import { codeOf } from '../../shared/error-code.ts';
+import { PluginError } from '../../shared/errors.ts';
+import type { ShareNotes } from '../nfs/share-notes.ts';
+import type { StoreDescription } from '../object/description.ts';
+import type { ObjectStore } from '../object/store.ts';
+import {
+  type Bucket,
+  type BucketSettings,
+  bucketId,
+  describeBucket,
+  readBucket,
+  type StoreWishes,
+  usualBuckets,
+} from './object-bucket.ts';
+import { BucketFiles } from './object-files.ts';
+
+/** A bucket, and how it is reached. */
+export interface OpenBucket {
+  readonly id: string;
+  readonly bucket: Bucket;
+  readonly store: ObjectStore;
+  readonly files: BucketFiles;
+}
+
+export interface BucketsParts {
+  readonly settings: BucketSettings;
+  /** Throws StoreError when it cannot be described so. */
+  readonly open: (description: StoreDescription) => ObjectStore;
+  readonly notes: ShareNotes;
+}
+
+/** The buckets that volumes are or may be in. */
+export class ObjectBuckets {
+  readonly #parts: BucketsParts;
+  readonly #open = new Map<string, Promise<OpenBucket>>();
+
+  constructor(parts: BucketsParts) {
+    this.#parts = parts;
+  }
+
+  /** Those that every host of the cluster looks at, and those that volumes have named here. Errors: SETTING_INVALID. */
+  all(): { readonly usual: readonly string[]; readonly named: readonly string[] } {
+    const usual = usualBuckets(this.#parts.settings).map(bucketId);
+    const named = this.#parts.notes.all().map(({ share }) => share);
+    return { usual, named: named.filter((id) => !usual.includes(id)) };
+  }
+
+  /** The bucket of volumes that name none; undefined: they must. Errors: SETTING_INVALID. */
+  usual(): Bucket | undefined {
+    return usualBuckets(this.#parts.settings)[0];
+  }
+
+  get settings(): BucketSettings {
+    return this.#parts.settings;
+  }
+
+  /** Nothing is asked of it. Errors: OPTION_INVALID, SETTING_INVALID, BUCKET_REFUSED. */
+  async open(id: string): Promise<OpenBucket> {
+    const known = this.#open.get(id);
+    if (known !== undefined) return await known;
+    const opening = this.#openNew(id);
+    this.#open.set(id, opening);
+    opening.catch(() => this.#open.delete(id));
+    return await opening;
+  }
+
+  /** What an engine opens it by. Errors: as `open`. */
+  async describe(id: string, wishes: StoreWishes): Promise<StoreDescription> {
+    const { settings } = this.#parts;
+    const bucket = readBucket(id, settings);
+    return describeBucket(bucket, settings, await pemOf(bucket.ca ?? settings.objectCa), wishes);
+  }
+
+  async close(): Promise<void> {
+    const open = await Promise.allSettled(this.#open.values());
+    await Promise.all(open.map((one) => (one.status === 'fulfilled' ? one.value.store.close() : undefined)));
+  }
+
+  async #openNew(id: string): Promise<OpenBucket> {
+    const description = await this.describe(id, {});
+    const bucket = readBucket(id, this.#parts.settings);
+    try {
+      const store = this.#parts.open(description);
+      return { id, bucket, store, files: new BucketFiles(store) };
+    } catch (error) {
+      if (!(error instanceof Error) || error instanceof PluginError) throw error;
+      const what = 'to be opened as it is described';
+      throw new PluginError('BUCKET_REFUSED', { bucket: id, what, reason: error.message }, { cause: error });
+    }
+  }
+}
+
+const pemOf = async (path: string | undefined): Promise<string | undefined> => {
+  if (path === undefined) return undefined;
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const reason = `it cannot be read (${codeOf(error) ?? 'unknown'})`;
+    const context = { option: 'OBJECT_CA', value: path, reason, allowed: 'a file below /var/lib/drayage' };
+    throw new PluginError('SETTING_INVALID', context, { cause: error });
+  }
+};

@@ -1,0 +1,41 @@
+import { mountNamespace, mountNamespaces } from '../../shared/kernel/mount-table.ts';
+
+/** A mount whose engine is gone for good: whoever has it can only be started anew. */
+interface DeadMount {
+  readonly volume: string;
+  /** Device numbers: `0:61`. */
+  readonly device: string;
+  /** ISO time when it was found. */
+  readonly since: string;
+}
+
+/** Looking at every mount namespace of a host costs some milliseconds. */
+const LOOK_MS = 10_000;
+
+/** Mounts of earlier lives of the plugin that containers still have, for Status. */
+export class DeadMounts {
+  #all: readonly DeadMount[] = [];
+  #looked = 0;
+
+  add(volume: string, device: string): void {
+    this.#all = [...this.#all, { volume, device, since: new Date().toISOString() }];
+  }
+
+  /** In words; undefined: no container has one. */
+  of(volume: string): string | undefined {
+    if (this.#all.length === 0) return undefined;
+    if (Date.now() - this.#looked > LOOK_MS) this.#look();
+    const found = this.#all.find((one) => one.volume === volume);
+    if (found === undefined) return undefined;
+    return `containers that were started before ${found.since} have a mount whose file system has ended: restart them`;
+  }
+
+  #look(): void {
+    this.#looked = Date.now();
+    const own = mountNamespace('self');
+    const devices = new Set(
+      mountNamespaces().flatMap(({ id, mounts }) => (id === own ? [] : mounts.map(({ device }) => device))),
+    );
+    this.#all = this.#all.filter(({ device }) => devices.has(device));
+  }
+}

@@ -1,0 +1,51 @@
+import { PluginError } from '../../shared/errors.ts';
+import { StoreError } from '../object/store.ts';
+
+/** What a store has refused, in words for users. `what`: what it was asked, such as `to list the volumes`. */
+export const bucketError = (thrown: unknown, bucket: string, what: string): unknown => {
+  if (!(thrown instanceof StoreError)) return thrown;
+  const { failure, message, named } = thrown;
+  const because = { cause: thrown };
+  const common = { bucket, reason: message };
+  switch (failure) {
+    case 'NO_BUCKET':
+      return new PluginError('BUCKET_MISSING', common, because);
+    case 'DENIED':
+      return new PluginError('BUCKET_DENIED', { ...common, action: named ?? 'do what was asked' }, because);
+    case 'CREDENTIALS':
+      return new PluginError('BUCKET_CREDENTIALS', common, because);
+    case 'WRONG_REGION':
+      return new PluginError('BUCKET_REGION', { ...common, region: named }, because);
+    case 'SKEWED':
+      return new PluginError('BUCKET_CLOCK', common, because);
+    case 'THROTTLED':
+      return new PluginError('BUCKET_THROTTLED', common, because);
+    case 'READ_ONLY':
+      return new PluginError('BUCKET_READONLY', common, because);
+    case 'UNREACHABLE':
+    case 'DEADLINE':
+      return new PluginError('BUCKET_UNREACHABLE', common, because);
+    case 'NOT_FOUND':
+    case 'CONFLICT':
+    case 'FULL':
+    case 'ARCHIVED':
+    case 'UNSUPPORTED':
+    case 'INVALID':
+    case 'DAMAGED':
+      return new PluginError('BUCKET_REFUSED', { ...common, what }, because);
+    default:
+      return unknownFailure(failure, because);
+  }
+};
+
+const unknownFailure = (failure: never, because: { readonly cause: unknown }): PluginError =>
+  new PluginError('INTERNAL', { reason: failure }, because);
+
+/** Asks a store; what it refuses is thrown in words for users. Errors: BUCKET_*. */
+export const asked = async <T>(bucket: string, what: string, work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (thrown) {
+    throw bucketError(thrown, bucket, what);
+  }
+};
