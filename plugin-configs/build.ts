@@ -15,11 +15,14 @@ import { APP_FOLDER, baseRootfs } from './rootfs.ts';
 
 const root = join(import.meta.dirname, '..');
 
-/** What a plugin starts as processes of their own. */
-const HELPERS: Readonly<Record<PluginName, readonly string[]>> = {
-  network: [],
-  volume: ['volume-plugin/nfs/share-worker.ts'],
+/** What a plugin starts as processes of their own, by the names of their files. */
+const HELPERS: Readonly<Record<PluginName, Readonly<Record<string, string>>>> = {
+  network: {},
+  volume: { 'share-worker': 'volume-plugin/nfs/share-worker.ts' },
 };
+
+/** Folders whose shell scripts go into the image beside the code. */
+const SCRIPTS: Readonly<Record<PluginName, readonly string[]>> = { network: [], volume: ['volume-plugin/fuse'] };
 
 /**
  * Builds the plugin into the folder `out`, which is replaced. Answers the size of its files, unpacked, in bytes.
@@ -41,7 +44,8 @@ export async function buildPlugin(
       verbatimSymlinks: true,
       mode: constants.COPYFILE_FICLONE,
     });
-    const helpers = HELPERS[plugin].map((file) => join(root, file));
+    const helpers = Object.fromEntries(Object.entries(HELPERS[plugin]).map(([name, file]) => [name, join(root, file)]));
+    for (const folder of SCRIPTS[plugin]) await copyScripts(join(root, folder), join(rootfs, APP_FOLDER));
     for (const { name } of await bundle(entry, making, helpers)) {
       await rename(join(making, name), join(rootfs, APP_FOLDER, name));
     }
@@ -53,6 +57,10 @@ export async function buildPlugin(
   } finally {
     await rm(making, { recursive: true, force: true });
   }
+}
+
+async function copyScripts(from: string, to: string): Promise<void> {
+  for (const name of await readdir(from)) if (name.endsWith('.sh')) await cp(join(from, name), join(to, name));
 }
 
 /** Puts the folder `made` in the place of `target`. Of two builds at once the one that ends last stays. */

@@ -68,10 +68,14 @@ let making = 0;
  * Bundles `entry` to `main.cjs` in `folder`. What is imported by `import('…')` becomes files of its own beside it, and
  * what several files use becomes one that they share, so that there is one of each class. A file's source map goes to
  * `<file>.map`. Names are kept, so that stack traces in a log can be read without it. koffi stays outside: it looks for
- * its native library beside itself. `helpers` are programs that are started as processes of their own; `a/b.ts` becomes
- * `b.cjs`. Answers what is in the files.
+ * its native library beside itself. `helpers` are programs that are started as processes of their own, by their names: `b`
+ * becomes `b.cjs`. Answers what is in the files.
  */
-export async function bundle(entry: string, folder: string, helpers: readonly string[] = []): Promise<BundleFile[]> {
+export async function bundle(
+  entry: string,
+  folder: string,
+  helpers: Readonly<Record<string, string>> = {},
+): Promise<BundleFile[]> {
   making += 1;
   try {
     return await makeBundle(entry, folder, helpers);
@@ -82,11 +86,15 @@ export async function bundle(entry: string, folder: string, helpers: readonly st
   }
 }
 
-async function makeBundle(entry: string, folder: string, helpers: readonly string[]): Promise<BundleFile[]> {
+async function makeBundle(
+  entry: string,
+  folder: string,
+  helpers: Readonly<Record<string, string>>,
+): Promise<BundleFile[]> {
   const { outputFiles, metafile } = await build({
     ...common,
     absWorkingDir: root,
-    entryPoints: { main: entry, ...Object.fromEntries(helpers.map((file) => [basename(file, '.ts'), file])) },
+    entryPoints: { main: entry, ...helpers },
     outdir: folder,
     outExtension: { '.js': '.cjs' },
     bundle: true,

@@ -76,10 +76,13 @@ export async function configText(plugin: PluginName): Promise<string> {
   return `${JSON.stringify(Object.assign({}, config, { env }), null, 2)}\n`;
 }
 
+/** In the image. */
+const NODE = '/usr/bin/node';
+
 /** The flags that Node is started with in the image. */
 export async function nodeFlags(plugin: PluginName): Promise<string[]> {
   const { entrypoint } = JSON.parse(await readFile(configFile(plugin), 'utf8')) as { entrypoint: string[] };
-  return entrypoint.slice(1, -1);
+  return entrypoint.slice(entrypoint.indexOf(NODE) + 1, -1);
 }
 
 /** True when the committed file says what the settings say. */

@@ -54,19 +54,31 @@ const CONTENTS: Readonly<Record<PluginName, Contents>> = {
     mountPoints: ['host/sys-net', 'host/lock'],
   },
   volume: {
-    packages: ['btrfs-progs', 'coreutils', 'diffutils', 'e2fsprogs', 'libstdc++6', 'mount', 'util-linux', 'xfsprogs'],
+    packages: [
+      'btrfs-progs',
+      'coreutils',
+      'dash',
+      'diffutils',
+      'e2fsprogs',
+      'libstdc++6',
+      'mount',
+      'util-linux',
+      'xfsprogs',
+    ],
     // For programs of these packages that are not copied.
     without:
       /^(lib)?(python|perl|icu|krb5|gssapi|k5crypto|tirpc|nsl|sqlite|ssl)|^(media-types|mailcap|mime-support|tar|dpkg)$/,
     // blkid and mount are of util-linux or mount, by the release of Debian; so is whether /sbin is /usr/sbin.
     code: [
       '{usr/,}{bin,sbin}/{mount,umount,losetup,blkid,cmp,cp,fsfreeze}',
+      // For the scripts that start the driver and engines, and start them again.
+      '{usr/,}bin/{dash,date,rm,setsid,sleep}',
       '{usr/,}{bin,sbin}/{mke2fs,e2fsck,resize2fs,tune2fs}',
       '{usr/,}{bin,sbin}/{mkfs.xfs,xfs_repair,xfs_growfs,xfs_db}',
       '{usr/,}{bin,sbin}/{mkfs.btrfs,btrfs,btrfstune}',
     ],
     tables: 'etc/mke2fs.conf',
-    commands: { 'usr/sbin/mkfs.ext4': 'mke2fs' },
+    commands: { 'usr/bin/sh': 'dash', 'usr/sbin/mkfs.ext4': 'mke2fs' },
     mountPoints: ['run/drayage-beneath', 'var/lib/drayage-mounts'],
   },
 };

@@ -171,7 +171,9 @@ t.test('it ends with the plugin, also when that is killed', async (t) => {
 t.test('in the image it is a small program of its own, for it is started often', async (t) => {
   const folder = scratch(t);
   const entry = join(import.meta.dirname, '../../../../volume-plugin/nfs/share-worker.ts');
-  const files = await bundle(join(import.meta.dirname, '../../plugin-configs/bundle-fixture/main.ts'), folder, [entry]);
+  const files = await bundle(join(import.meta.dirname, '../../plugin-configs/bundle-fixture/main.ts'), folder, {
+    'share-worker': entry,
+  });
   const { sources = [], needs = [] } = files.find(({ name }) => name === 'share-worker.cjs') ?? {};
   const all = [...sources, ...files.flatMap(({ name, sources: more }) => (needs.includes(name) ? more : []))];
   t.match(all.join(), /worker-files\.ts/);
