@@ -13,6 +13,7 @@ export type Gap =
   | 'unfinished' // does not list uploads
   | 'part-checks' // completes with parts that are not there
   | 'abort-unknown'
+  | 'web' // keeps no Cache-Control and the like
   | 'delete-bucket';
 
 export interface StoreWorld {

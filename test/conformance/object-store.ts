@@ -214,6 +214,28 @@ export const objectStoreConformance = async (t: Test, make: MakeStores): Promise
     );
   });
 
+  await t.test('what others have said for browsers is told, and can be handed on', async (t) => {
+    const { store, other, gaps = [] } = await make(t);
+    if (gaps.includes('web')) {
+      t.comment('this server does not keep it');
+      return;
+    }
+    const web = {
+      'cache-control': 'max-age=60',
+      'content-disposition': 'attachment; filename="a b"',
+      'content-encoding': 'x-try',
+    };
+    await store.put('web', text('x'), { meta: {}, contentType: 'text/css', web }, context());
+    t.same((await other.head('web', context()))?.web, web);
+    t.same((await other.get('web', {}, context())).details.web, web);
+    await store.copy('web', 'kept', {}, context());
+    t.same((await other.head('kept', context()))?.web, web);
+    await store.copy('web', 'replaced', { replace: { meta: {}, web: { 'cache-control': 'no-cache' } } }, context());
+    t.same((await other.head('replaced', context()))?.web, { 'cache-control': 'no-cache' });
+    await store.put('bare', text('x'), { meta: {} }, context());
+    t.equal((await other.head('bare', context()))?.web, undefined);
+  });
+
   await t.test('keys of all kinds are different objects', async (t) => {
     const { store, other, gaps = [] } = await make(t);
     const keys = [...ODD, ...(gaps.includes('slashes') ? [] : SLASHES)];

@@ -1,18 +1,26 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { codeOf } from '../../shared/error-code.ts';
+import type { NewObject } from './store.ts';
+
+export type Description = Omit<NewObject, 'condition'>;
 
 /**
  * The file of an object: its bytes, then what is known of it as JSON, then the JSON's length (4 bytes) and a mark, so that one
  * rename replaces all of it.
  */
 
-export interface ObjectRecord {
+export interface ObjectRecord extends Description {
   readonly size: number;
   readonly etag: string;
   readonly modified: number;
-  readonly meta: Readonly<Record<string, string>>;
-  readonly contentType?: string;
 }
+
+/** What describes the bytes, and nothing else of `object`. */
+export const descriptionOf = ({ meta, contentType, web }: Description): Description => ({
+  meta,
+  ...(contentType !== undefined && { contentType }),
+  ...(web !== undefined && { web }),
+});
 
 const MARK = Buffer.from('drayage1');
 const FOOT = 4 + MARK.length;

@@ -3,15 +3,13 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { codeOf } from '../../shared/error-code.ts';
 import { byteOrder } from './byte-order.ts';
-import type { ObjectRecord } from './folder-file.ts';
+import { type Description, descriptionOf, type ObjectRecord } from './folder-file.ts';
 import { type Add, type FolderShelf, openFile } from './folder-shelf.ts';
-import { type NewObject, type Part, StoreError, type Unfinished } from './store.ts';
+import { type Part, StoreError, type Unfinished } from './store.ts';
 
-interface Begun {
+interface Begun extends Description {
   readonly key: string;
   readonly begun: number;
-  readonly meta: Readonly<Record<string, string>>;
-  readonly contentType?: string;
 }
 
 const BEGUN = 'begun.json';
@@ -26,10 +24,10 @@ export class FolderUploads {
     this.#folder = join(shelf.root, 'uploads');
   }
 
-  async begin(key: string, { meta, contentType }: Omit<NewObject, 'condition'>): Promise<string> {
+  async begin(key: string, object: Description): Promise<string> {
     await this.#shelf.mustBe();
     const id = randomBytes(12).toString('hex');
-    const begun: Begun = { key, begun: Date.now(), meta, ...(contentType !== undefined && { contentType }) };
+    const begun: Begun = { key, begun: Date.now(), ...descriptionOf(object) };
     await mkdir(join(this.#folder, `${id}.new`), { mode: 0o700 });
     await writeFile(join(this.#folder, `${id}.new`, BEGUN), JSON.stringify(begun), { mode: 0o600 });
     await rename(join(this.#folder, `${id}.new`), join(this.#folder, id));
@@ -66,7 +64,7 @@ export class FolderUploads {
     parts: readonly Part[],
     partMin: number,
   ): Promise<{ readonly file: string; readonly record: ObjectRecord }> {
-    const { meta, contentType } = await this.#begun(key, id);
+    const begun = await this.#begun(key, id);
     const invalid = (text: string): StoreError => new StoreError('INVALID', `${key}: ${text}`, { key });
     if (parts.length === 0) throw invalid('no parts');
     const hash = createHash('md5');
@@ -81,8 +79,8 @@ export class FolderUploads {
       size += file.record.size;
     }
     const record: ObjectRecord = {
-      ...{ size, etag: `${hash.digest('hex')}-${parts.length}`, modified: Date.now(), meta },
-      ...(contentType !== undefined && { contentType }),
+      ...{ size, etag: `${hash.digest('hex')}-${parts.length}`, modified: Date.now() },
+      ...descriptionOf(begun),
     };
     const file = await this.#shelf.write(record, async (add) => {
       for (const { number } of parts) {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { mustBeKey, mustBeMeta } from './checking.ts';
-import { type ObjectRecord, recordAt } from './folder-file.ts';
+import { descriptionOf, type ObjectRecord, recordAt } from './folder-file.ts';
 import { type Found, fileOf, walk } from './folder-paths.ts';
 import { FolderShelf } from './folder-shelf.ts';
 import { FolderUploads } from './folder-uploads.ts';
@@ -46,6 +46,7 @@ const LIMITS: StoreLimits = {
   conditionalCopy: true,
   conditionalComplete: true,
   copyPart: true,
+  equalParts: false,
 };
 const PAGE = 1_000;
 
@@ -59,8 +60,7 @@ const factsOf = (key: string, { size, etag, modified }: ObjectRecord): ObjectFac
 
 const detailsOf = (key: string, record: ObjectRecord): ObjectDetails => ({
   ...factsOf(key, record),
-  meta: record.meta,
-  ...(record.contentType !== undefined && { contentType: record.contentType }),
+  ...descriptionOf(record),
 });
 
 /** Objects in a local folder, which processes of this host may share. Replacing is atomic, conditions hold between processes. */
@@ -100,17 +100,15 @@ export class FolderStore implements ObjectStore {
 
   put(key: string, body: readonly Buffer[], object: NewObject, c: Context): Promise<ObjectFacts> {
     return this.#call(key, c, async () => {
-      const { meta, contentType, condition } = object;
-      mustBeMeta(meta, this.limits.metaMax, key);
+      mustBeMeta(object.meta, this.limits.metaMax, key);
       const record: ObjectRecord = {
         size: body.reduce((sum, { length }) => sum + length, 0),
         etag: md5(body),
         modified: Date.now(),
-        meta,
-        ...(contentType !== undefined && { contentType }),
+        ...descriptionOf(object),
       };
       const file = await this.#shelf.write(record, async (add) => add(body));
-      await this.#shelf.replace(key, file, condition, c);
+      await this.#shelf.replace(key, file, object.condition, c);
       return factsOf(key, record);
     });
   }
@@ -126,11 +124,9 @@ export class FolderStore implements ObjectStore {
       try {
         const { etag } = source.record;
         if (options.ifSourceMatch !== undefined && etag !== options.ifSourceMatch) throw conflict(from, 'has changed');
-        const { meta, contentType } = options.replace ?? source.record;
         record = {
-          ...{ size: source.record.size, etag, meta },
-          ...(contentType !== undefined && { contentType }),
-          modified: Date.now(),
+          ...descriptionOf(options.replace ?? source.record),
+          ...{ size: source.record.size, etag, modified: Date.now() },
         };
         file = await this.#shelf.write(record, (add) => source.pass(0, source.record.size, (bytes) => add([bytes])));
       } finally {

@@ -8,7 +8,10 @@ export interface ObjectFacts {
   readonly size: number;
   /** Without quotes; changes with every change of the content. */
   readonly etag: string;
-  /** Epoch milliseconds by the store's clock. */
+  /**
+   * Epoch milliseconds by the store's clock, about: LIST may tell milliseconds where GET tells seconds, and of a write it is the
+   * answer's time. What has the same ETag is the same.
+   */
   readonly modified: number;
 }
 
@@ -17,7 +20,14 @@ export interface ObjectDetails extends ObjectFacts {
   /** User metadata by lower-case name, without the vendor's prefix (`x-amz-meta-`, `x-oss-meta-`). */
   readonly meta: Readonly<Record<string, string>>;
   readonly contentType?: string;
+  readonly web?: WebHeaders;
 }
+
+/**
+ * What others have said for browsers: `cache-control`, `content-disposition`, `content-encoding`, `content-language`, `expires`, by
+ * these names. Whoever replaces what describes an object hands them on.
+ */
+export type WebHeaders = Readonly<Record<string, string>>;
 
 /** A part of an object that was read. */
 export interface Got {
@@ -44,14 +54,17 @@ export interface NewObject {
   /** Names of small letters, digits, `-`, `_` and `.`; values of printable ASCII that neither begin nor end with a space. Else INVALID. */
   readonly meta: Readonly<Record<string, string>>;
   readonly contentType?: string;
+  readonly web?: WebHeaders;
   readonly condition?: WriteCondition;
 }
 
 export interface CopyOptions {
   /** In the place of the source's metadata and content type; the source's when absent. */
-  readonly replace?: { readonly meta: Readonly<Record<string, string>>; readonly contentType?: string };
+  readonly replace?: Omit<NewObject, 'condition'>;
   /** The source has this ETag, else CONFLICT. */
   readonly ifSourceMatch?: string;
+  /** Bytes of the source, if that is known: it saves a look. */
+  readonly sourceSize?: number;
   /** Of the target. */
   readonly condition?: WriteCondition;
 }
@@ -109,6 +122,8 @@ export interface StoreLimits {
   readonly conditionalComplete: boolean;
   /** Server-side copies of ranges into parts. */
   readonly copyPart: boolean;
+  /** All parts but the last must have one size. */
+  readonly equalParts: boolean;
 }
 
 /** Why a store refuses, or did not do, what it was asked. The words of vendors become these in their stores' files. */
@@ -202,8 +217,8 @@ export interface ObjectStore {
   abortUpload(key: string, id: string, c: Context): Promise<void>;
   /** Those of keys that begin with `prefix`, of whoever began them. */
   unfinished(prefix: string, c: Context): Promise<readonly Unfinished[]>;
-  /** Is the bucket there, and may this host read it? Within 5 s. Failures: all but NOT_FOUND and CONFLICT. */
-  check(c: Context): Promise<void>;
+  /** Is the bucket there, and may this host list what begins with `prefix`? Within 5 s. Failures: all but NOT_FOUND and CONFLICT. */
+  check(c: Context, prefix?: string): Promise<void>;
   /** Failures: DENIED, INVALID (somebody else has that name). Succeeds when it is ours already. */
   createBucket(c: Context): Promise<void>;
   /** Failures: INVALID when there is something in it. */
