@@ -39,13 +39,20 @@ export interface CallFilter {
 
 export class CallLog {
   readonly #calls = new Map<number, Call>();
+  readonly #kept: number;
   #number = 0;
+
+  /** `kept`: so many calls, the newest; all by default. */
+  constructor(kept = Number.POSITIVE_INFINITY) {
+    this.#kept = kept;
+  }
 
   /** Notes a call at its beginning; the answer is completed by `note`. */
   begin(call: Omit<Call, 'number' | 'code' | 'status' | 'took' | 'faults'>): number {
     this.#number += 1;
     const number = this.#number;
     this.#calls.set(number, { ...call, number, code: '-', status: 0, took: 0, faults: [] });
+    if (this.#calls.size > this.#kept) this.#calls.delete(number - this.#kept);
     return number;
   }
 

@@ -2,7 +2,7 @@
 import { request } from 'node:http';
 import type { Call, CallFilter } from './call-log.ts';
 import type { Credential, KeyRequest } from './credentials.ts';
-import type { FaultRule } from './faults.ts';
+import type { FaultRule, ObjectFault } from './faults.ts';
 import type { EffectiveRoute, RouteSink } from './routes.ts';
 
 /** Ends what it belongs to. Throws what stopped it earlier. */
@@ -59,7 +59,7 @@ export class SimControl {
   }
 
   /** Answers the fault's id, for `removeFault`. */
-  async fault(rule: FaultRule): Promise<number> {
+  async fault(rule: FaultRule<ObjectFault>): Promise<number> {
     return (await this.ask<{ id: number }>('POST', 'faults', rule)).id;
   }
 

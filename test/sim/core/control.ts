@@ -37,7 +37,9 @@ const help = {
 
 /** Parts of a simulator that the control interface shows. */
 export interface Controlled {
-  readonly core: Core;
+  readonly core: Pick<Core, 'calls' | 'clock' | 'credentials' | 'routes'> & {
+    readonly faults: Pick<Core['faults'], 'add' | 'clear' | 'remove'>;
+  };
   readonly verbs: Verbs;
   info(): unknown;
   state(): unknown;

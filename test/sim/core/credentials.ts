@@ -63,6 +63,13 @@ export class Credentials {
     return request.ttlMs === undefined ? this.#add({ principal }) : this.session(principal, request.ttlMs);
   }
 
+  /** A key that somebody has chosen, of a user who may do everything. */
+  add(key: { readonly id: string; readonly secret: string }): Credential {
+    const credential = { ...key, principal: { name: 'owner', actions: ['*'] } };
+    this.#keys.set(key.id, credential);
+    return credential;
+  }
+
   /** Temporary credentials for a role. */
   session(principal: Principal, ttlMs: number): Credential {
     return this.#add({ principal, token: randomBytes(96).toString('base64'), expires: this.#clock.now() + ttlMs });

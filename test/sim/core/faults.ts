@@ -19,9 +19,21 @@ export type Fault =
   /** The credentials of this caller expire now: this call and later ones with them get the cloud's error for that. */
   | { readonly kind: 'expire-credentials' };
 
+/** What only object servers do to an answer, or to bodies. */
+export type ObjectFault =
+  | Fault
+  /** The effect happens; the connection ends after so many bytes of the answer's body. */
+  | { readonly kind: 'truncate'; readonly after: number }
+  /** The effect happens; one bit of the answer's body is another. */
+  | { readonly kind: 'corrupt' }
+  /** The effect happens; RST after so many bytes of the answer's body, or in the place of its head. */
+  | { readonly kind: 'reset'; readonly after?: number }
+  /** 200, and the error is in the body, as of copies and completions that take long. Nothing happens. */
+  | { readonly kind: 'late-error'; readonly code: string };
+
 /** Which calls a fault is put on. */
-export interface FaultRule {
-  readonly fault: Fault;
+export interface FaultRule<F = Fault> {
+  readonly fault: F;
   /** A name, or the beginning of one followed by `*`; every action by default. */
   readonly action?: string;
   /** Only calls of this service, such as `metadata`. By default all but `metadata`. */
@@ -54,9 +66,9 @@ export interface FaultTarget {
   readonly parameters: Readonly<Record<string, string>>;
 }
 
-interface Entry {
+interface Entry<F> {
   readonly id: number;
-  readonly rule: FaultRule;
+  readonly rule: FaultRule<F>;
   readonly until: number;
   seen: number;
   hits: number;
@@ -64,7 +76,7 @@ interface Entry {
 
 type Where = Omit<FaultRule, 'fault' | 'action'>;
 
-const matches = (rule: FaultRule, call: FaultTarget): boolean => {
+const matches = (rule: FaultRule<unknown>, call: FaultTarget): boolean => {
   const action = rule.action ?? '*';
   if (rule.service === undefined ? call.service === 'metadata' : rule.service !== call.service) return false;
   if (action.endsWith('*') ? !call.action.startsWith(action.slice(0, -1)) : action !== call.action) return false;
@@ -73,19 +85,20 @@ const matches = (rule: FaultRule, call: FaultTarget): boolean => {
   return Object.entries(rule.parameters ?? {}).every(([key, value]) => call.parameters[key] === value);
 };
 
-export class Faults {
+/** `F`: the kinds that the simulator can put on a call. */
+export class Faults<F = Fault> {
   readonly #clock: Clock;
-  readonly #entries = new Map<number, Entry>();
+  readonly #entries = new Map<number, Entry<F | Fault>>();
   #last = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  add(rule: FaultRule): FaultHandle {
+  add(rule: FaultRule<F | Fault>): FaultHandle {
     this.#last += 1;
     const until = rule.forMs === undefined ? Number.POSITIVE_INFINITY : this.#clock.now() + rule.forMs;
-    const entry: Entry = { id: this.#last, rule, until, seen: 0, hits: 0 };
+    const entry: Entry<F | Fault> = { id: this.#last, rule, until, seen: 0, hits: 0 };
     this.#entries.set(entry.id, entry);
     return {
       id: entry.id,
@@ -105,8 +118,8 @@ export class Faults {
   }
 
   /** What hits this call; counts it. */
-  take(call: FaultTarget): Fault[] {
-    const hit: Fault[] = [];
+  take(call: FaultTarget): (F | Fault)[] {
+    const hit: (F | Fault)[] = [];
     for (const entry of this.#entries.values()) {
       const { rule } = entry;
       if (this.#clock.now() >= entry.until || !matches(rule, call)) continue;
