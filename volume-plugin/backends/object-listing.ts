@@ -51,6 +51,7 @@ export class ObjectListing {
     const volumes = new Map<string, ListedVolume>();
     for (const { id, found, failure } of looks) {
       const note = this.#notes.get(id);
+      // A bucket that this host has never read.
       if (found === undefined && note === undefined && failure !== undefined) throw failure;
       for (const record of [...(found ?? note?.records ?? []), ...(note?.local ?? [])]) {
         const other = volumes.get(record.name);
@@ -107,8 +108,9 @@ export class ObjectListing {
         return { id, isUsual, found: await work(await this.#buckets.open(id), inner, isUsual) };
       } catch (thrown) {
         const failure = asPluginError(thrown);
-        // There is nothing in a bucket that nobody has made yet.
-        if (failure.code === 'BUCKET_MISSING' && (this.#notes.get(id)?.records ?? []).length === 0) {
+        if (failure.code === 'BUCKET_MISSING') {
+          // There is nothing in a bucket that nobody has made, or that somebody has removed.
+          await this.#remember(id, [], isUsual);
           return { id, isUsual };
         }
         c.log.debug('a bucket could not be looked at', { bucket: id, error: failure });

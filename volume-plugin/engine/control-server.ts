@@ -1,4 +1,4 @@
-import { open, rm } from 'node:fs/promises';
+import { open as openFolder, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { codeOf } from '../../shared/error-code.ts';
 import {
@@ -49,14 +49,19 @@ const isServed = (path: string): Promise<boolean> =>
  */
 export const serveControl = async (folder: string, engine: Controlled): Promise<ControlServer> => {
   // A socket's path has 107 bytes at most; this one is short however long the folder's is.
-  const directory = await open(folder, 'r');
+  const directory = await openFolder(folder, 'r');
   const path = `/proc/self/fd/${directory.fd}/${CONTROL_SOCKET}`;
   if (await isServed(path)) {
     await directory.close();
     throw new FolderTaken(`an engine that lives has ${folder}`);
   }
   await rm(path, { force: true });
-  const server = createServer((socket) => attend(socket, engine));
+  const open = new Set<Socket>();
+  const server = createServer((socket) => {
+    open.add(socket);
+    socket.on('close', () => open.delete(socket));
+    attend(socket, engine);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(path, resolve);
@@ -65,6 +70,7 @@ export const serveControl = async (folder: string, engine: Controlled): Promise<
   return {
     close: async () => {
       server.close();
+      for (const socket of open) socket.destroy();
       await rm(path, { force: true });
       await directory.close();
     },

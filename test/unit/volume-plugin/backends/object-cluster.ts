@@ -1,0 +1,172 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { cancellable, newContext } from '../../../../shared/context.ts';
+import { silentLogger } from '../../../../shared/log.ts';
+import { fromEnv } from '../../../../shared/options.ts';
+import type { Volume, VolumeRemoval } from '../../../../volume-plugin/backends/backend.ts';
+import { ObjectBackend } from '../../../../volume-plugin/backends/object.ts';
+import type { EngineRunner, EngineStart } from '../../../../volume-plugin/backends/object-engines.ts';
+import { type ControlServer, serveControl } from '../../../../volume-plugin/engine/control-server.ts';
+import { CLEAN_FILE, type Left } from '../../../../volume-plugin/engine/wire.ts';
+import type { LeaseTimes } from '../../../../volume-plugin/nfs/lease-times.ts';
+import type { StoreDescription } from '../../../../volume-plugin/object/description.ts';
+import { FolderStore } from '../../../../volume-plugin/object/folder.ts';
+import { type ObjectStore, StoreError } from '../../../../volume-plugin/object/store.ts';
+import { SETTINGS } from '../../../../volume-plugin/options.ts';
+import { context, run, scratch } from '../block/scratch.ts';
+
+/** In milliseconds. */
+const TIMES: LeaseTimes = {
+  ...{
+    beatMs: 50,
+    patienceMs: 1_000,
+    marginMs: 200,
+    aliveMs: 200,
+    lookMs: 20,
+    gapMs: 400,
+    resumeMs: 800,
+    roundMs: 3_000,
+  },
+};
+
+/** Engines that are nothing but an empty tmpfs and a control socket. */
+export class MadeUpEngines implements EngineRunner {
+  readonly started: EngineStart[] = [];
+  readonly killed: string[] = [];
+  /** What waits for the store; a drain lasts until it is `undefined`. */
+  left: Left | undefined;
+  readonly #alive = new Map<string, ControlServer>();
+
+  async start(engine: EngineStart): Promise<void> {
+    const { folder, mount } = engine;
+    this.started.push(engine);
+    const end = async (): Promise<void> => {
+      const control = this.#alive.get(folder);
+      if (control === undefined) return;
+      writeFileSync(join(folder, CLEAN_FILE), '');
+      this.#alive.delete(folder);
+      await control?.close();
+    };
+    const control = await serveControl(folder, {
+      status: () => ({ cacheBytes: 7, waitingFiles: this.left?.files ?? 0 }),
+      drain: async (told) => {
+        while (this.left !== undefined) {
+          told(this.left);
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+      },
+      end: () => void end(),
+    });
+    this.#alive.set(folder, control);
+    if (mount === undefined) setTimeout(() => void end(), 20);
+    else run('mount', '-t', 'tmpfs', mount.source, mount.target);
+  }
+
+  isAlive(folder: string): boolean {
+    return this.#alive.has(folder);
+  }
+
+  async kill(folder: string): Promise<void> {
+    this.killed.push(folder);
+    await this.#alive.get(folder)?.close();
+    this.#alive.delete(folder);
+  }
+
+  async probe(): Promise<void> {
+    // A tmpfs answers.
+  }
+
+  async close(): Promise<void> {
+    const left = [...this.#alive.values()];
+    this.#alive.clear();
+    await Promise.all(left.map((one) => one.close()));
+  }
+}
+
+export interface ObjectHostOptions {
+  /** Settings of the plugin. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly onRemove?: 'delete' | 'retain';
+  /** What calls of stores do instead, by their names. */
+  readonly failing?: Partial<Record<keyof ObjectStore, () => StoreError>>;
+}
+
+export const refusal =
+  (...args: ConstructorParameters<typeof StoreError>) =>
+  () =>
+    new StoreError(...args);
+
+const withFailures = (store: ObjectStore, failing: ObjectHostOptions['failing'] = {}): ObjectStore =>
+  new Proxy(store, {
+    get: (target, name) => {
+      const fail = failing[name as keyof ObjectStore];
+      if (fail !== undefined) return () => Promise.reject(fail());
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+
+/** Hosts that use buckets of one store, which are folders whatever they are called. */
+export const bucketCluster = async (t: Test) => {
+  const folder = scratch(t);
+  // Timers of contexts and leases keep no process alive.
+  const awake = setInterval(() => undefined, 1_000);
+  t.teardown(() => clearInterval(awake));
+  let makings = 0;
+  const buckets = join(folder, 'store');
+  const storeOf = (bucket: string) => new FolderStore({ folder: buckets, bucket, durable: false });
+  /** The same number again: that host after a restart of its plugin. `engines` of an earlier life live on. */
+  const host = async (
+    n: number,
+    { env = { OBJECT_BUCKET: 's3://assets' }, onRemove = 'delete', failing }: ObjectHostOptions = {},
+    engines = new MadeUpEngines(),
+  ) => {
+    const life = cancellable(newContext(silentLogger, Number.POSITIVE_INFINITY));
+    const lost: string[] = [];
+    const opened: StoreDescription[] = [];
+    const backend = new ObjectBackend({
+      settings: fromEnv(SETTINGS, { OBJECT_FOLDER: join(folder, 'local'), ...env }, 'cloudvol'),
+      open: (description) => {
+        opened.push(description);
+        const base = description.kind === 'folder' ? (description.folder ?? '') : buckets;
+        return withFailures(new FolderStore({ folder: base, bucket: description.bucket, durable: false }), failing);
+      },
+      ...{ runner: engines, onRemove, times: TIMES, life: life.context },
+      onLost: (volume) => lost.push(volume),
+      ...{ host: { id: `id-${n}`, name: `host-${n}` }, folder: join(folder, `state-${n}`) },
+    });
+    t.teardown(async () => {
+      life.cancel(new Error('the test is over'));
+      await backend.close();
+      await engines.close();
+    });
+    await backend.start(context());
+    const target = (name: string): string => join(folder, `mounts-${n}`, name);
+    return {
+      ...{ backend, engines, target, lost, opened, state: join(folder, `state-${n}`) },
+      stop: () => life.cancel(new Error('the plugin ends')),
+      create: (name: string, options: Record<string, string> = {}, making = `making ${makings++}`) =>
+        backend.create({ name, options, making }, context()),
+      mount: (volume: Volume) => {
+        mkdirSync(target(volume.name), { recursive: true });
+        return backend.mount(volume, target(volume.name), context());
+      },
+      unmount: (volume: Volume, ms?: number) => backend.unmount(volume, target(volume.name), context(ms)),
+      leave: async (volume: Volume) => {
+        await backend.unmount(volume, target(volume.name), context());
+        await backend.leave(volume, context());
+      },
+      remove: (volume: VolumeRemoval) => backend.remove(volume, context()),
+      find: (name: string) => backend.find(name, context()),
+      list: async () => (await backend.list(context())).map(({ name }) => name).sort(),
+    };
+  };
+  const keys = async (bucket = 'assets', prefix = ''): Promise<string[]> => {
+    const { objects } = await storeOf(bucket).list(prefix, {}, context());
+    return objects.map(({ key }) => key);
+  };
+  const put = (key: string, text = key, bucket = 'assets') =>
+    storeOf(bucket).put(key, [Buffer.from(text)], { meta: {} }, context());
+  return { folder, host, storeOf, keys, put };
+};
