@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Socket } from 'node:net';
+import { type Context, throwIfDone } from '../context.ts';
 import type { Logger } from '../log.ts';
 
 /** What of its error output is kept for the log. */
@@ -129,3 +130,48 @@ export class FedProgram {
     this.#child.stdin?.end();
   }
 }
+
+/** A program that goes on when this process ends. */
+export interface Detached {
+  readonly pid: number;
+  /** Everything that it has said until `word`, or until it ended; `ready` tells which. It is not listened to any more. */
+  readonly said: string;
+  readonly ready: boolean;
+}
+
+/**
+ * Starts a program in a session of its own and waits until it says the line `word` on its standard output. One that has said
+ * nothing when the context ends is killed. Its error output goes to `errors`, a descriptor. Errors: the context's; the system's, when it
+ * cannot be started.
+ */
+export const startDetached = (
+  program: string,
+  args: readonly string[],
+  environment: Record<string, string>,
+  errors: number,
+  word: string,
+  c: Context,
+): Promise<Detached> =>
+  new Promise((resolve, reject) => {
+    throwIfDone(c);
+    const child = spawn(program, args, { detached: true, stdio: ['ignore', 'pipe', errors], env: environment });
+    let said = '';
+    const finish = (then: () => void): void => {
+      c.signal.removeEventListener('abort', late);
+      child.stdout?.destroy();
+      child.unref();
+      then();
+    };
+    const late = (): void => {
+      child.kill('SIGKILL');
+      finish(() => reject(c.signal.reason));
+    };
+    c.signal.addEventListener('abort', late, { once: true });
+    child.on('error', (error) => finish(() => reject(error)));
+    child.on('close', () => finish(() => resolve({ pid: child.pid ?? 0, said, ready: false })));
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-KEPT);
+      if (!said.endsWith(`${word}\n`)) return;
+      finish(() => resolve({ pid: child.pid ?? 0, said: said.slice(0, -word.length - 1), ready: true }));
+    });
+  });

@@ -1,0 +1,131 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Context, sleep } from '../../shared/context.ts';
+import { codeOf } from '../../shared/error-code.ts';
+import { PluginError } from '../../shared/errors.ts';
+import { startDetached } from '../../shared/kernel/companion.ts';
+import { MAX_WRITE } from './wire.ts';
+
+const SHELL = '/bin/sh';
+/** Beside this file in the sources, and beside the driver's own in the image. */
+const SCRIPT = join(import.meta.dirname, 'keeper.sh');
+/** Written by the script. */
+const FILE = 'keeper';
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const LOOK_MS = 20;
+const STDERR = 2;
+
+export interface KeeperStart {
+  /** The engine's, on the host's disk. It is there. */
+  readonly folder: string;
+  /** Absent: nothing is mounted, and the engine brings to the store what waits in the folder. */
+  readonly mount?: { readonly target: string; readonly source: string };
+  /** The engine: a program and its arguments, behind which the folder is put. */
+  readonly engine: readonly string[];
+  /** The engine's environment beside PATH. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** For the kernel, beside the descriptor; it checks modes and owners itself. */
+const MOUNT_OPTIONS = [
+  'rootmode=40000',
+  'user_id=0',
+  'group_id=0',
+  'default_permissions',
+  'allow_other',
+  `max_read=${MAX_WRITE}`,
+].join(',');
+
+/**
+ * Starts the keeper of an engine: a process of its own that lives on when this one ends. Resolves with its process id when the kernel has
+ * mounted the file system, which answers as soon as the engine does. Errors: EXEC_FAILED, with what mount(8) says; the context's.
+ */
+export const startKeeper = async (start: KeeperStart, c: Context): Promise<number> => {
+  const { folder, mount, engine, environment } = start;
+  const args = [SCRIPT, folder, mount?.target ?? '', mount?.source ?? '', MOUNT_OPTIONS, ...engine];
+  const env = { PATH, LC_ALL: 'C', ...environment };
+  const { pid, said, ready } = await startDetached(SHELL, args, env, STDERR, 'mounted', c);
+  if (ready) return pid;
+  const reason = said.trim() === '' ? 'it has ended' : said.trim();
+  throw new PluginError('EXEC_FAILED', { command: 'The keeper of an engine', reason });
+};
+
+/**
+ * The process id of the keeper that runs for a folder, started by whichever life of the driver; undefined: there is none. Asks
+ * /proc only, so it never hangs.
+ */
+export const findKeeper = (folder: string): number | undefined => {
+  const text = readIfThere(join(folder, FILE));
+  const [boot, line = ''] = text?.split('\n') ?? [];
+  if (boot !== bootId()) return undefined;
+  const pid = Number.parseInt(line, 10);
+  const found = readProcess(pid);
+  // With the time of its start nobody else's, should the number be given again.
+  return found !== undefined && !found.dead && found.started === parseProcess(line).started ? pid : undefined;
+};
+
+/** The engines of a keeper and what they have started; usually one, none just between two. */
+export const enginesOf = (keeper: number): readonly number[] => sessionOf(keeper).filter((pid) => pid !== keeper);
+
+/**
+ * Ends keeper and engine at once: what is mounted answers ENOTCONN from then on. Resolves when they are gone. Errors: the
+ * context's.
+ */
+export const killKeeper = async (folder: string, c: Context): Promise<void> => {
+  const keeper = findKeeper(folder);
+  if (keeper === undefined) return;
+  // First the keeper: it would start another engine. The session is still named after it.
+  kill(keeper);
+  for (;;) {
+    const left = sessionOf(keeper);
+    if (left.length === 0) return;
+    for (const pid of left) kill(pid);
+    await sleep(LOOK_MS, c);
+  }
+};
+
+const kill = (pid: number): void => {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error;
+  }
+};
+
+/** The living processes of a session: those that its first one has started, and theirs. */
+const sessionOf = (first: number): readonly number[] =>
+  readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      const found = pid > 0 ? readProcess(pid) : undefined;
+      return found !== undefined && !found.dead && found.session === first;
+    });
+
+interface Process {
+  readonly started: string;
+  readonly session: number;
+  readonly dead: boolean;
+}
+
+/** Undefined: there is no such process. */
+const readProcess = (pid: number): Process | undefined => {
+  const text = readIfThere(`/proc/${pid}/stat`);
+  return text === undefined ? undefined : parseProcess(text);
+};
+
+/** A line of /proc/<pid>/stat: the name, in parentheses, may have anything in it; the fields behind it are numbered from 3 on (proc_pid_stat(5)). */
+const parseProcess = (line: string): Process => {
+  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
+  return { started: fields[19] ?? '', session: Number(fields[3]), dead: 'ZX'.includes(fields[0] ?? '') };
+};
+
+const readIfThere = (path: string): string | undefined => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return undefined;
+    throw error;
+  }
+};
+
+const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
