@@ -1,5 +1,5 @@
 import type { Context } from '../../shared/context.ts';
-import type { ObjectFacts } from '../object/store.ts';
+import type { NewObject, ObjectFacts } from '../object/store.ts';
 import type { StateRecord } from './state-log.ts';
 
 /** The object that a file's bytes are, as far as nobody has changed them here. */
@@ -10,11 +10,8 @@ export interface Base {
   readonly size: number;
 }
 
-/** What is stored with the bytes of a file: mode, owner, times. */
-export interface Description {
-  readonly meta: Readonly<Record<string, string>>;
-  readonly contentType?: string;
-}
+/** What is stored with the bytes of a file: mode, owner, times. Of the store's `metaMax` the contents need 40 bytes themselves (`drayage-write`). */
+export type Description = Omit<NewObject, 'condition'>;
 
 /** The file whose bytes a content is: what it asks the namespace for, and tells it. None of these may throw. */
 export interface FileHome {
