@@ -48,6 +48,8 @@ export interface BucketSettings {
   /** null: none. */
   readonly quotaBytes?: number | null;
   readonly quotaObjects?: number | null;
+  /** May be read without a signature. */
+  readonly open?: boolean;
 }
 
 /** A simulated object store. Subclasses say what it speaks. */
@@ -140,7 +142,9 @@ export abstract class ObjectSim {
 
   set(name: string, settings: BucketSettings): void {
     const bucket = this.bucket(name);
-    const { readOnly, quotaBytes, quotaObjects } = settings;
+    const { readOnly, quotaBytes, quotaObjects, open } = settings;
+    if (open === true) this.open.add(name);
+    if (open === false) this.open.delete(name);
     if (readOnly !== undefined) bucket.readOnly = readOnly;
     if (quotaBytes !== undefined) bucket.quotaBytes = quotaBytes ?? Number.POSITIVE_INFINITY;
     if (quotaObjects !== undefined) bucket.quotaObjects = quotaObjects ?? Number.POSITIVE_INFINITY;
