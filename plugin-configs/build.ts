@@ -22,7 +22,7 @@ const HELPERS: Readonly<Record<PluginName, Readonly<Record<string, string>>>> = 
 };
 
 /** Folders whose shell scripts go into the image beside the code. */
-const SCRIPTS: Readonly<Record<PluginName, readonly string[]>> = { network: [], volume: ['volume-plugin/fuse'] };
+const SCRIPTS: Readonly<Record<PluginName, readonly string[]>> = { network: [], volume: ['volume-plugin/fuse', 'volume-plugin/engine'] };
 
 /**
  * Builds the plugin into the folder `out`, which is replaced. Answers the size of its files, unpacked, in bytes.

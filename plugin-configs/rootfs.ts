@@ -72,7 +72,7 @@ const CONTENTS: Readonly<Record<PluginName, Contents>> = {
     code: [
       '{usr/,}{bin,sbin}/{mount,umount,losetup,blkid,cmp,cp,fsfreeze}',
       // For the scripts that start the driver and engines, and start them again.
-      '{usr/,}bin/{dash,date,rm,setsid,sleep}',
+      '{usr/,}bin/{dash,date,rm,sleep}',
       '{usr/,}{bin,sbin}/{mke2fs,e2fsck,resize2fs,tune2fs}',
       '{usr/,}{bin,sbin}/{mkfs.xfs,xfs_repair,xfs_growfs,xfs_db}',
       '{usr/,}{bin,sbin}/{mkfs.btrfs,btrfs,btrfstune}',

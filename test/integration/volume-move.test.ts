@@ -94,7 +94,7 @@ t.test('two hosts and one volume', async (t) => {
       await host.untilGone('data');
       t.equal(await host.holds('data'), 0);
       t.same(await host.loops(), [], 'no loop device');
-      const pid = host.plugin.pid() ?? 0;
+      const pid = host.plugin.driverPid() ?? 0;
       t.notMatch(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), /drayage-mounts\/data/, 'no mount');
       const { stdout } = await run(['ps', '-o', 'args=', '--ppid', String(pid)]);
       t.equal(stdout.trim(), '', 'no process of the plugin');

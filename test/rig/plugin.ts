@@ -78,7 +78,7 @@ export class InstalledPlugin {
     return await this.host.docker(['plugin', 'rm', '-f', this.name], { timeoutMs: 60_000 });
   }
 
-  /** Pid of its process as seen from outside; undefined when it does not run. */
+  /** Pid of its first process as seen from outside; undefined when it does not run. */
   pid(): number | undefined {
     // Where containerd's runtime v2 keeps the task of a managed plugin; the pid in it is one of the host's PID namespace.
     const task = `run/docker/containerd/daemon/io.containerd.runtime.v2.task/plugins.moby/${this.id}/init.pid`;
@@ -86,7 +86,23 @@ export class InstalledPlugin {
     return inner ? outsidePid(this.host.machine.pid, inner) : undefined;
   }
 
-  /** SIGKILL to its process, as a crash would look; resolves when it is gone. The engine starts it again by itself. */
+  /** Pid of what answers the engine: its process, or of a plugin whose first process only starts others, the one that it has started. */
+  driverPid(): number | undefined {
+    const pid = this.pid();
+    if (pid === undefined || !isShell(pid)) return pid;
+    const children = readIfThere(`/proc/${pid}/task/${pid}/children`)?.trim().split(' ').map(Number) ?? [];
+    return children.find((child) => !isShell(child));
+  }
+
+  /** SIGKILL to what answers the engine, which its first process starts again; resolves when it is gone. */
+  async killDriver9(): Promise<void> {
+    const pid = this.driverPid();
+    if (pid === undefined) throw new Error(`${this.name} does not run on ${this.host.name}`);
+    signal(pid, 'SIGKILL');
+    await ended(pid, 10_000);
+  }
+
+  /** SIGKILL to its first process, as a crash would look; resolves when it is gone. The engine starts it again by itself. */
   async kill9(): Promise<void> {
     const pid = this.pid();
     if (pid === undefined) throw new Error(`${this.name} does not run on ${this.host.name}`);
@@ -164,6 +180,8 @@ export class InstalledPlugin {
     return `/proc/${this.host.machine.pid}/root`;
   }
 }
+
+const isShell = (pid: number): boolean => /^(sh|dash)\n$/.test(readIfThere(`/proc/${pid}/comm`) ?? '');
 
 function readIfThere(file: string): string | undefined {
   try {

@@ -119,7 +119,7 @@ export class VirtualMachine {
     await this.must(['sh', '-c', script], { timeoutMs: STOP_MS });
   }
 
-  /** SIGKILL to the plugin's process. The engine starts it again by itself; resolves when it listens. */
+  /** SIGKILL to the plugin's first process, and with it to all others. The engine starts it again by itself; resolves when it listens. */
   async killPlugin(): Promise<void> {
     await this.#startPatiently(`kill -KILL $old`);
   }
@@ -130,7 +130,7 @@ export class VirtualMachine {
    */
   async #startPatiently(before: string): Promise<void> {
     const script = `
-      find() { pgrep -f 'node .*[/]usr/lib/drayage/main'; }
+      find() { pgrep -f '^/bin/sh [/]usr/lib/drayage/first.sh'; }
       old=$(find)
       ${before}
       until pid=$(find) && [ "$pid" != "$old" ]; do sleep 0.3; done
