@@ -65,7 +65,7 @@ const SLOW = new Set([
   'TotalQpsLimitExceeded',
 ]);
 /** In answers of status 400 and 409, which are final otherwise. */
-const FAILED = new Set(['RequestTimeout', 'OperationAborted', 'ConditionalRequestConflict', 'InternalError']);
+const FAILED = new Set(['RequestTimeout', 'OperationAborted', 'InternalError']);
 const KEY = new Set([
   'ExpiredToken',
   'ExpiredTokenException',
