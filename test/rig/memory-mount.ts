@@ -1,0 +1,105 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { newContext, sleep } from '../../shared/context.ts';
+import { silentLogger } from '../../shared/log.ts';
+import { enginesOf, findKeeper, killKeeper, startKeeper } from '../../volume-plugin/fuse/keeper.ts';
+import { run } from './command.ts';
+import type { MemoryOptions } from './memory-file-system.ts';
+
+/** Real mounts of the file system in memory: of this process, gone when the test ends, or with the next one when it was killed. */
+
+const PREFIX = 'drayage-fuse-';
+const ENGINE = join(import.meta.dirname, 'memory-engine.ts');
+
+const context = (ms = 20_000) => newContext(silentLogger, ms);
+
+const startOf = (pid: number | 'self'): string | undefined => {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[19];
+  } catch {
+    // It has ended.
+    return undefined;
+  }
+};
+
+/** Ends what tests that were killed have left. */
+export const sweepMounts = async (): Promise<void> => {
+  for (const name of readdirSync(tmpdir())) {
+    const [, pid, born] = new RegExp(`^${PREFIX}(\\d+)-(\\d+)-`).exec(name) ?? [];
+    if (pid === undefined || startOf(Number(pid)) === born) continue;
+    const base = join(tmpdir(), name);
+    await killKeeper(join(base, 'folder'), context());
+    rmSync(base, { recursive: true, force: true });
+  }
+};
+
+export class MemoryMount {
+  readonly base: string;
+  /** The engine's. */
+  readonly folder: string;
+  readonly target: string;
+  readonly #options: MemoryOptions;
+
+  private constructor(base: string, options: MemoryOptions) {
+    this.base = base;
+    this.folder = join(base, 'folder');
+    this.target = join(base, 'mount');
+    this.#options = options;
+  }
+
+  /** Folders only: nothing is mounted yet. */
+  static async folders(t: Test, options: MemoryOptions = {}): Promise<MemoryMount> {
+    await sweepMounts();
+    const one = new MemoryMount(mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-${startOf('self')}-`)), options);
+    mkdirSync(one.folder);
+    mkdirSync(one.target);
+    t.teardown(() => one.#remove());
+    return one;
+  }
+
+  static async make(t: Test, options: MemoryOptions = {}): Promise<MemoryMount> {
+    const one = await MemoryMount.folders(t, options);
+    await one.start();
+    return one;
+  }
+
+  async start(engine: readonly string[] = [process.execPath, ENGINE, JSON.stringify(this.#options)]): Promise<number> {
+    const mount = { target: this.target, source: `${PREFIX}test` };
+    return startKeeper({ folder: this.folder, mount, engine }, context());
+  }
+
+  path(...names: readonly string[]): string {
+    return join(this.target, ...names);
+  }
+
+  get keeper(): number | undefined {
+    return findKeeper(this.folder);
+  }
+
+  /** The engine that runs now; waits for it. */
+  async engine(): Promise<number> {
+    const c = context();
+    for (;;) {
+      const { keeper } = this;
+      const [engine] = keeper === undefined ? [] : enginesOf(keeper);
+      if (engine !== undefined && readFileSync(`/proc/${engine}/comm`, 'utf8') !== 'sh\n') return engine;
+      await sleep(5, c);
+    }
+  }
+
+  /** Takes the mount away and waits until the engine and its keeper have ended by themselves. */
+  async unmount(): Promise<void> {
+    await run(['umount', '-l', this.target]);
+    const c = context();
+    while (this.keeper !== undefined) await sleep(10, c);
+  }
+
+  async #remove(): Promise<void> {
+    // A reader that hangs would keep it mounted.
+    await killKeeper(this.folder, context());
+    await run(['umount', '-l', this.target]);
+    rmSync(this.base, { recursive: true, force: true });
+  }
+}
