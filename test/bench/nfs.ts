@@ -1,6 +1,7 @@
 /**
  * What a volume on a share of NFS costs: its data path and `docker run -v` beside the same share mounted by hand in the
- * same host, and how soon it is said what is wrong with a share that cannot be mounted.
+ * same host and beside a volume of Docker's own (driver `local`), which mounts the share for each container; and how soon
+ * it is said what is wrong with a share that cannot be mounted.
  *
  *     npm run bench:nfs -- [--rounds 15] [--json FILE]
  *
@@ -9,6 +10,7 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { create, createMust, nfsRigFor, SHARE, statusOf } from '../integration/support/vm-nfs.ts';
 import { must, until } from '../rig/command.ts';
@@ -48,14 +50,18 @@ async function plugFio(vms: Vms, host: VirtualMachine): Promise<string> {
   return `${TOOLS}/ld-linux-x86-64.so.2 --library-path ${TOOLS} ${TOOLS}/fio`;
 }
 
-/** As the plugin mounts it, into a folder of its own. */
-async function mountByHand(host: VirtualMachine, server: NfsServer): Promise<void> {
+/**
+ * As the plugin mounts it, into a folder of its own: with the same options the kernel has one file system for both, on one
+ * connection. Resolves with the options.
+ */
+async function mountByHand(host: VirtualMachine, server: NfsServer): Promise<string> {
   await createMust(host, 'first');
   const run = ['run', '--rm', '--network', 'host', '-v', 'first:/d', IMAGE, 'grep', ' /d nfs', '/proc/mounts'];
   const shown = (await host.dockerMust(run)).split(' ')[3] ?? '';
   await host.must(['mkdir', '-p', HAND]);
   await host.must(['mount', '-i', '-t', 'nfs4', '-o', shown, server.id(SHARE), HAND]);
   await host.must(['mkdir', '-p', `${HAND}/hand`]);
+  return shown;
 }
 
 interface FioResult {
@@ -89,9 +95,10 @@ async function fioRatios(host: VirtualMachine, program: string, rounds: number) 
   const run = ['run', '-d', '--name', 'fio', '--network', 'host', '-v', 'bench-fio:/d', IMAGE, 'sleep', '86400'];
   await host.dockerMust(run);
   // Where the engine has it: the path that docker volume inspect shows is one inside of the plugin.
-  const mounts = await host.must(['cat', '/proc/mounts']);
-  const volume = / (\S+\/propagated-mount\/bench-fio) nfs/.exec(mounts)?.[1];
-  if (volume === undefined) throw new Error('the volume is mounted nowhere');
+  const mounts = await host.must(['cat', '/proc/1/mountinfo']);
+  const [, device, volume] = /^\d+ \d+ (\S+) \S+ (\S+\/propagated-mount\/bench-fio) /m.exec(mounts) ?? [];
+  if (device === undefined || volume === undefined) throw new Error('the volume is mounted nowhere');
+  const deviceByHand = new RegExp(`^\\d+ \\d+ (\\S+) \\S+ ${HAND} `, 'm').exec(mounts)?.[1];
   const found: Record<string, { ratio: number; quartiles: number[]; quick_ratio: number; by_hand: number }> = {};
   for (const work of Object.keys(WORKS) as Work[]) {
     const [ratios, quick, rates]: [number[], number[], number[]] = [[], [], []];
@@ -116,25 +123,52 @@ async function fioRatios(host: VirtualMachine, program: string, rounds: number) 
     };
   }
   await host.dockerMust(['rm', '-f', 'fio']);
-  return found;
+  return { found, isSame: device === deviceByHand };
 }
 
-/** `docker run --rm -v`, turn by turn with a volume and with a folder of the mount by hand. */
-async function dockerRun(host: VirtualMachine, rounds: number) {
+/** Requests that the kernel has sent to servers of NFS. */
+async function requests(host: VirtualMachine): Promise<number> {
+  return Number(/^rpc (\d+)/m.exec(await host.must(['cat', '/proc/net/rpc/nfs']))?.[1]);
+}
+
+/** For what goes on when the container has ended: the volume leaves the host. */
+const LEAVING_MS = 1_000;
+
+/** `docker run --rm -v`, turn by turn with a volume, with one of Docker's own, and with a folder of the mount by hand. */
+async function dockerRun(host: VirtualMachine, share: string, options: string, rounds: number) {
   await createMust(host, 'bench-run');
   await host.must(['mkdir', '-p', `${HAND}/run`]);
-  const sources = { volume: 'bench-run', hand: `${HAND}/run` };
-  const times = { volume: [] as number[], hand: [] as number[] };
+  const how = { type: 'nfs4', o: options, device: `${share}/run` };
+  const flags = Object.entries(how).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+  await host.dockerMust(['volume', 'create', '-d', 'local', ...flags, 'bench-local']);
+  const sources = { volume: 'bench-run', local: 'bench-local', hand: `${HAND}/run` };
+  const kinds = Object.keys(sources) as (keyof typeof sources)[];
+  const times = { volume: [] as number[], local: [] as number[], hand: [] as number[] };
+  const sent = { volume: [] as number[], local: [] as number[], hand: [] as number[] };
   for (let round = 0; round <= rounds; round += 1) {
-    for (const which of round % 2 === 0 ? (['volume', 'hand'] as const) : (['hand', 'volume'] as const)) {
+    for (const turn of kinds.keys()) {
+      const which = kinds[(turn + round) % kinds.length] ?? 'hand';
+      const before = await requests(host);
       const started = performance.now();
       await host.dockerMust(['run', '--rm', '--network', 'host', '-v', `${sources[which]}:/d`, IMAGE, 'true']);
+      const ms = performance.now() - started;
+      await sleep(LEAVING_MS);
       // The first ones warm up.
-      if (round > 0) times[which].push(performance.now() - started);
+      if (round === 0) continue;
+      times[which].push(ms);
+      sent[which].push((await requests(host)) - before);
     }
   }
-  const [volume, hand] = [median(times.volume), median(times.hand)];
-  return { hand_ms: rounded(hand), volume_ms: rounded(volume), overhead_ms: rounded(volume - hand) };
+  const [volume, local, hand] = [median(times.volume), median(times.local), median(times.hand)];
+  return {
+    hand_ms: rounded(hand),
+    volume_ms: rounded(volume),
+    local_driver_ms: rounded(local),
+    overhead_ms: rounded(volume - hand),
+    // Of the same round each, which what else the machine does meets alike.
+    overhead_pairs_ms: rounded(median(times.volume.map((ms, round) => ms - (times.hand[round] ?? Number.NaN)))),
+    requests: { volume: median(sent.volume), local_driver: median(sent.local), hand: median(sent.hand) },
+  };
 }
 
 /** Until `docker volume create` has said what is wrong. */
@@ -170,14 +204,14 @@ async function measure(rounds: number) {
     );
     const [host] = hosts;
     if (!host) throw new Error('there is no host');
-    await mountByHand(host, server);
+    const options = await mountByHand(host, server);
     const program = await plugFio(vms, host);
     const { version } = await statusOf(host, 'first');
     say('docker run');
-    const docker = await dockerRun(host, rounds);
-    const ratios = await fioRatios(host, program, rounds);
+    const docker = await dockerRun(host, server.id(SHARE), options, rounds);
+    const { found: fio, isSame } = await fioRatios(host, program, rounds);
     say('failures');
-    return { version, docker_run: docker, fio: ratios, errors_ms: await failures(host, server) };
+    return { version, docker_run: docker, fio, same_file_system: isSame, errors_ms: await failures(host, server) };
   } finally {
     for (const end of ends) await end();
   }
@@ -196,9 +230,15 @@ async function main(): Promise<void> {
       ['emulated machines', 'ms'],
       ['docker run -v, a folder of a mount by hand', docker.hand_ms.toFixed(0)],
       ['docker run -v, cloudvol', docker.volume_ms.toFixed(0)],
+      ["docker run -v, Docker's own volume on the share", docker.local_driver_ms.toFixed(0)],
       ...Object.entries(found.errors_ms).map(([code, ms]) => [`until ${code} is told`, ms.toFixed(0)]),
     ]),
   );
+  const { volume, local_driver: local, hand } = docker.requests;
+  console.log(
+    `requests to the server for one docker run -v: cloudvol ${volume}, Docker's own ${local}, by hand ${hand}`,
+  );
+  console.log(`cloudvol and the mount by hand are ${found.same_file_system ? 'one file system' : 'two file systems'}`);
   for (const [work, { ratio, quartiles, quick_ratio: quick }] of Object.entries(found.fio)) {
     console.log(
       `fio, ${work}, volume to hand mount: ${ratio} (half of the rounds between ${quartiles.join(' and ')}),`,
