@@ -9,10 +9,6 @@ export interface StoreCredentials {
   readonly profile?: string;
   /** Instead of the cloud's well-known address, such as `http://127.0.0.1:8080`. */
   readonly metadataEndpoint?: string;
-  /** A role to assume with those keys (AWS: its ARN; Aliyun: acs:ram::…). */
-  readonly role?: string;
-  /** Instead of the cloud's own. */
-  readonly stsEndpoint?: string;
   /** Requests are not signed at all: a public bucket, which is read only. */
   readonly anonymous?: boolean;
 }
@@ -26,14 +22,14 @@ export interface StoreDescription {
   readonly folder?: string;
   /** A URL such as `https://s3.eu-central-1.amazonaws.com` or `http://[fd00::1]:9000`; the vendor's for the region when left out. */
   readonly endpoint?: string;
-  /** That of the endpoint, else of the metadata service, when left out. */
+  /** That of the endpoint, else the vendor's usual one, when left out; see `withRegion`. */
   readonly region?: string;
   /** A name in vendors.ts; told from the endpoint when left out. */
   readonly vendor?: string;
   /** How the bucket is named: in the path or in the host's name; the vendor's usual way when left out. */
   readonly addressing?: 'path' | 'virtual';
-  /** A file with the certificates to trust instead of the usual ones, as PEM. */
-  readonly caFile?: string;
+  /** PEM text of the certificates to trust instead of the usual ones. */
+  readonly ca?: string;
   /** `http://[user:password@]host:port` of an HTTP proxy. */
   readonly proxy?: string;
   readonly sse?: { readonly algorithm: string; readonly keyId?: string };
@@ -41,6 +37,8 @@ export interface StoreDescription {
   readonly storageClass?: string;
   readonly requesterPays?: boolean;
   readonly credentials?: StoreCredentials;
-  /** Connections at most; 64 when left out. */
+  /** Writes under conditions are relied on (or not), whatever is known of the vendor. */
+  readonly conditionalWrites?: boolean;
+  /** Connections at most; 128 when left out. */
   readonly connections?: number;
 }

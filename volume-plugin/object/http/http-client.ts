@@ -10,6 +10,8 @@ import { Transport } from './transport.ts';
 export interface HttpOptions {
   /** A file of PEM certificates: those of servers must be signed by one of these, and by no other. */
   readonly caFile?: string;
+  /** The same as text. */
+  readonly ca?: string;
   /** The name that certificates must have and that is asked for, when it is not the origin's host. */
   readonly serverName?: string;
   /** `http://[user:password@]host:port`: plain requests go to it in absolute form, TLS through CONNECT. */

@@ -120,10 +120,10 @@ export class Transport {
   }
 
   async #trusted(): Promise<Tls.SecureContext | undefined> {
-    const { caFile } = this.#options;
-    if (caFile === undefined) return undefined;
-    this.#trust ??= readFile(caFile).then(
-      (ca) => tls().createSecureContext({ ca }),
+    const { caFile, ca } = this.#options;
+    if (caFile === undefined && ca === undefined) return undefined;
+    this.#trust ??= (caFile === undefined ? Promise.resolve(ca) : readFile(caFile)).then(
+      (pem) => tls().createSecureContext({ ca: pem }),
       (cause: unknown) => {
         throw new HttpError('tls', `${caFile} cannot be read (${codeOf(cause) ?? 'unknown'})`, { cause });
       },
@@ -134,7 +134,9 @@ export class Transport {
       this.#trust = undefined;
       throw error instanceof HttpError
         ? error
-        : new HttpError('tls', `${caFile} has no certificates in PEM form`, { cause: error });
+        : new HttpError('tls', `${caFile ?? 'what is to be trusted'} has no certificates in PEM form`, {
+            cause: error,
+          });
     }
   }
 }
@@ -218,12 +220,22 @@ export const troubleOf = (error: unknown, where: string, origin: Origin): HttpEr
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
   const code = codeOf(first) ?? codeOf(error) ?? '';
   const trouble = BY_CODE[code] ?? (OF_TLS.test(code) ? 'tls' : 'unreachable');
-  const text = {
-    unresolved: `${where}: the name cannot be resolved (${code})`,
-    refused: `${where} refuses connections`,
-    closed: `${where} cut the connection off${origin.tls ? ' within the TLS handshake' : ''}`,
-    tls: `TLS with ${origin.key} fails: ${first instanceof Error ? first.message.split('\n')[0] : code}`,
-    unreachable: `${where} cannot be reached (${code === '' ? String(first) : code})`,
-  };
-  return new HttpError(trouble, trouble in text ? text[trouble as keyof typeof text] : String(first), { cause: error });
+  return new HttpError(trouble, sentenceOf(trouble, first, code, where, origin), { cause: error });
+};
+
+const sentenceOf = (trouble: HttpTrouble, error: unknown, code: string, where: string, origin: Origin): string => {
+  const message = error instanceof Error ? error.message : String(error);
+  switch (trouble) {
+    case 'unresolved':
+      return `${where}: the name cannot be resolved (${code})`;
+    case 'refused':
+      return `${where} refuses connections`;
+    case 'closed':
+      return `${where} cut the connection off`;
+    case 'tls':
+      // Behind a semicolon Node gives advice to developers.
+      return `TLS with ${origin.key} fails: ${message.split(/[;\n]/)[0]}`;
+    default:
+      return `${where} cannot be reached (${code === '' ? message : code})`;
+  }
 };

@@ -1,0 +1,119 @@
+import type { StoreAnswer, StoreCall } from './calling.ts';
+import { elementOf, type Refusal } from './refusal.ts';
+import { StoreError, type StoreFailure } from './store.ts';
+
+/** `<Code>`s of S3 and of those who speak it. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
+const BY_CODE: Readonly<Record<string, StoreFailure>> = {
+  NoSuchKey: 'NOT_FOUND',
+  NoSuchVersion: 'NOT_FOUND',
+  NoSuchUpload: 'NOT_FOUND',
+  NoSuchBucket: 'NO_BUCKET',
+  PreconditionFailed: 'CONFLICT',
+  ConditionalRequestConflict: 'CONFLICT',
+  AccessDenied: 'DENIED',
+  AllAccessDisabled: 'DENIED',
+  AccountProblem: 'DENIED',
+  UserSuspended: 'DENIED',
+  Forbidden: 'DENIED',
+  'KMS.DisabledException': 'DENIED',
+  'KMS.NotFoundException': 'INVALID',
+  InvalidAccessKeyId: 'CREDENTIALS',
+  SignatureDoesNotMatch: 'CREDENTIALS',
+  ExpiredToken: 'CREDENTIALS',
+  InvalidToken: 'CREDENTIALS',
+  TokenRefreshRequired: 'CREDENTIALS',
+  InvalidSecurity: 'CREDENTIALS',
+  NotSignedUp: 'CREDENTIALS',
+  RequestTimeTooSkewed: 'SKEWED',
+  PermanentRedirect: 'WRONG_REGION',
+  AuthorizationHeaderMalformed: 'WRONG_REGION',
+  IllegalLocationConstraintException: 'WRONG_REGION',
+  TemporaryRedirect: 'UNREACHABLE',
+  SlowDown: 'THROTTLED',
+  QuotaExceeded: 'FULL',
+  StorageLimitExceeded: 'FULL',
+  InsufficientStorage: 'FULL',
+  StorageFull: 'FULL',
+  XMinioStorageFull: 'FULL',
+  XMinioAdminBucketQuotaExceeded: 'FULL',
+  UserQuotaExceeded: 'FULL',
+  TransferQuotaExceeded: 'FULL',
+  CapExceeded: 'FULL',
+  ObjectLocked: 'READ_ONLY',
+  XMinioObjectLocked: 'READ_ONLY',
+  XMinioReadQuorum: 'UNREACHABLE',
+  XMinioWriteQuorum: 'UNREACHABLE',
+  WriteProtected: 'READ_ONLY',
+  InvalidObjectState: 'ARCHIVED',
+  RestoreAlreadyInProgress: 'ARCHIVED',
+  NotImplemented: 'UNSUPPORTED',
+  MethodNotAllowed: 'UNSUPPORTED',
+  BadDigest: 'DAMAGED',
+  XAmzContentSHA256Mismatch: 'DAMAGED',
+  XAmzContentChecksumMismatch: 'DAMAGED',
+};
+
+/** Answers to HEAD have no body, and others may be without a code. */
+const BY_STATUS: Readonly<Record<number, StoreFailure>> = {
+  301: 'WRONG_REGION',
+  307: 'UNREACHABLE',
+  401: 'CREDENTIALS',
+  403: 'DENIED',
+  404: 'NOT_FOUND',
+  405: 'UNSUPPORTED',
+  412: 'CONFLICT',
+  413: 'INVALID',
+  429: 'THROTTLED',
+  501: 'UNSUPPORTED',
+  503: 'THROTTLED',
+  507: 'FULL',
+};
+
+/** What an answer of this status and code means. */
+export const failureOf = ({ status, code }: Refusal): StoreFailure =>
+  BY_CODE[code] ?? BY_STATUS[status] ?? (status >= 500 ? 'UNREACHABLE' : 'INVALID');
+
+/** The region that the bucket is in, when the answer tells. */
+const regionOf = ({ headers, body }: StoreAnswer): string =>
+  headers.get('x-amz-bucket-region') ?? elementOf(body.toString('utf8', 0, 4096), 'Region');
+
+/** A refusal as an error, in a sentence that names what was refused. `bucket`: `s3://name`. */
+export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: string): StoreError => {
+  const failure = failureOf(refusal);
+  const region = regionOf(answer);
+  const isElsewhere = failure === 'WRONG_REGION' || (failure === 'UNREACHABLE' && refusal.status === 307);
+  const more = {
+    ...(call.key !== undefined && { key: call.key }),
+    ...(failure === 'DENIED' && { named: call.action }),
+    ...(isElsewhere && region !== '' && { named: region }),
+  };
+  return new StoreError(failure, sentenceOf(failure, refusal, call, bucket, region), more);
+};
+
+const sentenceOf = (
+  failure: StoreFailure,
+  { status, code, message, requestId }: Refusal,
+  { action, key }: StoreCall,
+  bucket: string,
+  region: string,
+): string => {
+  const target = key === undefined || key === '' ? bucket : `${bucket}/${key}`;
+  const words = [String(status), code, message].filter((word) => word !== '').join(' ');
+  const said = `${words}${requestId === '' ? '' : ` (request ${requestId})`}`;
+  switch (failure) {
+    case 'NO_BUCKET':
+      return `${bucket} does not exist`;
+    case 'DENIED':
+      return `${action} is not allowed for ${target}: ${said}`;
+    case 'WRONG_REGION':
+      return region === ''
+        ? `${bucket} is in another region: ${said}`
+        : `${bucket} is in the region ${region}: ${said}`;
+    case 'CREDENTIALS':
+      return `the key for ${bucket} is not taken: ${said}`;
+    case 'ARCHIVED':
+      return `${target} is archived, and must be restored before it can be read: ${said}`;
+    default:
+      return `${action} of ${target} failed: ${said}`;
+  }
+};
