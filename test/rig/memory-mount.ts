@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -53,6 +53,8 @@ export class MemoryMount {
   static async folders(t: Test, options: MemoryOptions = {}): Promise<MemoryMount> {
     await sweepMounts();
     const one = new MemoryMount(mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-${startOf('self')}-`)), options);
+    // For tests that are somebody else.
+    chmodSync(one.base, 0o755);
     mkdirSync(one.folder);
     mkdirSync(one.target);
     t.teardown(() => one.#remove());

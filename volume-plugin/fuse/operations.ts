@@ -17,6 +17,16 @@ const ENOTTY = 25;
 const MOST_COPIED = 0x7ffff000;
 const HIGH = 2 ** 32;
 
+/**
+ * Attributes that programs ask for at every file (ls -l for both) and that no file here has: ACLs, which would have to agree with the
+ * mode, and SELinux' labels, which are the mount's. Answered without asking the file system.
+ */
+const NEVER_THERE: Readonly<Record<string, 'ENODATA' | 'ENOTSUP'>> = {
+  'security.selinux': 'ENODATA',
+  'system.posix_acl_access': 'ENOTSUP',
+  'system.posix_acl_default': 'ENOTSUP',
+};
+
 export type Operation = (request: Request) => void;
 
 /** What the kernel is to do with an open file. */
@@ -28,9 +38,10 @@ const handleOf = (r: Request): number | undefined => ((r.u32(0) & GETATTR_FH) ==
 
 /**
  * Operations that ask the file system one thing and answer it, by opcode; the offsets are those of the structures in
- * linux/fuse.h, behind the header. What is not among them the kernel is refused with ENOSYS: it does without, and asks no more.
+ * linux/fuse.h, behind the header. What is not among them the kernel is refused with ENOSYS: it does without, and asks no more. So are extended attributes unless
+ * `xattrs`: the kernel keeps nothing of them, and `ls -l` costs two requests for each file.
  */
-export const operationsOf = (fs: FileSystem, answers: Answers, replies: Replies): Operation[] => {
+export const operationsOf = (fs: FileSystem, answers: Answers, replies: Replies, xattrs: boolean): Operation[] => {
   const done: Reply<void> = (to) => replies.failure(to, 0);
   const entry: Reply<Entry> = (to, value) => replies.entry(to, value);
   const attributes: Reply<TimedAttributes> = (to, value) => replies.attributes(to, value);
@@ -108,10 +119,16 @@ export const operationsOf = (fs: FileSystem, answers: Answers, replies: Replies)
     [OPCODE.FSYNCDIR]: (r) => answers.give(r, fs.fsyncdir(r.node, r.u64(0), r), done),
     [OPCODE.STATFS]: (r) => answers.give(r, fs.statfs(r), (to, stat) => replies.statfs(to, stat)),
     [OPCODE.SYNCFS]: (r) => answers.give(r, fs.syncfs(r), done),
-    [OPCODE.GETXATTR]: (r) => answers.give(r, fs.getxattr(r.node, r.text(8), r), value(r.u32(0))),
+    [OPCODE.GETXATTR]: (r) => {
+      const name = r.text(8);
+      const never = NEVER_THERE[name];
+      if (never !== undefined) replies.failure(r, ERRNO[never]);
+      else answers.give(r, fs.getxattr(r.node, name, r), value(r.u32(0)));
+    },
     [OPCODE.LISTXATTR]: (r) => answers.give(r, listed(fs.listxattr(r.node, r)), value(r.u32(0))),
     [OPCODE.SETXATTR]: (r) => {
       const name = r.text(8);
+      if (NEVER_THERE[name] !== undefined) throw new Errno('ENOTSUP');
       // Copied: it may be needed for longer than the request's memory.
       const bytes = Buffer.from(r.rest(r.behindText(8), r.u32(0)));
       answers.give(r, fs.setxattr(r.node, name, bytes, r.u32(4), r), done);
@@ -122,6 +139,8 @@ export const operationsOf = (fs: FileSystem, answers: Answers, replies: Replies)
     [OPCODE.DESTROY]: (r) => replies.failure(r, 0),
   };
 
+  if (!xattrs)
+    for (const opcode of [OPCODE.GETXATTR, OPCODE.LISTXATTR, OPCODE.SETXATTR, OPCODE.REMOVEXATTR]) delete table[opcode];
   // ACCESS (the kernel has checked), POLL, BMAP, TMPFILE, STATX (no file has a time of birth), and what is newer.
   const unknown: Operation = (r) => replies.failure(r, ERRNO.ENOSYS);
   const last = Math.max(...Object.values(OPCODE));

@@ -21,6 +21,8 @@ export interface SessionOptions {
   readonly readAheadKb: number;
   /** May the kernel read local files by itself? */
   readonly passthrough: boolean;
+  /** Are there extended attributes? The same in all lives of an engine: the kernel remembers a no. True when absent. */
+  readonly xattrs?: boolean;
   readonly log: Logger;
 }
 
@@ -50,7 +52,7 @@ export class Session {
     this.#log = options.log;
     this.#replies = new Replies(fd, options.log);
     this.#answers = new Answers(this.#replies, options.log);
-    const operations = operationsOf(fs, this.#answers, this.#replies);
+    const operations = operationsOf(fs, this.#answers, this.#replies, options.xattrs ?? true);
     operations[OPCODE.INIT] = (request) => this.#init(request);
     operations[OPCODE.OPEN] = (request) => this.#open(request);
     operations[OPCODE.WRITE] = (request) => this.#write(request);
