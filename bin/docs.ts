@@ -15,6 +15,7 @@ const tables: Readonly<Record<string, () => string>> = {
   settings: () => markdownTable(SETTINGS, 'setting'),
   'volume options': () => markdownTable(VOLUME_OPTIONS.block),
   'nfs options': () => markdownTable(VOLUME_OPTIONS.nfs),
+  'object options': () => markdownTable(VOLUME_OPTIONS.object),
   'volume settings': () => markdownTable(VOLUME_SETTINGS, 'setting'),
 };
 

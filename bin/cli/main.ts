@@ -97,8 +97,8 @@ Options:
   --json          print the plugin's answer as JSON
   --dry-run       with reconcile: say what differs and change nothing
   --plugin NAME   with policy: of the plugin network (as without it) or volume
-  --region, --account, --vpc, --tables, --cluster
-                  with policy: limit it to these (for networks --vpc on aws and --tables on aliyun, for volumes --cluster)
+  --region, --account, --vpc, --tables, --cluster, --buckets
+                  with policy: limit it to these (for networks --vpc on aws and --tables on aliyun, for volumes --cluster and --buckets)
   --inside        with volume import: see drayage volume --help
   --state FOLDER  the plugin's state folder (DRAYAGE_STATE, else /var/lib/drayage)
   --help          this text
@@ -141,7 +141,7 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv, outp
     const scoped = Object.values(scopeOf(values)).some((value) => value !== undefined);
     if (scoped && name !== 'policy') {
       throw new CommandError(
-        '--plugin, --region, --account, --vpc, --tables and --cluster only go with policy.',
+        '--plugin, --region, --account, --vpc, --tables, --cluster and --buckets only go with policy.',
         exit.usage,
       );
     }
@@ -177,6 +177,7 @@ function parse(args: readonly string[]) {
         tables: { type: 'string' },
         plugin: { type: 'string' },
         cluster: { type: 'string' },
+        buckets: { type: 'string' },
         inside: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
@@ -190,8 +191,8 @@ function parse(args: readonly string[]) {
 }
 
 /** Options that only `policy` takes. */
-const scopeOf = ({ plugin, region, account, vpc, tables, cluster }: Scope): Scope => ({
-  ...{ plugin, region, account, vpc, tables, cluster },
+const scopeOf = ({ plugin, region, account, vpc, tables, cluster, buckets }: Scope): Scope => ({
+  ...{ plugin, region, account, vpc, tables, cluster, buckets },
 });
 
 function find(name: string, rest: readonly string[], dryRun: boolean): Command {

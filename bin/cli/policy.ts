@@ -1,6 +1,8 @@
+import { bucketPolicyDocument as aliyunBuckets } from '../../shared/cloud/aliyun/bucket-policy.ts';
 import { policyDocument as aliyun } from '../../shared/cloud/aliyun/policy.ts';
 import { sharePolicyDocument as aliyunShares } from '../../shared/cloud/aliyun/share-policy.ts';
 import { volumePolicyDocument as aliyunVolumes } from '../../shared/cloud/aliyun/volume-policy.ts';
+import { bucketPolicyDocument as awsBuckets } from '../../shared/cloud/aws/bucket-policy.ts';
 import { policyDocument as aws } from '../../shared/cloud/aws/policy.ts';
 import { sharePolicyDocument as awsShares } from '../../shared/cloud/aws/share-policy.ts';
 import { volumePolicyDocument as awsVolumes } from '../../shared/cloud/aws/volume-policy.ts';
@@ -15,6 +17,8 @@ export interface Scope {
   readonly vpc?: string | undefined;
   readonly tables?: string | undefined;
   readonly cluster?: string | undefined;
+  /** Names of buckets, with commas between. */
+  readonly buckets?: string | undefined;
 }
 
 type Kind = Exclude<keyof Scope, 'plugin'>;
@@ -38,11 +42,12 @@ const PRINTERS: Readonly<Record<string, Readonly<Record<(typeof PLUGINS)[number]
       print: ({ region, account, vpc }) => aws(given({ region, account, vpc })),
     },
     volume: {
-      takes: ['region', 'account', 'cluster'],
-      print: ({ region, account, cluster }) => {
+      takes: ['region', 'account', 'cluster', 'buckets'],
+      print: ({ region, account, cluster, buckets }) => {
         const scope = given({ region, account, cluster });
         const { Version, Statement } = awsVolumes(scope);
-        return { Version, Statement: [...Statement, ...awsShares(scope).Statement] };
+        const ofBuckets = awsBuckets(given({ region, buckets: buckets?.split(',') }));
+        return { Version, Statement: [...Statement, ...awsShares(scope).Statement, ...ofBuckets.Statement] };
       },
     },
   },
@@ -52,10 +57,12 @@ const PRINTERS: Readonly<Record<string, Readonly<Record<(typeof PLUGINS)[number]
       print: ({ region, account, tables }) => aliyun(given({ region, account, tables: tables?.split(',') })),
     },
     volume: {
-      takes: ['region', 'account', 'cluster'],
-      print: ({ region, account, cluster }) => {
+      takes: ['region', 'account', 'cluster', 'buckets'],
+      print: ({ region, account, cluster, buckets }) => {
         const { Version, Statement } = aliyunVolumes(given({ region, account, cluster }));
-        return { Version, Statement: [...Statement, ...aliyunShares(given({ region, account })).Statement] };
+        const ofShares = aliyunShares(given({ region, account }));
+        const ofBuckets = aliyunBuckets(given({ account, buckets: buckets?.split(',') }));
+        return { Version, Statement: [...Statement, ...ofShares.Statement, ...ofBuckets.Statement] };
       },
     },
   },

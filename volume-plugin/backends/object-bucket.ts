@@ -11,6 +11,7 @@ export interface Bucket {
   readonly vendor?: string;
   readonly addressing?: 'path' | 'virtual';
   readonly requesterPays?: true;
+  readonly conditionalWrites?: boolean;
   /** A path below /var/lib/drayage. */
   readonly ca?: string;
   readonly proxy?: string;
@@ -62,6 +63,12 @@ const urlIn = (text: string | null, whole: string): string | undefined => {
   return text.replace(/\/$/, '');
 };
 
+const booleanIn = (text: string | null, whole: string): boolean | undefined => {
+  if (text === null) return undefined;
+  if (text !== 'true' && text !== 'false') throw invalid(whole, `${text} is neither true nor false`);
+  return text === 'true';
+};
+
 /**
  * Reads `assets`, `s3://assets`, `oss://media?region=cn-hangzhou`. `way`: what is said beside it, which goes first. Errors:
  * OPTION_INVALID.
@@ -71,7 +78,7 @@ export const readBucket = (text: string, settings: BucketSettings, way: BucketWa
   const [before = '', query = ''] = text.split('?', 2);
   const [scheme, rest] = before.includes('://') ? before.split('://', 2) : [undefined, before];
   const params = new URLSearchParams(query);
-  const known = ['endpoint', 'region', 'vendor', 'addressing', 'requester-pays', 'ca', 'proxy'];
+  const known = ['endpoint', 'region', 'vendor', 'addressing', 'requester-pays', 'conditional-writes', 'ca', 'proxy'];
   for (const name of params.keys()) if (!known.includes(name)) throw invalid(text, `${name}= is not known`);
   const addressing = way.addressing ?? params.get('addressing') ?? undefined;
   if (addressing !== undefined && addressing !== 'path' && addressing !== 'virtual') {
@@ -87,6 +94,7 @@ export const readBucket = (text: string, settings: BucketSettings, way: BucketWa
   const region = way.region ?? params.get('region') ?? undefined;
   const ca = way.ca ?? params.get('ca') ?? undefined;
   const proxy = way.proxy ?? urlIn(params.get('proxy'), text);
+  const heeds = way.conditionalWrites ?? booleanIn(params.get('conditional-writes'), text);
   const pays = way.requesterPays === true || params.get('requester-pays') === 'true';
   return {
     ...{ kind, name: rest ?? '' },
@@ -96,6 +104,7 @@ export const readBucket = (text: string, settings: BucketSettings, way: BucketWa
     ...(vendor !== undefined && !Object.hasOwn(KINDS, vendor) && vendor !== settings.objectVendor && { vendor }),
     ...(addressing !== undefined && { addressing }),
     ...(pays && { requesterPays: true as const }),
+    ...(heeds !== undefined && { conditionalWrites: heeds }),
     ...(ca !== undefined && ca !== settings.objectCa && { ca }),
     ...(proxy !== undefined && proxy !== settings.objectProxy && { proxy }),
   };
@@ -103,8 +112,17 @@ export const readBucket = (text: string, settings: BucketSettings, way: BucketWa
 
 /** The one text of a bucket, which `readBucket` reads. */
 export const bucketId = (bucket: Bucket): string => {
-  const { endpoint, region, vendor, addressing, requesterPays, ca, proxy } = bucket;
-  const said = { addressing, ca, endpoint, proxy, region, 'requester-pays': requesterPays && 'true', vendor };
+  const { endpoint, region, vendor, addressing, requesterPays, conditionalWrites: heeds, ca, proxy } = bucket;
+  const said = {
+    addressing,
+    ca,
+    'conditional-writes': heeds?.toString(),
+    endpoint,
+    proxy,
+    region,
+    'requester-pays': requesterPays && 'true',
+    vendor,
+  };
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(said)) if (value !== undefined) params.set(name, value);
   const query = params.size === 0 ? '' : `?${params}`;
@@ -186,6 +204,7 @@ export const describeBucket = (
     ...(pem !== undefined && { ca: pem }),
     ...(proxy !== undefined && { proxy }),
     ...(bucket.requesterPays === true && { requesterPays: true }),
+    ...(bucket.conditionalWrites !== undefined && { conditionalWrites: bucket.conditionalWrites }),
     ...wishes,
   };
 };

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { type Context, newContext, noLongerThan } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
 import type { ShareNotes } from '../nfs/share-notes.ts';
@@ -23,12 +24,22 @@ export interface OpenBucket {
   readonly files: BucketFiles;
 }
 
-export interface BucketsParts {
-  readonly settings: BucketSettings;
+/** How stores are opened: volume-plugin/object/registry.ts. */
+export interface Stores {
   /** Throws StoreError when it cannot be described so. */
   readonly open: (description: StoreDescription) => ObjectStore;
+  /** The same description with what is found out about this host. Errors: why that is not known. */
+  readonly complete: (description: StoreDescription, c: Context) => Promise<StoreDescription>;
+}
+
+export interface BucketsParts {
+  readonly settings: BucketSettings;
+  readonly stores: Stores;
   readonly notes: ShareNotes;
 }
+
+/** For the region of this host. */
+const OPEN_MS = 5_000;
 
 /** The buckets that volumes are or may be in. */
 export class ObjectBuckets {
@@ -55,21 +66,23 @@ export class ObjectBuckets {
     return this.#parts.settings;
   }
 
-  /** Nothing is asked of it. Errors: OPTION_INVALID, SETTING_INVALID, BUCKET_REFUSED. */
-  async open(id: string): Promise<OpenBucket> {
+  /** Nothing is asked of it. Errors: OPTION_INVALID, SETTING_INVALID, BUCKET_REFUSED; why this host's region is not known. */
+  async open(id: string, c: Context): Promise<OpenBucket> {
     const known = this.#open.get(id);
-    if (known !== undefined) return await known;
-    const opening = this.#openNew(id);
+    if (known !== undefined) return await noLongerThan(c, known);
+    // Whoever joins may have more time.
+    const opening = this.#openNew(id, newContext(c.log, OPEN_MS));
     this.#open.set(id, opening);
     opening.catch(() => this.#open.delete(id));
-    return await opening;
+    return await noLongerThan(c, opening);
   }
 
   /** What an engine opens it by. Errors: as `open`. */
-  async describe(id: string, wishes: StoreWishes): Promise<StoreDescription> {
+  async describe(id: string, wishes: StoreWishes, c: Context): Promise<StoreDescription> {
     const { settings } = this.#parts;
     const bucket = readBucket(id, settings);
-    return describeBucket(bucket, settings, await pemOf(bucket.ca ?? settings.objectCa), wishes);
+    const pem = await pemOf(bucket.ca ?? settings.objectCa);
+    return await this.#parts.stores.complete(describeBucket(bucket, settings, pem, wishes), c);
   }
 
   async close(): Promise<void> {
@@ -77,11 +90,11 @@ export class ObjectBuckets {
     await Promise.all(open.map((one) => (one.status === 'fulfilled' ? one.value.store.close() : undefined)));
   }
 
-  async #openNew(id: string): Promise<OpenBucket> {
-    const description = await this.describe(id, {});
+  async #openNew(id: string, c: Context): Promise<OpenBucket> {
+    const description = await this.describe(id, {}, c);
     const bucket = readBucket(id, this.#parts.settings);
     try {
-      const store = this.#parts.open(description);
+      const store = this.#parts.stores.open(description);
       return { id, bucket, store, files: new BucketFiles(store) };
     } catch (error) {
       if (!(error instanceof Error) || error instanceof PluginError) throw error;

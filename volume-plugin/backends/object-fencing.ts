@@ -14,7 +14,7 @@ export const fenceObjectVolume = async (
   const { buckets, writers, host: self } = parts;
   const { name, options, handle } = volume;
   if (handle['bucket'] === undefined) return;
-  const { id, files } = await buckets.open(handle['bucket']);
+  const { id, files } = await buckets.open(handle['bucket'], c);
   const isLeased = options['access'] === 'single-writer';
   if (isLeased) await writers.fence(name, host, { share: { id }, files }, c);
   const users = await usersOf(files, name, c);

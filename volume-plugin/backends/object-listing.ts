@@ -105,7 +105,7 @@ export class ObjectListing {
     const look = async (id: string): Promise<Look<T>> => {
       const isUsual = usual.includes(id);
       try {
-        return { id, isUsual, found: await work(await this.#buckets.open(id), inner, isUsual) };
+        return { id, isUsual, found: await work(await this.#buckets.open(id, inner), inner, isUsual) };
       } catch (thrown) {
         const failure = asPluginError(thrown);
         if (failure.code === 'BUCKET_MISSING') {

@@ -25,7 +25,7 @@ export const findBucket = async (parts: ObjectParts, spec: NewVolume, c: Context
   if (reason !== undefined) throw new PluginError('VOLUME_NAME', { volume: name, reason });
   const options = checkObjectOptions(spec);
   const { buckets } = parts;
-  const on = await buckets.open(idOf(parts, options));
+  const on = await buckets.open(idOf(parts, options), c);
   if (options.access === 'single-writer' && !on.store.limits.conditionalPut) {
     throw new PluginError('OPTION_INVALID', {
       ...{ where: 'The volume option', option: 'access', value: options.access, allowed: 'many' },

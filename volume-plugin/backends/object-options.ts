@@ -89,6 +89,9 @@ export const OBJECT_OPTIONS = {
     default: false,
     help: 'Whether the caller pays for requests, where the owner of the bucket wants that.',
   }),
+  'conditional-writes': option.boolean({
+    help: 'Whether the store heeds conditions of writes (If-Match, If-None-Match), by which lost updates are found; as its vendor does when left out.',
+  }),
   'on-remove': option.enum(['delete', 'retain'], {
     help: 'What `docker volume rm` does with the objects: `delete` them, or `retain` them. When left out: the setting ON_REMOVE for a prefix that was empty and not named; others are retained.',
   }),
@@ -155,6 +158,7 @@ export const wayOf = (options: ObjectOptions): BucketWay => ({
   ...(options.vendor !== undefined && { vendor: options.vendor }),
   ...(options.addressing !== undefined && { addressing: options.addressing }),
   ...(options['requester-pays'] && { requesterPays: true as const }),
+  ...(options['conditional-writes'] !== undefined && { conditionalWrites: options['conditional-writes'] }),
   ...(options.ca !== undefined && { ca: options.ca }),
   ...(options.proxy !== undefined && { proxy: options.proxy }),
 });
@@ -172,6 +176,7 @@ const NAMES = Object.keys(OBJECT_OPTIONS) as Name[];
 /** The way to the bucket, which may differ from host to host, and is compared as a whole. */
 const WAY: readonly Name[] = [
   ...(['bucket', 'prefix', 'endpoint', 'region', 'vendor', 'addressing', 'requester-pays', 'ca', 'proxy'] as const),
+  'conditional-writes',
 ];
 
 const meaning = (name: Name, options: ObjectOptions): string => {

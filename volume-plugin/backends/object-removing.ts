@@ -29,7 +29,7 @@ export const removeObjectVolume = async (parts: ObjectParts, volume: VolumeRemov
   const { name, handle } = volume;
   const id = handle['bucket'] ?? (await parts.listing.find(name, c))?.handle['bucket'];
   if (id === undefined) return;
-  const on = await parts.buckets.open(id);
+  const on = await parts.buckets.open(id, c);
   if (!(await forgetLocal(parts, id, name))) {
     const found = await findRecord(on.files, name, c);
     // Another host has made a new one of that name since this removal was begun.

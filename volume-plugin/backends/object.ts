@@ -4,8 +4,6 @@ import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { EngineOptions } from '../engine/wire.ts';
 import { ShareNotes } from '../nfs/share-notes.ts';
 import { addUser, removeUser } from '../nfs/users.ts';
-import type { StoreDescription } from '../object/description.ts';
-import type { ObjectStore } from '../object/store.ts';
 import type {
   Backend,
   DayTwo,
@@ -17,7 +15,7 @@ import type {
   VolumeRemoval,
 } from './backend.ts';
 import { type BucketSettings, withKeys } from './object-bucket.ts';
-import { ObjectBuckets, type OpenBucket } from './object-buckets.ts';
+import { ObjectBuckets, type OpenBucket, type Stores } from './object-buckets.ts';
 import { objectDayTwo } from './object-day-two.ts';
 import { DeadMounts } from './object-dead-mounts.ts';
 import { type EngineRunner, ObjectEngines } from './object-engines.ts';
@@ -34,7 +32,7 @@ import { Writers, type WritersParts } from './writers.ts';
 
 export interface ObjectBackendOptions {
   readonly settings: BucketSettings & { readonly objectCache: number };
-  readonly open: (description: StoreDescription) => ObjectStore;
+  readonly stores: Stores;
   readonly runner: EngineRunner;
   /** This host: random and made once, and its name for people. */
   readonly host: { readonly id: string; readonly name: string };
@@ -71,9 +69,9 @@ export class ObjectBackend implements Backend {
   #draining = false;
 
   constructor(options: ObjectBackendOptions) {
-    const { settings, open, runner, host, folder, onRemove, onLost, life, times = BUCKET_LEASE_TIMES } = options;
+    const { settings, stores, runner, host, folder, onRemove, onLost, life, times = BUCKET_LEASE_TIMES } = options;
     const notes = new ShareNotes(join(folder, 'buckets'));
-    const buckets = new ObjectBuckets({ settings, open, notes });
+    const buckets = new ObjectBuckets({ settings, stores, notes });
     const listing = new ObjectListing(buckets, notes);
     const engines = new ObjectEngines(join(folder, 'engines'), runner, {
       log: life.log,
@@ -122,14 +120,14 @@ export class ObjectBackend implements Backend {
     const { engines, writers } = this.#parts;
     const { name, handle } = volume;
     const options = readObjectOptions(volume);
-    const on = await this.#bucketOf(volume);
+    const on = await this.#bucketOf(volume, c);
     this.#mounts.set(target, handle['uuid'] ?? '');
     const isLeased = options.access === 'single-writer';
     const epoch = isLeased ? await writers.take(name, leased(on), c) : undefined;
     // Before it is looked for: who removes it now either sees that, or has said so already.
     await this.#tellUse(volume, on, c);
     await this.#confirm(volume, on, c);
-    const mounted = await engines.mount(await this.#engineOptions(volume, on), target, c);
+    const mounted = await engines.mount(await this.#engineOptions(volume, on, c), target, c);
     if (isLeased) writers.mounted(name, { target, ...mounted });
     return { ...mounted, ...(epoch !== undefined && { epoch }) };
   }
@@ -150,7 +148,7 @@ export class ObjectBackend implements Backend {
     const uuid = handle['uuid'] ?? '';
     await engines.leave(uuid, name, c);
     for (const [target, mounted] of this.#mounts) if (mounted === uuid) this.#mounts.delete(target);
-    const on = await this.#bucketOf(volume);
+    const on = await this.#bucketOf(volume, c);
     if (options['readonly'] !== 'true') await removeUser(on.files, name, host, c);
     if (options['access'] === 'single-writer') await writers.release(name, leased(on), c);
   }
@@ -168,7 +166,7 @@ export class ObjectBackend implements Backend {
       return;
     }
     if (volume.options['access'] !== 'single-writer') return;
-    void writers.resume(volume.name, mounted, async () => leased(await this.#bucketOf(volume)));
+    void writers.resume(volume.name, mounted, async (c) => leased(await this.#bucketOf(volume, c)));
   }
 
   async fence(volume: Volume, host: string, c: Context): Promise<void> {
@@ -220,13 +218,13 @@ export class ObjectBackend implements Backend {
     throw new PluginError('VOLUME_NOT_MOUNTED', { volume: name, reason });
   }
 
-  async #engineOptions(volume: Volume, { id }: OpenBucket): Promise<EngineOptions> {
+  async #engineOptions(volume: Volume, { id }: OpenBucket, c: Context): Promise<EngineOptions> {
     const { settings, host, life } = this.#options;
     const options = readObjectOptions(volume);
     return {
       ...{ format: 1, volume: volume.name, uuid: volume.handle['uuid'] ?? '', host },
       bucket: id,
-      store: await this.#parts.buckets.describe(id, wishesOf(options)),
+      store: await this.#parts.buckets.describe(id, wishesOf(options), c),
       prefix: prefixOf(volume),
       ...{ readonly: options.readonly, access: options.access, consistency: options.consistency },
       ...{ durability: options.durability, attributes: options.attributes, uid: options.uid, gid: options.gid },
@@ -237,9 +235,9 @@ export class ObjectBackend implements Backend {
     };
   }
 
-  async #bucketOf({ name, handle }: Volume): Promise<OpenBucket> {
+  async #bucketOf({ name, handle }: Volume, c: Context): Promise<OpenBucket> {
     if (handle['bucket'] !== undefined && handle['uuid'] !== undefined) {
-      return await this.#parts.buckets.open(handle['bucket']);
+      return await this.#parts.buckets.open(handle['bucket'], c);
     }
     throw new PluginError('VOLUME_NOT_MOUNTED', { volume: name, reason: 'it is not known which bucket it is in' });
   }
@@ -288,7 +286,7 @@ export class ObjectBackend implements Backend {
     const { volume, uuid, access, store, bucket } = options;
     // A Mount that has come meanwhile has an engine, which does the same.
     if (engines.isAlive(uuid) || this.#isMounted(uuid)) return;
-    const on = await buckets.open(bucket);
+    const on = await buckets.open(bucket, c);
     const found = await findRecord(on.files, volume, c);
     if (found?.record.damage === undefined && found?.record.uuid !== uuid) {
       c.log.warn('what waited for the bucket of a volume that was removed is given up', { volume });

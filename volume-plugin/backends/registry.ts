@@ -10,12 +10,16 @@ import { ExportProvider } from '../nfs/export.ts';
 import { LinuxShareMounts } from '../nfs/mounts.ts';
 import { NasProvider } from '../nfs/nas.ts';
 import type { ShareProvider } from '../nfs/share-provider.ts';
+import { openStore, withRegion } from '../object/registry.ts';
 import type { Settings } from '../options.ts';
 import type { Backend } from './backend.ts';
 import { BlockBackend } from './block.ts';
 import { BLOCK_OPTIONS } from './block-options.ts';
 import { NfsBackend } from './nfs.ts';
 import { NFS_OPTIONS } from './nfs-options.ts';
+import { ObjectBackend } from './object.ts';
+import { OBJECT_OPTIONS } from './object-options.ts';
+import { LinuxEngineRunner } from './object-runner.ts';
 
 export interface BackendParts {
   readonly settings: Settings;
@@ -47,19 +51,28 @@ const SHARE_PROVIDERS = {
 } as const satisfies Record<Settings['nfsProvider'], (parts: BackendParts) => ShareProvider>;
 
 /** The options of each type, for documents. */
-export const OPTIONS = { block: BLOCK_OPTIONS, nfs: NFS_OPTIONS } as const;
+export const OPTIONS = { block: BLOCK_OPTIONS, nfs: NFS_OPTIONS, object: OBJECT_OPTIONS } as const;
 
 /** The kinds of volumes that this plugin offers with these settings. They are not started yet. */
 export function openBackends(parts: BackendParts): readonly Backend[] {
   const { settings, locks, host, folder, shares, onLost, life } = parts;
+  // Of folders and buckets none can be taken: what was to be kept is kept.
+  const withoutSnapshots = settings.onRemove === 'delete' ? 'delete' : 'retain';
   return [
     new BlockBackend(PROVIDERS[settings.provider](parts), { locks, onRemove: settings.onRemove }),
     new NfsBackend({
       ...{ provider: SHARE_PROVIDERS[settings.nfsProvider](parts), host, folder: join(folder, 'nfs') },
       mounts: new LinuxShareMounts({ folder: shares, log: life.log, life }),
       ...{ onLost, life },
-      // Folders cannot be copied: what was to be kept is kept.
-      onRemove: settings.onRemove === 'delete' ? 'delete' : 'retain',
+      onRemove: withoutSnapshots,
+    }),
+    new ObjectBackend({
+      ...{ settings, host, onLost, life, folder: join(folder, 'object') },
+      ...{
+        stores: { open: openStore, complete: withRegion },
+        runner: new LinuxEngineRunner(),
+        onRemove: withoutSnapshots,
+      },
     }),
   ];
 }

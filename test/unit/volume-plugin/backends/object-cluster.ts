@@ -127,10 +127,13 @@ export const bucketCluster = async (t: Test) => {
     const opened: StoreDescription[] = [];
     const backend = new ObjectBackend({
       settings: fromEnv(SETTINGS, { OBJECT_FOLDER: join(folder, 'local'), ...env }, 'cloudvol'),
-      open: (description) => {
-        opened.push(description);
-        const base = description.kind === 'folder' ? (description.folder ?? '') : buckets;
-        return withFailures(new FolderStore({ folder: base, bucket: description.bucket, durable: false }), failing);
+      stores: {
+        open: (description) => {
+          opened.push(description);
+          const base = description.kind === 'folder' ? (description.folder ?? '') : buckets;
+          return withFailures(new FolderStore({ folder: base, bucket: description.bucket, durable: false }), failing);
+        },
+        complete: async (description) => description,
       },
       ...{ runner: engines, onRemove, times: TIMES, life: life.context },
       onLost: (volume) => lost.push(volume),
