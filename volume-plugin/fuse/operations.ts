@@ -3,6 +3,7 @@ import { changesOf } from './changes.ts';
 import {
   type Entry,
   ERRNO,
+  Errno,
   type FileSystem,
   type FolderEntry,
   type Opened,
