@@ -1,4 +1,5 @@
 import type { Context } from '../../shared/context.ts';
+import { inParallel } from './in-parallel.ts';
 import { leftOf } from './s3-answers.ts';
 import type { S3Bucket, S3Call } from './s3-bucket.ts';
 import { failureOf } from './s3-failure.ts';
@@ -108,12 +109,3 @@ export class S3Deletions {
       });
   }
 }
-
-/** Stops at the first error. */
-const inParallel = async <T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void>): Promise<void> => {
-  const queue = items[Symbol.iterator]();
-  const worker = async (): Promise<void> => {
-    for (const item of queue) await work(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
-};

@@ -1,5 +1,6 @@
 import type { StoreAnswer, StoreCall } from './calling.ts';
 import { elementOf, type Refusal } from './refusal.ts';
+import { refusalText } from './refusal-text.ts';
 import { StoreError, type StoreFailure } from './store.ts';
 
 /** `<Code>`s of S3 and of those who speak it. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
@@ -87,33 +88,5 @@ export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, 
     ...(failure === 'DENIED' && { named: call.action }),
     ...(isElsewhere && region !== '' && { named: region }),
   };
-  return new StoreError(failure, sentenceOf(failure, refusal, call, bucket, region), more);
-};
-
-const sentenceOf = (
-  failure: StoreFailure,
-  { status, code, message, requestId }: Refusal,
-  { action, key }: StoreCall,
-  bucket: string,
-  region: string,
-): string => {
-  const target = key === undefined || key === '' ? bucket : `${bucket}/${key}`;
-  const words = [String(status), code, message].filter((word) => word !== '').join(' ');
-  const said = `${words}${requestId === '' ? '' : ` (request ${requestId})`}`;
-  switch (failure) {
-    case 'NO_BUCKET':
-      return `${bucket} does not exist`;
-    case 'DENIED':
-      return `${action} is not allowed for ${target}: ${said}`;
-    case 'WRONG_REGION':
-      return region === ''
-        ? `${bucket} is in another region: ${said}`
-        : `${bucket} is in the region ${region}: ${said}`;
-    case 'CREDENTIALS':
-      return `the key for ${bucket} is not taken: ${said}`;
-    case 'ARCHIVED':
-      return `${target} is archived, and must be restored before it can be read: ${said}`;
-    default:
-      return `${action} of ${target} failed: ${said}`;
-  }
+  return new StoreError(failure, refusalText(failure, refusal, call, bucket, region), more);
 };

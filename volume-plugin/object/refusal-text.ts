@@ -1,0 +1,32 @@
+import type { StoreCall } from './calling.ts';
+import type { Refusal } from './refusal.ts';
+import type { StoreFailure } from './store.ts';
+
+/** A refusal in a sentence that names what was refused. `bucket`: `s3://name`; `region`: where it is, '' when nobody tells. */
+export const refusalText = (
+  failure: StoreFailure,
+  { status, code, message, requestId }: Refusal,
+  { action, key }: StoreCall,
+  bucket: string,
+  region: string,
+): string => {
+  const target = key === undefined || key === '' ? bucket : `${bucket}/${key}`;
+  const words = [String(status), code, message].filter((word) => word !== '').join(' ');
+  const said = `${words}${requestId === '' ? '' : ` (request ${requestId})`}`;
+  switch (failure) {
+    case 'NO_BUCKET':
+      return `${bucket} does not exist`;
+    case 'DENIED':
+      return `${action} is not allowed for ${target}: ${said}`;
+    case 'WRONG_REGION':
+      return region === ''
+        ? `${bucket} is in another region: ${said}`
+        : `${bucket} is in the region ${region}: ${said}`;
+    case 'CREDENTIALS':
+      return `the key for ${bucket} is not taken: ${said}`;
+    case 'ARCHIVED':
+      return `${target} is archived, and must be restored before it can be read: ${said}`;
+    default:
+      return `${action} of ${target} failed: ${said}`;
+  }
+};
