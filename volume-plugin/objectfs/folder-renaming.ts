@@ -1,0 +1,404 @@
+import { type Context, sleep } from '../../shared/context.ts';
+import { type Caller, Errno } from '../fuse/file-system.ts';
+import type { ObjectFacts } from '../object/store.ts';
+import { factsOf } from './attributes.ts';
+import { copyObject } from './copying.ts';
+import type { Move } from './journal.ts';
+import type { Parts } from './namespace-parts.ts';
+import type { Facts, Node } from './nodes.ts';
+import type { Removing } from './removing.ts';
+import { isFailure } from './store-errno.ts';
+
+/** Copies that go on side by side, and keys that are listed at a time. */
+const COPIES_AT_ONCE = 64;
+const COPY_MS = 24 * 3_600_000;
+/** Whoever renames a folder says so often that he lives; when another host has not seen it for so long, it goes on with it. */
+const BEAT_MS = 20_000;
+const SILENCE_MS = 120_000;
+/** A folder in which files go on being written is copied again so often before it is taken as it is. */
+const PASSES = 5;
+const TYPE = 'application/json';
+
+/**
+ * What a host is doing with a folder, for itself after a crash and for other hosts: `<prefix>.drayage/renames/<id>.json`. Up to the
+ * switch everything is copied; then what was copied is removed at the old place.
+ */
+interface Intent {
+  readonly version: 1;
+  readonly id: string;
+  readonly host: string;
+  readonly from: string;
+  readonly to: string;
+  readonly phase: 'copy' | 'remove';
+  /** Epoch milliseconds by the store's clock, where that is not when the intent was written last. */
+  readonly switched?: number;
+}
+
+interface Running {
+  readonly intent: Intent;
+  readonly work: Promise<void>;
+}
+
+/** rename(2) of folders. */
+export class FolderRenaming {
+  readonly #parts: Parts;
+  readonly #removing: Removing;
+  readonly #running = new Map<string, Running>();
+  /** Of other hosts: what was seen of them last, and when. */
+  readonly #watched = new Map<string, { readonly etag: string; readonly since: number }>();
+
+  constructor(parts: Parts, removing: Removing) {
+    this.#parts = parts;
+    this.#removing = removing;
+  }
+
+  get running(): number {
+    return this.#running.size;
+  }
+
+  async rename(node: Node, to: Node, name: string, target: Node | undefined, caller: Caller): Promise<void> {
+    const { space, lookups } = this.#parts;
+    if (target !== undefined) await this.#removing.mustBeEmpty(target);
+    const from = node.parent;
+    if (from === undefined) throw new Errno('ESTALE', 'it was removed');
+    if (space.nodes.isWithin(to, node)) throw new Errno('EINVAL');
+    await this.#removing.keepFolder(from);
+    const path = lookups.pathOf(to, name);
+    const move: Move = {
+      ...{ id: `${space.host.id}-${node.id}-${caller.unique}`, node: node.id },
+      ...{ from: space.naming.folderKey(space.path(node)), to: space.naming.folderKey(path), etag: '', size: 0 },
+      ...{ replaced: '', parent: to.id, name, unique: String(caller.unique) },
+    };
+    space.journal.append(...space.written(node), ...space.written(to));
+    space.journal.beginTree(move);
+    const intent = intentOf(move, space.host.id);
+    await this.#run(intent, move, async (c) => {
+      await this.#write(intent, c);
+      await this.#carryOut(intent, move, c);
+    });
+  }
+
+  /** Goes on with what this host had begun in an earlier life. */
+  async resume(move: Move): Promise<void> {
+    const { space } = this.#parts;
+    const intent = intentOf(move, space.host.id);
+    await this.#run(intent, move, async (c) => {
+      const there = await this.#read(intent.id, c);
+      // It was not said to others yet: nothing was done.
+      if (there === undefined && !this.#isSwitched(move)) {
+        space.journal.endTree(move);
+        return;
+      }
+      await this.#carryOut(there ?? { ...intent, phase: 'remove' }, move, c);
+    });
+  }
+
+  /** Looks for renames of hosts that are silent, and goes on with them. */
+  async adopt(): Promise<void> {
+    const { space } = this.#parts;
+    if (space.semantics.readonly) return;
+    const c = space.context();
+    const { objects } = await space.store.list(space.naming.hidden('renames/'), {}, c);
+    const there = new Set<string>();
+    for (const { key, etag, modified } of objects) {
+      there.add(key);
+      const id = key.slice(space.naming.hidden('renames/').length, -'.json'.length);
+      if (this.#running.has(id)) continue;
+      const seen = this.#watched.get(key);
+      if (seen?.etag !== etag) this.#watched.set(key, { etag, since: space.ms() });
+      else if (space.ms() - seen.since >= SILENCE_MS) await this.#takeOver(id, etag, modified, c);
+    }
+    for (const key of this.#watched.keys()) if (!there.has(key)) this.#watched.delete(key);
+  }
+
+  async #takeOver(id: string, etag: string, modified: number, c: Context): Promise<void> {
+    const { space } = this.#parts;
+    const there = await this.#read(id, c);
+    if (there === undefined) return;
+    const switched = there.phase === 'remove' ? { switched: there.switched ?? modified } : {};
+    const intent: Intent = { ...there, host: space.host.id, ...switched };
+    try {
+      await this.#write(intent, c, etag);
+    } catch (error) {
+      if (isFailure(error, 'CONFLICT')) return;
+      throw error;
+    }
+    space.logger.warn('going on with the rename of a folder that another host has left', { from: intent.from });
+    await this.#run(intent, undefined, (rest) => this.#carryOut(intent, undefined, rest));
+  }
+
+  async #run(intent: Intent, move: Move | undefined, work: (c: Context) => Promise<void>): Promise<void> {
+    const { space } = this.#parts;
+    const joined = this.#running.get(intent.id);
+    if (joined !== undefined) return await joined.work;
+    const c = space.context(COPY_MS);
+    const ended = new AbortController();
+    const running = work(c).finally(() => {
+      ended.abort();
+      this.#running.delete(intent.id);
+    });
+    this.#running.set(intent.id, { intent, work: running });
+    this.#beat(intent.id, ended.signal, c).catch((error: unknown) => {
+      space.failed('that a folder is being renamed could not be told', error);
+    });
+    try {
+      await running;
+    } catch (error) {
+      if (move !== undefined) await this.#giveUp(intent, move, error);
+      throw error;
+    }
+  }
+
+  /** What was refused before the switch is undone by whoever wants it; what may pass is gone on with. */
+  async #giveUp(intent: Intent, move: Move, error: unknown): Promise<void> {
+    const { space } = this.#parts;
+    if (this.#isSwitched(move) || !isFailure(error, 'DENIED', 'READ_ONLY', 'FULL', 'CONFLICT', 'INVALID')) return;
+    await this.#removeCopies(intent, space.context(COPY_MS));
+    await space.store.remove(this.#key(intent.id), space.context());
+    space.journal.endTree(move);
+  }
+
+  /** Of what was copied: what is at the old place, too, as it is there. */
+  async #removeCopies(intent: Intent, c: Context): Promise<void> {
+    for await (const page of this.#pages(intent.from, c)) {
+      const copies = await this.#each(page, async ({ key, etag }) => {
+        const to = intent.to + key.slice(intent.from.length);
+        const there = await this.#parts.space.store.head(to, c);
+        return there?.etag === etag ? to : undefined;
+      });
+      await this.#parts.space.store.removeAll(
+        copies.filter((key) => key !== undefined),
+        c,
+      );
+    }
+  }
+
+  #isSwitched(move: Move): boolean {
+    const { space } = this.#parts;
+    const node = space.nodes.get(move.node);
+    const path = node === undefined ? undefined : space.nodes.path(node);
+    return path !== undefined && space.naming.folderKey(path) === move.to;
+  }
+
+  async #carryOut(begun: Intent, move: Move | undefined, c: Context): Promise<void> {
+    let intent = begun;
+    let switched: number | undefined;
+    if (intent.phase === 'copy') {
+      const node = move === undefined ? undefined : this.#parts.space.nodes.get(move.node);
+      const releases = node === undefined || move === undefined ? [] : await this.#holdBelow(node, c);
+      try {
+        const copied = await this.#copyAll(intent, c);
+        intent = { ...intent, phase: 'remove' };
+        switched = (await this.#write(intent, c)).modified;
+        if (move !== undefined) this.#switch(move, copied);
+      } finally {
+        for (const release of releases) release();
+      }
+    } else {
+      switched = intent.switched ?? (await this.#parts.space.store.head(this.#key(intent.id), c))?.modified;
+      if (move !== undefined && !this.#isSwitched(move)) this.#switch(move, new Map());
+    }
+    await this.#removeOld(intent, switched ?? 0, c);
+    await this.#parts.space.store.remove(this.#key(intent.id), c);
+    if (move === undefined) return;
+    const { journal } = this.#parts.space;
+    journal.endTree(move, { of: 'did', u: move.unique });
+    journal.noteAnswer(move.unique, {});
+  }
+
+  async #holdBelow(folder: Node, c: Context): Promise<(() => void)[]> {
+    const { space } = this.#parts;
+    const releases: (() => void)[] = [];
+    for (const node of space.nodes.below(folder)) {
+      const content = node.isFolder ? undefined : space.contentOf(node);
+      if (content !== undefined) releases.push(await content.hold(c));
+    }
+    return releases;
+  }
+
+  /** Until there is nothing that was not copied, as it is. Answers what became of those that this host knows. */
+  async #copyAll(intent: Intent, c: Context): Promise<Map<string, Facts>> {
+    const { space } = this.#parts;
+    const copied = new Map<string, Facts>();
+    for (let pass = 1; pass <= PASSES; pass += 1) {
+      let done = 0;
+      for await (const page of this.#pages(intent.from, c)) {
+        const targets = new Map((await this.#sameRange(intent, page, c)).map((there) => [there.key, there]));
+        await this.#each(page, async (source) => {
+          const to = intent.to + source.key.slice(intent.from.length);
+          const there = targets.get(to);
+          const before = copied.get(to);
+          const isCopied = before !== undefined && there?.etag === before.etag && there.modified >= source.modified;
+          if (
+            isCopied ||
+            (there?.etag === source.etag && there.size === source.size && there.modified >= source.modified)
+          ) {
+            if (before === undefined && there !== undefined) this.#remember(copied, to, there);
+            return;
+          }
+          done += 1;
+          const facts = await copyObject(space.store, { ...source }, to, {}, c).catch((error: unknown) => {
+            // Changed or removed meanwhile: the next pass sees what it is now.
+            if (isFailure(error, 'CONFLICT', 'NOT_FOUND')) return undefined;
+            throw error;
+          });
+          if (facts !== undefined) this.#remember(copied, to, { ...facts, size: source.size });
+        });
+      }
+      if (done === 0) break;
+    }
+    return copied;
+  }
+
+  #remember(copied: Map<string, Facts>, key: string, facts: Facts): void {
+    copied.set(key, factsOf(facts));
+  }
+
+  /** What is at the new place between the first and the last of a page. */
+  async #sameRange(intent: Intent, page: readonly ObjectFacts[], c: Context): Promise<readonly ObjectFacts[]> {
+    const first = page[0]?.key.slice(intent.from.length);
+    const last = page.at(-1)?.key.slice(intent.from.length);
+    if (first === undefined || last === undefined) return [];
+    const there: ObjectFacts[] = [];
+    const { store } = this.#parts.space;
+    let from: string | undefined;
+    do {
+      const listed = await store.list(intent.to, from === undefined ? {} : { from }, c);
+      there.push(...listed.objects);
+      from = listed.next;
+    } while (from !== undefined && (there.at(-1)?.key ?? '') < intent.to + last);
+    return there;
+  }
+
+  /** From now on the nodes are at the new place; open files go on with the copies. */
+  #switch(move: Move, copied: ReadonlyMap<string, Facts>): void {
+    const { space, listings, lookups } = this.#parts;
+    const node = space.nodes.get(move.node);
+    const to = space.nodes.get(move.parent);
+    if (node?.parent === undefined || to === undefined) return;
+    const oldPath = space.path(node);
+    const from = node.parent;
+    const oldName = node.name;
+    space.nodes.place(node, to, move.name);
+    space.journal.append({ of: 'move', id: node.id, in: to.id, name: move.name });
+    const newPath = space.path(node);
+    listings.forgetBelow(oldPath);
+    listings.forgetBelow(newPath);
+    listings.changed(space.path(from), oldName, false);
+    listings.changed(space.path(to), move.name, true);
+    lookups.touchedBelow(oldPath);
+    lookups.touchedBelow(newPath);
+    space.absent(oldPath, space.ms());
+    for (const one of space.nodes.below(node)) {
+      const key = space.keyOf(one);
+      const facts = copied.get(key);
+      one.seen = Number.NEGATIVE_INFINITY;
+      if (facts === undefined || one.facts === undefined) continue;
+      if (one.pages === one.facts.etag) one.pages = facts.etag;
+      one.facts = facts;
+      if (!one.isFolder) space.contentOf(one)?.moved({ key, etag: facts.etag, size: facts.size });
+    }
+    node.seen = space.ms();
+  }
+
+  /** What was copied before the switch is removed; what others have put there since goes along, too. */
+  async #removeOld(intent: Intent, switched: number, c: Context): Promise<void> {
+    const { space, notes } = this.#parts;
+    for (let left = true; left; ) {
+      left = false;
+      for await (const page of this.#pages(intent.from, c)) {
+        left = true;
+        const gone = await this.#each(page, async (source) => {
+          if (source.modified < switched) return source.key;
+          const to = intent.to + source.key.slice(intent.from.length);
+          const there = await space.store.head(to, c);
+          if (there === undefined) await copyObject(space.store, source, to, { condition: { ifAbsent: true } }, c);
+          else if (there.etag !== source.etag && source.modified > there.modified) {
+            await copyObject(space.store, source, `${to}.conflict-${intent.id}`, {}, c);
+            space.counts.conflicts += 1;
+          }
+          return source.key;
+        });
+        const kept = await space.store.removeAll(gone, c);
+        if (kept[0] !== undefined) throw kept[0].reason;
+      }
+    }
+    await notes.forget(intent.from.slice(space.naming.prefix.length, -1));
+  }
+
+  async *#pages(prefix: string, c: Context): AsyncGenerator<readonly ObjectFacts[]> {
+    let after: string | undefined;
+    for (;;) {
+      const page = await this.#parts.space.store.list(prefix, after === undefined ? {} : { after }, c);
+      if (page.objects.length > 0) yield page.objects;
+      after = page.objects.at(-1)?.key;
+      if (page.next === undefined || after === undefined) return;
+    }
+  }
+
+  async #each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+    const results: R[] = [];
+    for (let at = 0; at < items.length; at += COPIES_AT_ONCE) {
+      results.push(...(await Promise.all(items.slice(at, at + COPIES_AT_ONCE).map(work))));
+    }
+    return results;
+  }
+
+  #key(id: string): string {
+    return this.#parts.space.naming.hidden('renames/', id, '.json');
+  }
+
+  async #write(intent: Intent, c: Context, ifMatch?: string): Promise<ObjectFacts> {
+    const { store } = this.#parts.space;
+    const condition = ifMatch !== undefined && store.limits.conditionalPut ? { condition: { ifMatch } } : {};
+    const body = Buffer.from(JSON.stringify({ ...intent, beat: this.#parts.space.ms() }));
+    const facts = await store.put(this.#key(intent.id), [body], { meta: {}, contentType: TYPE, ...condition }, c);
+    const running = this.#running.get(intent.id);
+    if (running !== undefined) this.#running.set(intent.id, { ...running, intent });
+    return facts;
+  }
+
+  async #read(id: string, c: Context): Promise<Intent | undefined> {
+    try {
+      const { data } = await this.#parts.space.store.get(this.#key(id), {}, c);
+      return readIntent(Buffer.concat(data).toString());
+    } catch (error) {
+      if (isFailure(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Until the work ends: others see that somebody is at it. Only while copying: the time of the switch is that of its writing. */
+  async #beat(id: string, ended: AbortSignal, c: Context): Promise<void> {
+    const until: Context = { ...c, signal: ended };
+    for (;;) {
+      const isOver = await sleep(BEAT_MS, until).then(
+        () => false,
+        () => true,
+      );
+      const intent = this.#running.get(id)?.intent;
+      if (isOver || intent?.phase !== 'copy') return;
+      await this.#write(intent, c);
+    }
+  }
+}
+
+const intentOf = (move: Move, host: string): Intent => ({
+  ...{ version: 1, id: move.id, host, from: move.from, to: move.to },
+  phase: 'copy',
+});
+
+const readIntent = (text: string): Intent | undefined => {
+  let found: unknown;
+  try {
+    found = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  if (typeof found !== 'object' || found === null || !('version' in found) || found.version !== 1) return undefined;
+  const { id, host, from, to, phase } = found as Record<string, unknown>;
+  const isRight =
+    [id, host, from, to].every((text) => typeof text === 'string') && (phase === 'copy' || phase === 'remove');
+  return isRight ? (found as Intent) : undefined;
+};

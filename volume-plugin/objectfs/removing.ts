@@ -1,0 +1,155 @@
+import { type Caller, Errno } from '../fuse/file-system.ts';
+import { describe, factsOf } from './attributes.ts';
+import type { FileContent } from './content.ts';
+import { copyObject } from './copying.ts';
+import { FOLDER_TYPE } from './media-types.ts';
+import type { Parts } from './namespace-parts.ts';
+import type { Node } from './nodes.ts';
+import { isFailure } from './store-errno.ts';
+
+/** What an open file that is unlinked has in the store is copied aside when it is larger, and else brought to this host. */
+const BROUGHT_BYTES = 8 * 2 ** 20;
+const COPY_MS = 30 * 60_000;
+
+/** unlink, rmdir. */
+export class Removing {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  async unlink(parentId: number, name: string, caller: Caller): Promise<void> {
+    const { space } = this.#parts;
+    space.mayChange();
+    const parent = space.folder(parentId);
+    const node = await this.#find(parent, name, caller);
+    if (node === undefined) return;
+    if (node.isFolder) throw new Errno('EISDIR');
+    await this.hold(node, async () => {
+      await this.detach(node);
+      if (node.facts !== undefined) {
+        const key = space.keyOf(node);
+        space.journal.will(caller.unique, key);
+        await this.keepFolder(parent);
+        await space.store.remove(key, space.context());
+      }
+      this.gone(parent, node);
+      space.journal.did(caller.unique, {}, { of: 'cut', id: node.id });
+    });
+    space.drop(node);
+  }
+
+  async rmdir(parentId: number, name: string, caller: Caller): Promise<void> {
+    const { space, notes, listings } = this.#parts;
+    space.mayChange();
+    const parent = space.folder(parentId);
+    const node = await this.#find(parent, name, caller);
+    if (node === undefined) return;
+    if (!node.isFolder) throw new Errno('ENOTDIR');
+    await this.mustBeEmpty(node);
+    const path = space.path(node);
+    const key = space.naming.folderKey(path);
+    space.journal.will(caller.unique, key);
+    await this.keepFolder(parent);
+    await space.store.remove(key, space.context());
+    this.gone(parent, node);
+    listings.forgetBelow(path);
+    space.journal.did(caller.unique, {}, { of: 'cut', id: node.id });
+    notes.forget(path).catch((error: unknown) => space.failed('notes of a folder could not be removed', error));
+    space.drop(node);
+  }
+
+  /** Undefined: a request that comes again was carried out. ENOENT otherwise. */
+  async #find(parent: Node, name: string, caller: Caller): Promise<Node | undefined> {
+    const { space, lookups } = this.#parts;
+    if (caller.resent && space.journal.answerOf(caller.unique) !== undefined) return undefined;
+    if (space.naming.isHidden(space.path(parent), name)) throw new Errno('ENOENT');
+    const node = lookups.known(parent, name) ?? (await lookups.find(parent, name));
+    if (node !== undefined) return node;
+    // The engine died between removing it and saying so.
+    if (caller.resent && space.journal.wasBegun(caller.unique)) return undefined;
+    throw new Errno('ENOENT');
+  }
+
+  /** ENOTEMPTY when there is anything in a folder, in the store or here. */
+  async mustBeEmpty(node: Node): Promise<void> {
+    const { space, lookups } = this.#parts;
+    const key = space.naming.folderKey(space.path(node));
+    for (const child of node.children?.values() ?? []) if (lookups.isOwn(child)) throw new Errno('ENOTEMPTY');
+    const { objects } = await space.store.list(key, { limit: 2 }, space.context());
+    if (objects.some((object) => object.key !== key)) throw new Errno('ENOTEMPTY');
+  }
+
+  /**
+   * A folder that is there only because there is something in it gets a marker before something is taken out of it: it may be
+   * the last.
+   */
+  async keepFolder(folder: Node): Promise<void> {
+    const { space, lookups } = this.#parts;
+    if (folder === space.nodes.root) return;
+    await lookups.exact(folder);
+    if (folder.facts !== undefined) return;
+    const condition = space.store.limits.conditionalPut ? { condition: { ifAbsent: true } } : {};
+    const { meta } = describe(folder);
+    try {
+      const key = space.keyOf(folder);
+      folder.facts = factsOf(
+        await space.store.put(key, [], { meta, contentType: FOLDER_TYPE, ...condition }, space.context()),
+      );
+    } catch (error) {
+      // Another host has made one.
+      if (!isFailure(error, 'CONFLICT')) throw error;
+      folder.seen = Number.NEGATIVE_INFINITY;
+    }
+  }
+
+  /** While `work` goes on nothing of the file is put in its place in the store. */
+  async hold<T>(node: Node, work: (content: FileContent | undefined) => Promise<T>): Promise<T> {
+    const { space } = this.#parts;
+    const content = space.contentOf(node);
+    const release = await content?.hold(space.context(COPY_MS));
+    try {
+      return await work(content);
+    } finally {
+      release?.();
+    }
+  }
+
+  /** A file's object is about to be removed or replaced: whoever has it open goes on reading what it was. Under `hold`. */
+  async detach(node: Node): Promise<void> {
+    const { space } = this.#parts;
+    const content = space.contentOf(node);
+    if (content === undefined) return;
+    const base = space.baseOf(node);
+    const c = space.context(COPY_MS);
+    if (node.lively.opens === 0 || base === undefined || base.size <= BROUGHT_BYTES || content.local() !== undefined) {
+      await content.detach(undefined, c);
+      return;
+    }
+    const key = space.naming.hidden('orphans/', `${space.host.id}-${node.id}`);
+    const { etag } = await copyObject(space.store, base, key, {}, c);
+    const orphan = { node: node.id, key, etag, size: base.size };
+    space.journal.keepOrphan(orphan);
+    await content.detach(orphan, c);
+  }
+
+  /** A name is not there any more. */
+  gone(parent: Node, node: Node): void {
+    const { space, lookups, listings } = this.#parts;
+    const folder = space.path(parent);
+    const path = space.path(node);
+    const { name } = node;
+    space.nodes.cut(node);
+    lookups.touched(path);
+    space.absent(path, space.ms());
+    listings.changed(folder, name, false);
+    const now = space.time();
+    parent.times = { ...parent.times, mtime: now, ctime: now };
+    node.times = {
+      ...node.times,
+      mtime: node.times?.mtime ?? BigInt(node.facts?.modified ?? 0) * 1_000_000n,
+      ctime: now,
+    };
+  }
+}

@@ -1,0 +1,284 @@
+import { randomBytes } from 'node:crypto';
+import { type Caller, Errno } from '../fuse/file-system.ts';
+import type { ObjectFacts } from '../object/store.ts';
+import { describe, factsOf } from './attributes.ts';
+import { copyObject } from './copying.ts';
+import type { FolderRenaming } from './folder-renaming.ts';
+import type { Move } from './journal.ts';
+import type { Parts } from './namespace-parts.ts';
+import { EXACT, type Facts, type Node } from './nodes.ts';
+import type { Removing } from './removing.ts';
+import { attrRecord } from './saving.ts';
+import { isFailure } from './store-errno.ts';
+
+const NOREPLACE = 1;
+/** What others do to the target meanwhile is followed so often. */
+const TRIES = 8;
+const COPY_MS = 30 * 60_000;
+/** A rename whose outcome is open is looked at again after this. */
+const AGAIN_MS = 5_000;
+
+export const newMoveId = (): string => randomBytes(8).toString('hex');
+
+/** rename(2). Of a file: a copy and a removal, which the next life finishes; of what was never stored: of the name only. */
+export class Renaming {
+  readonly #parts: Parts;
+  readonly #removing: Removing;
+  readonly #folders: FolderRenaming;
+  readonly #timers = new Set<NodeJS.Timeout>();
+
+  constructor(parts: Parts, removing: Removing, folders: FolderRenaming) {
+    this.#parts = parts;
+    this.#removing = removing;
+    this.#folders = folders;
+  }
+
+  async rename(
+    fromId: number,
+    name: string,
+    toId: number,
+    newName: string,
+    flags: number,
+    caller: Caller,
+  ): Promise<void> {
+    const { space, lookups } = this.#parts;
+    space.mayChange();
+    // EXCHANGE and WHITEOUT have no counterpart in a store.
+    if ((flags & ~NOREPLACE) !== 0) throw new Errno('EINVAL');
+    const from = space.folder(fromId);
+    const to = space.folder(toId);
+    space.naming.check(space.path(to), newName);
+    if (caller.resent && space.journal.answerOf(caller.unique) !== undefined) return;
+    if (space.naming.isHidden(space.path(from), name)) throw new Errno('ENOENT');
+    const node = await lookups.need(from, name);
+    for (let attempt = 1; ; attempt += 1) {
+      const target = await this.#target(to, newName);
+      if (target === node) return;
+      this.#check(node, target, flags);
+      try {
+        if (node.isFolder) await this.#folders.rename(node, to, newName, target, caller);
+        else await this.#file(node, to, newName, target, caller);
+        return;
+      } catch (error) {
+        if (!isFailure(error, 'CONFLICT') || attempt === TRIES) throw error;
+        if (target !== undefined) target.seen = Number.NEGATIVE_INFINITY;
+        lookups.touched(lookups.pathOf(to, newName));
+        await lookups.refresh(node);
+      }
+    }
+  }
+
+  async #target(to: Node, name: string): Promise<Node | undefined> {
+    const { space, lookups } = this.#parts;
+    const child = space.nodes.child(to, name);
+    if (child !== undefined && lookups.isOwn(child)) return child;
+    if (child === undefined && space.isAbsent(lookups.pathOf(to, name))) return undefined;
+    return await lookups.find(to, name);
+  }
+
+  #check(node: Node, target: Node | undefined, flags: number): void {
+    if (target === undefined) return;
+    if ((flags & NOREPLACE) !== 0) throw new Errno('EEXIST');
+    if (node.isFolder && !target.isFolder) throw new Errno('ENOTDIR');
+    if (!node.isFolder && target.isFolder) throw new Errno('EISDIR');
+  }
+
+  async #file(node: Node, to: Node, newName: string, target: Node | undefined, caller: Caller): Promise<void> {
+    const { space } = this.#parts;
+    const from = node.parent;
+    if (from === undefined) throw new Errno('ESTALE', 'it was removed');
+    await this.#removing.hold(node, async () => {
+      if (target === undefined) await this.#move(node, from, to, newName, target, caller);
+      else {
+        await this.#removing.hold(target, async () => {
+          await this.#removing.detach(target);
+          await this.#move(node, from, to, newName, target, caller);
+        });
+        space.drop(target);
+      }
+    });
+    if (node.isChanged) this.#parts.saver.later(node);
+  }
+
+  async #move(
+    node: Node,
+    from: Node,
+    to: Node,
+    newName: string,
+    target: Node | undefined,
+    caller: Caller,
+  ): Promise<void> {
+    const { space } = this.#parts;
+    if (node.lively.isNew || node.facts === undefined) {
+      node.lively.replaces = target?.facts?.etag ?? target?.live?.replaces;
+      this.place(node, from, to, newName);
+      space.journal.did(caller.unique, {}, moveRecord(node), attrRecord(node));
+      return;
+    }
+    const move: Move = {
+      ...{ id: newMoveId(), node: node.id, from: space.keyOf(node) },
+      to: space.naming.key(this.#parts.lookups.pathOf(to, newName)),
+      ...{ etag: node.facts.etag, size: node.facts.size, replaced: target?.facts?.etag ?? '' },
+      ...{ parent: to.id, name: newName, unique: String(caller.unique) },
+    };
+    space.journal.append(...space.written(node), ...space.written(to));
+    space.journal.beginRename(move);
+    try {
+      await this.#removing.keepFolder(from);
+      const facts = await this.#copy(node, move);
+      await space.store.remove(move.from, space.context());
+      this.#finish(move, node, from, to, facts);
+    } catch (error) {
+      if (isFailure(error, 'CONFLICT', 'NOT_FOUND', 'DENIED', 'READ_ONLY', 'FULL')) await this.#undo(move, target);
+      else this.#resumeLater(move);
+      throw error;
+    }
+  }
+
+  /** With the attributes that it has by now, when all are known; what is dirty brings its own. */
+  #copy(node: Node, move: Move): Promise<ObjectFacts> {
+    const { space } = this.#parts;
+    const source = { key: move.from, etag: move.etag, size: move.size };
+    const replace = node.known === EXACT ? describeAs(node, move.name) : undefined;
+    const condition = move.replaced === '' ? { ifAbsent: true } : { ifMatch: move.replaced };
+    const { changed } = node.lively;
+    return copyObject(space.store, source, move.to, { replace, condition }, space.context(COPY_MS)).then((facts) => {
+      if (replace !== undefined) this.#parts.saver.saved(node, changed);
+      return facts;
+    });
+  }
+
+  #finish(move: Move, node: Node, from: Node, to: Node, facts: Facts): void {
+    const { space, notes } = this.#parts;
+    this.place(node, from, to, move.name);
+    if (node.pages === node.facts?.etag) node.pages = facts.etag;
+    node.facts = factsOf({ ...facts, size: move.size });
+    node.seen = space.ms();
+    space.contentOf(node)?.moved({ key: move.to, etag: facts.etag, size: move.size });
+    space.journal.endRename(move, moveRecord(node), ...(move.unique === '' ? [] : [{ of: 'did', u: move.unique }]));
+    if (move.unique !== '') space.journal.noteAnswer(move.unique, {});
+    notes.note(node);
+  }
+
+  /** In the tree and in what is known of folders. */
+  place(node: Node, from: Node, to: Node, newName: string): void {
+    const { space, lookups, listings } = this.#parts;
+    const oldPath = space.path(node);
+    const oldName = node.name;
+    const newPath = lookups.pathOf(to, newName);
+    const now = space.time();
+    space.nodes.place(node, to, newName);
+    node.times = {
+      ...node.times,
+      mtime: node.times?.mtime ?? BigInt(node.facts?.modified ?? 0) * 1_000_000n,
+      ctime: now,
+    };
+    for (const folder of [from, to]) folder.times = { ...folder.times, mtime: now, ctime: now };
+    listings.changed(space.path(from), oldName, false);
+    listings.changed(space.path(to), newName, true);
+    lookups.touched(oldPath);
+    lookups.touched(newPath);
+    space.absent(oldPath, space.ms());
+  }
+
+  /** It was refused: what was copied is taken away again where there was nothing before. */
+  async #undo(move: Move, target: Node | undefined): Promise<void> {
+    const { space } = this.#parts;
+    if (target === undefined) {
+      const copied = await space.store.head(move.to, space.context());
+      if (copied?.etag === move.etag && copied.size === move.size) await space.store.remove(move.to, space.context());
+    }
+    space.journal.endRename(move);
+  }
+
+  #resumeLater(move: Move): void {
+    const { space } = this.#parts;
+    if (space.isEnding) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.resume(move).catch((error: unknown) => {
+        space.failed('a rename could not be finished', error);
+        this.#resumeLater(move);
+      });
+    }, AGAIN_MS).unref();
+    this.#timers.add(timer);
+  }
+
+  /**
+   * A rename that was begun, and perhaps carried out in part: forward, unless somebody has changed the source, or the target
+   * is neither what was to be replaced nor the copy.
+   */
+  async resume(move: Move): Promise<void> {
+    const { space, lookups } = this.#parts;
+    const c = space.context(COPY_MS);
+    const [source, target] = await Promise.all([space.store.head(move.from, c), space.store.head(move.to, c)]);
+    const isCopy = (there: Facts | undefined): boolean => there?.size === move.size && there.etag === move.etag;
+    let copied: Facts | undefined = isCopy(target) ? target : undefined;
+    if (copied === undefined && source?.etag === move.etag) {
+      const base = { key: move.from, etag: move.etag, size: move.size };
+      const condition = move.replaced === '' ? { ifAbsent: true } : { ifMatch: move.replaced };
+      copied = await copyObject(space.store, base, move.to, { condition }, c).catch((error: unknown) => {
+        if (isFailure(error, 'CONFLICT', 'NOT_FOUND')) return undefined;
+        throw error;
+      });
+    }
+    // After the removal a copy in parts is known by its size alone: its ETag is another one.
+    if (copied === undefined && source === undefined && target?.size === move.size) copied = target;
+    if (copied === undefined) {
+      space.journal.endRename(move);
+      space.logger.warn('a rename was given up: others have changed what it was about', {
+        from: move.from,
+        to: move.to,
+      });
+      return;
+    }
+    if (source?.etag === move.etag) await space.store.remove(move.from, c);
+    const node = space.nodes.get(move.node);
+    const to = space.nodes.get(move.parent);
+    if (node?.parent !== undefined && to !== undefined) {
+      const replaced = space.nodes.child(to, move.name);
+      if (replaced !== undefined && replaced !== node) space.lose(replaced);
+      this.#finish(move, node, node.parent, to, copied);
+      space.kernel.invalidateName(to.id, move.name);
+      lookups.touched(space.path(node));
+    } else space.journal.endRename(move);
+  }
+
+  /** A file was stored where it was before it was renamed: it follows. */
+  misplaced(node: Node, facts: ObjectFacts): void {
+    const { space } = this.#parts;
+    const { parent } = node;
+    const path = space.nodes.path(node);
+    if (parent === undefined || path === undefined) {
+      space.store
+        .remove(facts.key, space.context())
+        .catch((error: unknown) => space.failed('an unlinked file could not be removed', error));
+      return;
+    }
+    const move: Move = {
+      ...{ id: newMoveId(), node: node.id, from: facts.key, to: space.naming.key(path) },
+      ...{ etag: facts.etag, size: facts.size, replaced: node.live?.replaces ?? '' },
+      ...{ parent: parent.id, name: node.name, unique: '' },
+    };
+    space.journal.beginRename(move);
+    this.resume(move).catch((error: unknown) => {
+      space.failed('a renamed file could not be brought to its name', error);
+      this.#resumeLater(move);
+    });
+  }
+
+  close(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+}
+
+export const moveRecord = (node: Node) => ({ of: 'move', id: node.id, in: node.parent?.id ?? 0, name: node.name });
+
+/** Under another name a file may have another usual type. */
+const describeAs = (node: Node, name: string): ReturnType<typeof describe> => {
+  const old = node.name;
+  node.name = name;
+  const description = describe(node);
+  node.name = old;
+  return description;
+};
