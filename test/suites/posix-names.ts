@@ -167,7 +167,7 @@ const REMOVING: readonly Case[] = [
         // Another one may take its name meanwhile.
         make(`${d}/f`, 'other');
         const data = Buffer.alloc(12);
-        opened('/proc/self/fd/' + fd, O_RDONLY, (again) => readFileSync(again).copy(data));
+        opened(`/proc/self/fd/${fd}`, O_RDONLY, (again) => readFileSync(again).copy(data));
         same(data.toString(), 'before after');
       });
       same(textOf(`${d}/f`), 'other');

@@ -1,0 +1,3 @@
+import type { Mounter } from './object-mounts.ts';
+
+export const OURS: readonly Mounter[] = [];
