@@ -8,6 +8,7 @@ import { type ObjectStore, StoreError } from '../../volume-plugin/object/store.t
 export type Gap =
   | 'byte-order' // lists in another order
   | 'unicode-meta' // metadata is ASCII
+  | 'empty-ranges' // a range of an object without bytes
   | 'slashes' // cannot keep `a//b`, or `a` beside `a/b`
   | 'long-keys' // of 1024 bytes
   | 'unfinished' // does not list uploads

@@ -61,11 +61,13 @@ export const objectStoreConformance = async (t: Test, make: MakeStores): Promise
   });
 
   await t.test('an empty object is one, and a large one comes back whole', async (t) => {
-    const { store, other } = await make(t);
+    const { store, other, gaps = [] } = await make(t);
     const empty = await store.put('empty', [], { meta: { a: '1' } }, context());
     t.match(await other.head('empty', context()), { size: 0, etag: empty.etag, meta: { a: '1' } });
     t.same(read((await other.get('empty', {}, context())).data), '');
-    t.same((await other.get('empty', { range: { offset: 0, length: 10 } }, context())).data.length, 0);
+    if (!gaps.includes('empty-ranges')) {
+      t.same((await other.get('empty', { range: { offset: 0, length: 10 } }, context())).data, []);
+    }
     const large = bytesOf('large', 3 * 2 ** 20 + 17);
     await store.put(
       'large',

@@ -118,7 +118,7 @@ export class S3Bucket {
   }
 }
 
-export const conditionHeaders = ({ ifMatch, ifAbsent = false }: WriteCondition = {}): Headers => ({
-  ...(ifMatch !== undefined && { 'if-match': `"${ifMatch}"` }),
-  ...(ifAbsent && { 'if-none-match': '*' }),
+export const conditionHeaders = ({ ifMatch, ifAbsent = false }: WriteCondition = {}, prefix = ''): Headers => ({
+  ...(ifMatch !== undefined && { [`${prefix}if-match`]: `"${ifMatch}"` }),
+  ...(ifAbsent && { [`${prefix}if-none-match`]: '*' }),
 });

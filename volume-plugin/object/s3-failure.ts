@@ -57,6 +57,8 @@ const BY_CODE: Readonly<Record<string, StoreFailure>> = {
 /** Answers to HEAD have no body, and others may be without a code. */
 const BY_STATUS: Readonly<Record<number, StoreFailure>> = {
   301: 'WRONG_REGION',
+  // Some say so of a condition on a write.
+  304: 'CONFLICT',
   307: 'UNREACHABLE',
   401: 'CREDENTIALS',
   403: 'DENIED',

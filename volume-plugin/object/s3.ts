@@ -89,6 +89,8 @@ export class S3Store implements ObjectStore {
       throw this.#bucket.refused(answer, answer.refusal, call);
     }
     const details = detailsOf(key, answer.headers);
+    // Not every vendor heeds the condition.
+    if (ifMatch !== undefined && details.etag !== ifMatch) throw conflict(key);
     const data = rangeOf(answer, range);
     const offset = Math.min(range?.offset ?? 0, details.size);
     if (data === undefined || data.length !== Math.min(range?.length ?? details.size, details.size - offset))
@@ -180,7 +182,7 @@ export class S3Store implements ObjectStore {
         ...this.#bucket.copying(from, ifSourceMatch),
         ...this.#bucket.describing(replace ?? { meta: {} }),
         ...(replace !== undefined && { 'x-amz-metadata-directive': 'REPLACE' }),
-        ...conditionHeaders(condition),
+        ...conditionHeaders(condition, this.#bucket.vendor.copyConditionPrefix),
       },
     };
     try {

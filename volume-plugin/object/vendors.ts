@@ -1,6 +1,9 @@
 import type { Origin } from './http/message.ts';
 
-/** What differs between stores that speak S3, as data. */
+/**
+ * What differs between stores that speak S3, as data. Sources: the vendors' lists of what they support, in November 2026; where they
+ * say nothing of a condition, it is not relied on.
+ */
 export interface Vendor {
   /** For people. */
   readonly title: string;
@@ -18,6 +21,8 @@ export interface Vendor {
   readonly copyPart: boolean;
   /** Which of the conditions `If-Match` and `If-None-Match: *` it heeds: others take the header and write all the same. */
   readonly conditions: { readonly put: boolean; readonly complete: boolean; readonly copy: boolean };
+  /** What the headers of conditions on a copy's target begin with. */
+  readonly copyConditionPrefix: string;
   /** ETags of objects that were put in one piece and are not encrypted with a key of the customer's are their MD5. */
   readonly md5Etags: boolean;
   /** Listings have continuation tokens (version 2); else markers. */
@@ -42,6 +47,7 @@ const USUAL: Omit<Vendor, 'title'> = {
   deleteMany: true,
   copyPart: true,
   conditions: NONE,
+  copyConditionPrefix: '',
   md5Etags: true,
   listTokens: true,
   equalParts: false,
@@ -76,22 +82,27 @@ export const VENDORS = {
     title: 'MinIO',
     addressing: 'path',
     guard: 'crc32',
-    conditions: { put: true, complete: true, copy: false },
+    // Before August 2025 an object that is not there had any ETag. Of completions its documents say nothing.
+    conditions: { put: true, complete: false, copy: false },
     locationUnless: 'us-east-1',
   },
+  // Completions heed conditions since late 2025 only.
   ceph: {
     ...USUAL,
     title: 'Ceph',
     addressing: 'path',
     conditions: { put: true, complete: false, copy: false },
   },
+  // https://developers.cloudflare.com/r2/api/s3/conditional-operations/
   r2: {
     ...USUAL,
     title: 'Cloudflare R2',
     hosts: /^[0-9a-f]{32}(?:\.(?:eu|fedramp))?\.r2\.cloudflarestorage\.com$/,
     region: 'auto',
     addressing: 'path',
-    conditions: { put: true, complete: false, copy: false },
+    guard: 'crc32',
+    conditions: { put: true, complete: true, copy: true },
+    copyConditionPrefix: 'cf-copy-destination-',
     equalParts: true,
     metaMax: 8192,
   },
@@ -150,12 +161,23 @@ export const VENDORS = {
     endpoint: (region) => `https://${region}.your-objectstorage.com`,
     region: 'fsn1',
   },
+  // https://docs.ovhcloud.com/en/guides/storage-and-backup/object-storage/s3-conditional-writes
+  ovh: {
+    ...USUAL,
+    title: 'OVHcloud Object Storage',
+    hosts: /^s3\.(?<region>[a-z]+(?:-[a-z0-9-]+)?)\.(?:io|perf)\.cloud\.ovh\.(?:net|us)$/,
+    endpoint: (region) => `https://s3.${region}.io.cloud.ovh.net`,
+    region: 'gra',
+    conditions: { put: true, complete: true, copy: false },
+  },
+  // https://www.scaleway.com/en/docs/object-storage/api-cli/using-conditional-writes/
   scaleway: {
     ...USUAL,
     title: 'Scaleway Object Storage',
     hosts: /^s3\.(?<region>[a-z]+-[a-z]+)\.scw\.cloud$/,
     endpoint: (region) => `https://s3.${region}.scw.cloud`,
     region: 'fr-par',
+    conditions: { put: true, complete: false, copy: false },
     locationUnless: '',
   },
   garage: { ...USUAL, title: 'Garage', region: 'garage', addressing: 'path', locationUnless: '' },
