@@ -60,8 +60,8 @@ export class Pacing {
     const prefix = prefixOf(key);
     const pace = this.#paces.get(prefix);
     if (pace !== undefined) {
-      while (this.#paces.get(prefix) === pace && !this.#isOpen(pace)) await this.#turn(pace, c);
-      pace.inFlight += 1;
+      if (pace.waiting.size === 0 && this.#isOpen(pace)) pace.inFlight += 1;
+      else await this.#turn(pace, c);
     }
     this.#inFlight += 1;
     const sentAt = this.#clock();
@@ -88,6 +88,7 @@ export class Pacing {
     return pace.inFlight < Math.floor(pace.limit) && this.#clock() >= pace.until;
   }
 
+  /** Resolves when there is room, and takes it. */
   #turn(pace: Pace, c: Context): Promise<void> {
     return new Promise((resolve, reject) => {
       const settled = (): void => {
@@ -96,6 +97,8 @@ export class Pacing {
       };
       const woken = (): void => {
         settled();
+        // At once: until the call goes on, others would be let through for the same room.
+        pace.inFlight += 1;
         resolve();
       };
       const ended = (): void => {
