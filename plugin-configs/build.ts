@@ -8,6 +8,7 @@
 import { constants, cp, lstat, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { ENGINE_FLAGS } from '../volume-plugin/backends/object-runner.ts';
 import { bundle } from './bundle.ts';
 import { fillCompileCache } from './compile-cache.ts';
 import { configText, isPluginName, isUpToDate, nodeFlags, PLUGINS, type PluginName, rewriteConfig } from './config.ts';
@@ -18,11 +19,14 @@ const root = join(import.meta.dirname, '..');
 /** What a plugin starts as processes of their own, by the names of their files. */
 const HELPERS: Readonly<Record<PluginName, Readonly<Record<string, string>>>> = {
   network: {},
-  volume: { 'share-worker': 'volume-plugin/nfs/share-worker.ts' },
+  volume: { 'share-worker': 'volume-plugin/nfs/share-worker.ts', engine: 'volume-plugin/engine/main.ts' },
 };
 
 /** Folders whose shell scripts go into the image beside the code. */
-const SCRIPTS: Readonly<Record<PluginName, readonly string[]>> = { network: [], volume: ['volume-plugin/fuse', 'volume-plugin/engine'] };
+const SCRIPTS: Readonly<Record<PluginName, readonly string[]>> = {
+  network: [],
+  volume: ['volume-plugin/fuse', 'volume-plugin/engine'],
+};
 
 /**
  * Builds the plugin into the folder `out`, which is replaced. Answers the size of its files, unpacked, in bytes.
@@ -49,7 +53,7 @@ export async function buildPlugin(
     for (const { name } of await bundle(entry, making, helpers)) {
       await rename(join(making, name), join(rootfs, APP_FOLDER, name));
     }
-    await fillCompileCache(rootfs, await nodeFlags(plugin));
+    await fillCompileCache(rootfs, await nodeFlags(plugin), plugin === 'volume' ? { 'engine.cjs': ENGINE_FLAGS } : {});
     await writeFile(join(making, 'config.json'), await configText(plugin));
     const bytes = await sizeOf(rootfs);
     await replace(making, target);

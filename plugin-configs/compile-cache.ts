@@ -21,9 +21,14 @@ export const CACHE_ENVIRONMENT = {
 
 /**
  * Fills the cache by starting the plugin with a setting that no plugin accepts: it loads all of its code, refuses the
- * setting before it touches anything, and is stopped. `flags` are those that Node has in the image.
+ * setting before it touches anything, and is stopped. `flags` are those that Node has in the image. `helpers` are programs beside it, with
+ * the flags of each: without what they are to do they end when they are loaded.
  */
-export async function fillCompileCache(rootfs: string, flags: readonly string[]): Promise<void> {
+export async function fillCompileCache(
+  rootfs: string,
+  flags: readonly string[],
+  helpers: Readonly<Record<string, readonly string[]>> = {},
+): Promise<void> {
   const cache = join(rootfs, CACHE_FOLDER);
   const scratch = await mkdtemp(join(tmpdir(), 'drayage-cache-'));
   await mkdir(cache);
@@ -41,6 +46,13 @@ export async function fillCompileCache(rootfs: string, flags: readonly string[])
       },
     });
     await stopWhenListening(child, socket);
+    for (const [name, own] of Object.entries(helpers)) {
+      const helper = spawn(process.execPath, [...own, join(rootfs, 'usr/lib/drayage', name), scratch], {
+        ...{ stdio: 'ignore', timeout: DEADLINE_MS },
+        env: { ...CACHE_ENVIRONMENT, NODE_COMPILE_CACHE: cache },
+      });
+      await new Promise((resolve, reject) => helper.once('error', reject).once('exit', resolve));
+    }
     await forRoot(cache);
   } finally {
     await rm(scratch, { recursive: true, force: true });

@@ -31,6 +31,11 @@ const STATE_LOG = 'state.log';
 /** What the kernel and the engine have agreed on: there when an earlier engine has served this mount. */
 const AGREED = 'init.json';
 
+const NAMES: Readonly<Record<string, string>> = {
+  'files that wait for upload': 'waitingFiles',
+  'bytes that wait for upload': 'waitingBytes',
+};
+
 const NOBODY = { invalidate: () => undefined, invalidateName: () => undefined };
 
 /** How it ends: 0: for good, 1: to be started again. */
@@ -45,6 +50,15 @@ const hasMount = (): boolean => {
     return false;
   }
 };
+
+/** For `docker volume inspect`: `last failure` is `lastFailure` there. */
+const named = (status: EngineStatus): EngineStatus =>
+  Object.fromEntries(
+    Object.entries(status).map(([name, value]) => [
+      NAMES[name] ?? name.replace(/ (\w)/g, (_, letter: string) => letter.toUpperCase()),
+      value,
+    ]),
+  );
 
 /** One volume's file system, from the start to the end of this process. */
 export class Engine {
@@ -152,6 +166,6 @@ export class Engine {
 
   #status(): EngineStatus {
     const { rss } = process.memoryUsage();
-    return { ...this.#fs?.status(), engine: this.#mode, engineSince: this.#begun, memoryBytes: rss };
+    return { ...named(this.#fs?.status() ?? {}), engine: this.#mode, engineSince: this.#begun, memoryBytes: rss };
   }
 }
