@@ -25,6 +25,7 @@ import {
   OPTIONS_FILE,
 } from '../../volume-plugin/engine/wire.ts';
 import { enginesOf, findKeeper } from '../../volume-plugin/fuse/keeper.ts';
+import { builtEngine } from './built-engine.ts';
 import { run, signal } from './command.ts';
 
 const PREFIX = 'drayage-object-';
@@ -71,10 +72,11 @@ export class ObjectMount {
   readonly folder: string;
   readonly target: string;
   readonly options: EngineOptions;
-  readonly #runner = new LinuxEngineRunner();
+  readonly #runner: LinuxEngineRunner;
 
-  private constructor(base: string, target: string, options: ObjectMountOptions) {
+  private constructor(base: string, target: string, program: string, options: ObjectMountOptions) {
     this.base = base;
+    this.#runner = new LinuxEngineRunner(program);
     this.folder = join(base, 'folder');
     this.target = target;
     this.options = engineOptions(options);
@@ -84,7 +86,7 @@ export class ObjectMount {
   static async make(t: Test | undefined, options: ObjectMountOptions, target?: string): Promise<ObjectMount> {
     await sweep();
     const base = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-${startOf('self')}-`));
-    const one = new ObjectMount(base, target ?? join(base, 'mount'), options);
+    const one = new ObjectMount(base, target ?? join(base, 'mount'), await builtEngine(), options);
     mkdirSync(one.folder);
     mkdirSync(one.target, { recursive: true });
     t?.teardown(() => one.remove());

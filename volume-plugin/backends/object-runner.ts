@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { exec } from '../../shared/kernel/exec.ts';
@@ -23,19 +23,31 @@ export const ENGINE_FLAGS = ['--max-semi-space-size=4', '--max-old-space-size=38
 const ENVIRONMENT = { UV_THREADPOOL_SIZE: '8', MALLOC_ARENA_MAX: '2' };
 
 /** In the image only. */
-const compileCache = (): Readonly<Record<string, string>> => {
-  const cache = join(import.meta.dirname, 'cache');
+const compileCache = (folder: string): Readonly<Record<string, string>> => {
+  const cache = join(folder, 'cache');
   return existsSync(cache) ? { NODE_COMPILE_CACHE: cache, NODE_COMPILE_CACHE_PORTABLE: '1' } : {};
 };
 
 /** Engines as processes of their own, each with a keeper. */
 export class LinuxEngineRunner implements EngineRunner {
+  readonly #program: string | undefined;
+
+  /** `program`: the engine's, in the place of what is installed; for tests. */
+  constructor(program?: string) {
+    this.#program = program;
+  }
+
   async start({ folder, volume, mount }: EngineStart, c: Context): Promise<void> {
-    const program = findFile('engine.cjs', '../engine/main.ts');
+    const program = this.#program ?? findFile('engine.cjs', '../engine/main.ts');
     const engine = [process.execPath, ...ENGINE_FLAGS, program];
     try {
       await startKeeper(
-        { folder, ...(mount !== undefined && { mount }), engine, environment: { ...ENVIRONMENT, ...compileCache() } },
+        {
+          folder,
+          ...(mount !== undefined && { mount }),
+          engine,
+          environment: { ...ENVIRONMENT, ...compileCache(dirname(program)) },
+        },
         c,
       );
     } catch (thrown) {
