@@ -1,0 +1,380 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Context, newContext } from '../../../../shared/context.ts';
+import { silentLogger as logger } from '../../../../shared/log.ts';
+import type { Attributes, Caller, Entry, Kernel } from '../../../../volume-plugin/fuse/file-system.ts';
+import { FolderStore } from '../../../../volume-plugin/object/folder.ts';
+import type { ObjectStore } from '../../../../volume-plugin/object/store.ts';
+import { FileStateLog } from '../../../../volume-plugin/objectfs/file-state-log.ts';
+import { Naming } from '../../../../volume-plugin/objectfs/naming.ts';
+import { ObjectFileSystem } from '../../../../volume-plugin/objectfs/object-file-system.ts';
+import type { VolumeSemantics } from '../../../../volume-plugin/objectfs/space.ts';
+import type { StateLog, StateRecord } from '../../../../volume-plugin/objectfs/state-log.ts';
+import { type Disk, PlainContents } from './namespace-contents.ts';
+
+export const ROOT = 1;
+export const PREFIX = 'vol/';
+const O_RDWR = 2;
+const O_CREAT = 0o100;
+
+export const context: Context = newContext(logger, Number.POSITIVE_INFINITY);
+
+/** What a life of an engine may die at: each call of the store, before and after it, and each append to the log. */
+export class Mortal {
+  /** Steps that are left; undefined: it lives on. */
+  left: number | undefined;
+  steps = 0;
+  isDead = false;
+  readonly died = Promise.withResolvers<void>();
+
+  /** Answers true when this is where it dies. */
+  step(): boolean {
+    this.steps += 1;
+    if (this.left === undefined) return false;
+    this.left -= 1;
+    if (this.left < 0 && !this.isDead) {
+      this.isDead = true;
+      this.died.resolve();
+    }
+    return this.isDead;
+  }
+}
+
+const never = new Promise<never>(() => undefined);
+
+/** The calls of a store as a host makes them that may die, and how often each was made. */
+export const storeOf = (store: ObjectStore, mortal: Mortal, calls: Map<string, number>): ObjectStore =>
+  new Proxy(store, {
+    get: (target, name, receiver) => {
+      const value: unknown = Reflect.get(target, name, receiver === undefined ? target : target);
+      if (typeof value !== 'function' || typeof name !== 'string') return value;
+      return async (...parameters: unknown[]): Promise<unknown> => {
+        if (mortal.isDead || mortal.step()) return await never;
+        calls.set(name, (calls.get(name) ?? 0) + 1);
+        const answer: unknown = await Reflect.apply(value, target, parameters);
+        if (mortal.isDead || mortal.step()) return await never;
+        return answer;
+      };
+    },
+  });
+
+class MortalLog implements StateLog {
+  readonly #log: StateLog;
+  readonly #mortal: Mortal;
+
+  constructor(log: StateLog, mortal: Mortal) {
+    this.#log = log;
+    this.#mortal = mortal;
+  }
+
+  left(...kinds: readonly string[]): readonly StateRecord[] {
+    return this.#log.left(...kinds);
+  }
+
+  keeps(part: () => Iterable<StateRecord>): void {
+    this.#log.keeps(part);
+  }
+
+  append(...records: readonly StateRecord[]): void {
+    if (this.#mortal.isDead) throw new Error('killed');
+    this.#log.append(...records);
+    if (this.#mortal.step()) throw new Error('killed');
+  }
+
+  sync(): Promise<void> {
+    return this.#log.sync();
+  }
+
+  compact(): void {
+    if (this.#mortal.isDead) throw new Error('killed');
+    this.#log.compact();
+  }
+
+  get length(): number {
+    return this.#log.length;
+  }
+
+  close(): void {
+    this.#log.close();
+  }
+}
+
+export interface HostOptions {
+  readonly semantics?: Partial<VolumeSemantics>;
+  readonly survived?: boolean;
+  readonly prefix?: string;
+  /** In the place of the plain contents. */
+  readonly left?: number;
+}
+
+/** A bucket, and hosts that have a volume in it mounted. */
+export class World {
+  readonly context = context;
+  readonly folder = mkdtempSync(join(tmpdir(), 'namespace-'));
+  readonly store: ObjectStore = new FolderStore({ folder: this.folder, bucket: 'b', durable: false });
+  readonly #disks = new Map<string, Disk>();
+  readonly #hosts: Host[] = [];
+  /** Milliseconds that clocks of hosts have been put forward: what was relied on is old. */
+  ahead = 0;
+
+  static async make(): Promise<World> {
+    const world = new World();
+    await world.store.createBucket(context);
+    return world;
+  }
+
+  later(ms = 2_000): void {
+    this.ahead += ms;
+  }
+
+  async host(name = 'a', options: HostOptions = {}): Promise<Host> {
+    const disk: Disk = this.#disks.get(name) ?? new Map();
+    this.#disks.set(name, disk);
+    const host = new Host(this, name, disk, options);
+    this.#hosts.push(host);
+    await host.start();
+    return host;
+  }
+
+  async keys(): Promise<string[]> {
+    const keys: string[] = [];
+    let from: string | undefined;
+    do {
+      const page = await this.store.list('', from === undefined ? {} : { from }, context);
+      keys.push(...page.objects.map(({ key }) => key));
+      from = page.next;
+    } while (from !== undefined);
+    return keys;
+  }
+
+  /** Those that are the users' own. */
+  async names(prefix = PREFIX): Promise<string[]> {
+    return (await this.keys())
+      .filter((key) => key.startsWith(prefix) && !key.startsWith(`${prefix}.drayage/`))
+      .map((key) => key.slice(prefix.length));
+  }
+
+  async put(path: string, text = '', meta: Readonly<Record<string, string>> = {}): Promise<void> {
+    await this.store.put(PREFIX + path, [Buffer.from(text)], { meta }, context);
+  }
+
+  async text(path: string): Promise<string> {
+    const { data } = await this.store.get(PREFIX + path, {}, context);
+    return Buffer.concat(data).toString();
+  }
+
+  async end(): Promise<void> {
+    for (const host of this.#hosts) await host.end();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+export class Host {
+  readonly fs: ObjectFileSystem;
+  readonly mortal = new Mortal();
+  readonly calls = new Map<string, number>();
+  readonly told: string[] = [];
+  readonly #contents: PlainContents;
+  readonly #name: string;
+  #unique: bigint;
+  #isEnded = false;
+
+  constructor(
+    world: World,
+    name: string,
+    disk: Disk,
+    { semantics = {}, survived = false, prefix = PREFIX, left }: HostOptions,
+  ) {
+    this.#name = name;
+    this.mortal.left = left;
+    // Each life goes on counting, as the kernel does.
+    this.#unique = BigInt(Math.trunc(performance.now() * 1_000)) * 2n;
+    const store = storeOf(world.store, this.mortal, this.calls);
+    const log = new MortalLog(new FileStateLog(join(world.folder, `${name}.log`)), this.mortal);
+    this.#contents = new PlainContents(store, disk, context);
+    this.fs = new ObjectFileSystem({
+      ...{ store, contents: this.#contents, log, logger, survived },
+      naming: new Naming(prefix),
+      host: { id: `id-${name}`, name: `host-${name}` },
+      semantics: {
+        ...{
+          readonly: false,
+          consistency: 'close-to-open',
+          durability: 'server',
+          attributes: 'listed',
+          retryMs: 5_000,
+        },
+        defaults: { uid: 0, gid: 0, fileMode: 0o644, dirMode: 0o755 },
+        ...semantics,
+      },
+      ms: () => performance.now() + world.ahead,
+    });
+  }
+
+  async start(): Promise<void> {
+    const kernel: Kernel = {
+      invalidate: (node) => void this.told.push(`invalidate ${node}`),
+      invalidateName: (parent, name) => void this.told.push(`name ${parent} ${name}`),
+    };
+    await this.fs.start(kernel);
+  }
+
+  /** As kill -9 does: nothing of it goes on. */
+  kill(): void {
+    this.mortal.isDead = true;
+    this.#contents.isDead = true;
+  }
+
+  async end(): Promise<void> {
+    if (this.#isEnded || this.mortal.isDead) return;
+    this.#isEnded = true;
+    await this.fs.close();
+  }
+
+  caller(more: Partial<Caller> = {}): Caller {
+    this.#unique += 2n;
+    return {
+      ...{ uid: 0, gid: 0, pid: 1, unique: this.#unique, resent: false, signal: new AbortController().signal },
+      ...more,
+    };
+  }
+
+  count(call: string): number {
+    return this.calls.get(call) ?? 0;
+  }
+
+  async node(path: string): Promise<number> {
+    let at = ROOT;
+    for (const name of path.split('/').filter((one) => one !== '')) {
+      at = (await this.fs.lookup(at, name, this.caller())).attributes.node;
+    }
+    return at;
+  }
+
+  async #parent(path: string): Promise<[number, string]> {
+    const cut = path.lastIndexOf('/');
+    return [await this.node(path.slice(0, Math.max(0, cut))), path.slice(cut + 1)];
+  }
+
+  async stat(path: string): Promise<Attributes> {
+    const node = await this.node(path);
+    return (await this.fs.getattr(node, undefined, this.caller())).attributes;
+  }
+
+  async exists(path: string): Promise<boolean> {
+    return await this.node(path).then(
+      () => true,
+      (error: unknown) => {
+        if (codeOf(error) === 'ENOENT') return false;
+        throw error;
+      },
+    );
+  }
+
+  async mkdir(path: string, mode = 0o755, more: Partial<Caller> = {}): Promise<Entry> {
+    const [parent, name] = await this.#parent(path);
+    return await this.fs.mkdir(parent, name, mode, this.caller(more));
+  }
+
+  async rmdir(path: string): Promise<void> {
+    const [parent, name] = await this.#parent(path);
+    await this.fs.rmdir(parent, name, this.caller());
+  }
+
+  async unlink(path: string): Promise<void> {
+    const [parent, name] = await this.#parent(path);
+    await this.fs.unlink(parent, name, this.caller());
+  }
+
+  async rename(from: string, to: string, flags = 0): Promise<void> {
+    const [parent, name] = await this.#parent(from);
+    const [newParent, newName] = await this.#parent(to);
+    await this.fs.rename(parent, name, newParent, newName, flags, this.caller());
+  }
+
+  async symlink(path: string, target: string): Promise<void> {
+    const [parent, name] = await this.#parent(path);
+    await this.fs.symlink(parent, name, target, this.caller());
+  }
+
+  async create(
+    path: string,
+    mode = 0o644,
+    flags = 0,
+    more: Partial<Caller> = {},
+  ): Promise<{ node: number; handle: number }> {
+    const [parent, name] = await this.#parent(path);
+    // As the kernel does.
+    await this.exists(path);
+    const made = await this.fs.create(parent, name, mode, flags | O_CREAT | O_RDWR, this.caller(more));
+    return { node: made.attributes.node, handle: made.handle };
+  }
+
+  async open(path: string, flags = O_RDWR): Promise<{ node: number; handle: number; keepCache: boolean }> {
+    const node = await this.node(path);
+    return { node, ...(await this.fs.open(node, flags, this.caller())) };
+  }
+
+  async close({ node, handle }: { node: number; handle: number }): Promise<void> {
+    await this.fs.flush(node, handle, this.caller());
+    await this.fs.release(node, handle, this.caller());
+  }
+
+  async write(path: string, text: string, mode = 0o644): Promise<void> {
+    const opened = (await this.exists(path)) ? await this.open(path) : await this.create(path, mode);
+    await this.fs.setattr(opened.node, { size: 0, handle: opened.handle }, this.caller());
+    await this.fs.write(opened.node, opened.handle, 0, Buffer.from(text), false, this.caller());
+    await this.close(opened);
+  }
+
+  async readOpen({ node, handle }: { node: number; handle: number }, length = 1 << 20): Promise<string> {
+    return Buffer.concat(await this.fs.read(node, handle, 0, length)).toString();
+  }
+
+  async read(path: string): Promise<string> {
+    const opened = await this.open(path, 0);
+    const text = await this.readOpen(opened);
+    await this.close(opened);
+    return text;
+  }
+
+  /** Names as `ls` gets them, with the kernel's way of asking again behind the last cookie. */
+  async list(path: string, plus = true, take = 50): Promise<string[]> {
+    return (await this.entries(path, plus, take)).map(({ name }) => name);
+  }
+
+  async entries(path: string, plus = true, take = 50): Promise<{ name: string; entry?: Entry }[]> {
+    const node = await this.node(path);
+    const { handle } = await this.fs.opendir(node, this.caller());
+    const all: { name: string; entry?: Entry }[] = [];
+    let cookie = 0;
+    for (;;) {
+      const given = await this.fs.readdir(node, handle, cookie, plus, this.caller());
+      for (const { entry } of given.slice(take)) if (entry !== undefined) this.fs.forget(entry.attributes.node, 1);
+      const taken = given.slice(0, take);
+      if (taken.length === 0) break;
+      all.push(...taken.filter(({ name }) => name !== '.' && name !== '..'));
+      cookie = taken.at(-1)?.cookie ?? cookie;
+    }
+    await this.fs.releasedir(node, handle, this.caller());
+    return all;
+  }
+
+  get name(): string {
+    return this.#name;
+  }
+}
+
+export const codeOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+
+/** The errno of what is refused. */
+export const refused = async (work: () => unknown): Promise<string> => {
+  try {
+    await work();
+  } catch (error) {
+    return codeOf(error) ?? String(error);
+  }
+  return 'nothing was refused';
+};
