@@ -1,3 +1,4 @@
+import { Credentials as AliyunCredentials } from '../../shared/cloud/aliyun/credentials.ts';
 import { Credentials } from '../../shared/cloud/aws/credentials.ts';
 import { Metadata } from '../../shared/cloud/metadata.ts';
 import type { Context } from '../../shared/context.ts';
@@ -8,7 +9,10 @@ import { FolderStore } from './folder.ts';
 import { HttpClient } from './http/http-client.ts';
 import type { Origin } from './http/message.ts';
 import { parseOrigin } from './http/origin.ts';
-import { awsKeys, fixedKey, type KeySource } from './key-source.ts';
+import { aliyunKeys, awsKeys, fixedKey, type KeySource } from './key-source.ts';
+import { OssStore } from './oss.ts';
+import { ossPlace } from './oss-place.ts';
+import { OssV4 } from './oss-v4.ts';
 import { S3Store } from './s3.ts';
 import { SigV4 } from './sigv4.ts';
 import { type ObjectStore, StoreError } from './store.ts';
@@ -16,13 +20,16 @@ import { isVendor, VENDORS, type Vendor, type VendorName, vendorOf } from './ven
 
 const invalid = (text: string): StoreError => new StoreError('INVALID', text);
 
-const keysOf = (credentials: StoreCredentials = {}): KeySource => {
+const keysOf = (cloud: 'aws' | 'aliyun', credentials: StoreCredentials = {}): KeySource => {
   const { accessKeyId: id, accessKeySecret: secret, securityToken: token, file, profile = 'default' } = credentials;
   if (credentials.anonymous === true) return fixedKey(undefined);
   if (id !== undefined && secret !== undefined) return fixedKey({ id, secret, ...(token !== undefined && { token }) });
   if (id !== undefined || secret !== undefined)
     throw invalid('an access key is an id and a secret: one of them is missing');
-  const metadata = new Metadata({ cloud: 'aws', endpoint: credentials.metadataEndpoint });
+  const metadata = new Metadata({ cloud, endpoint: credentials.metadataEndpoint });
+  if (cloud === 'aliyun') {
+    return aliyunKeys(new AliyunCredentials({ credentialsFile: file, credentialsProfile: profile }, metadata));
+  }
   return awsKeys(new Credentials({ metadata, ...(file !== undefined && { file: { path: file, profile } }) }));
 };
 
@@ -59,28 +66,47 @@ const usualAddressing = ({ vendor, endpoint }: Place, bucket: string): 'path' | 
     : vendor.addressing;
 };
 
+const httpOf = ({ proxy, ca, connections }: StoreDescription): HttpClient =>
+  new HttpClient({
+    ...(ca !== undefined && { ca }),
+    ...(proxy !== undefined && { proxy }),
+    ...(connections !== undefined && { connections }),
+  });
+
+const keeping = ({ sse, storageClass, requesterPays }: StoreDescription) => ({
+  ...(sse !== undefined && { sse }),
+  ...(storageClass !== undefined && { storageClass }),
+  ...(requesterPays !== undefined && { requesterPays }),
+});
+
 const openS3 = (description: StoreDescription): ObjectStore => {
-  const { bucket, proxy, ca, connections, conditionalWrites: heeds, credentials } = description;
+  const { bucket, conditionalWrites: heeds, credentials } = description;
   const place = placeOf(description);
   if (place.vendorName === 'aws' && bucket.endsWith('--x-s3')) {
     throw invalid(
       `${bucket} is a directory bucket, which has neither conditions nor listings in order: take a general purpose bucket`,
     );
   }
-  const http = new HttpClient({
-    ...(ca !== undefined && { ca }),
-    ...(proxy !== undefined && { proxy }),
-    ...(connections !== undefined && { connections }),
-  });
+  const http = httpOf(description);
   const { vendor, region, endpoint } = place;
   const conditions = heeds === undefined ? vendor.conditions : { ...vendor.conditions, put: heeds, complete: heeds };
   return new S3Store({
     ...{ bucket, region, vendor: { ...vendor, conditions } },
-    caller: new StoreCaller({ http, signer: new SigV4({ region }), keys: keysOf(credentials) }),
+    caller: new StoreCaller({ http, signer: new SigV4({ region }), keys: keysOf('aws', credentials) }),
     address: new BucketAddress(endpoint, bucket, description.addressing ?? usualAddressing(place, bucket)),
-    ...(description.sse !== undefined && { sse: description.sse }),
-    ...(description.storageClass !== undefined && { storageClass: description.storageClass }),
-    ...(description.requesterPays !== undefined && { requesterPays: description.requesterPays }),
+    ...keeping(description),
+  });
+};
+
+const openOss = (description: StoreDescription): ObjectStore => {
+  const { bucket, credentials, addressing } = description;
+  const { region, endpoint, addressing: usual } = ossPlace(description);
+  const keys = keysOf('aliyun', credentials);
+  return new OssStore({
+    ...{ bucket, region },
+    caller: new StoreCaller({ http: httpOf(description), signer: new OssV4({ region }), keys }),
+    address: new BucketAddress(endpoint, bucket, addressing ?? usual),
+    ...keeping(description),
   });
 };
 
@@ -93,18 +119,22 @@ const openFolder = ({ folder, bucket }: StoreDescription): ObjectStore => {
 const KINDS: Readonly<Record<StoreDescription['kind'], (description: StoreDescription) => ObjectStore>> = {
   s3: openS3,
   folder: openFolder,
-  oss: openS3,
+  oss: openOss,
 };
 
 /** Opens a bucket. Nothing is asked of it yet. Throws StoreError INVALID when it cannot be described so. */
 export const openStore = (description: StoreDescription): ObjectStore => KINDS[description.kind](description);
 
 /**
- * The same with this instance's region, where a bucket of AWS has none. Errors: PluginError PROVIDER_UNREACHABLE, DEADLINE, as
- * outside of AWS.
+ * The same with this instance's region, where a bucket of AWS or Aliyun has none. Errors: PluginError PROVIDER_UNREACHABLE, DEADLINE, as
+ * outside of these clouds.
  */
 export const withRegion = async (description: StoreDescription, c: Context): Promise<StoreDescription> => {
   const { kind, region, endpoint, vendor = 'aws', credentials } = description;
+  if (kind === 'oss' && region === undefined && endpoint === undefined) {
+    const metadata = new Metadata({ cloud: 'aliyun', endpoint: credentials?.metadataEndpoint });
+    return { ...description, region: await metadata.must('meta-data/region-id', c) };
+  }
   if (kind !== 's3' || vendor !== 'aws' || region !== undefined || endpoint !== undefined) return description;
   const metadata = new Metadata({ cloud: 'aws', endpoint: credentials?.metadataEndpoint });
   return { ...description, region: await metadata.must('meta-data/placement/region', c) };

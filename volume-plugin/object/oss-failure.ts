@@ -1,0 +1,78 @@
+import type { StoreAnswer, StoreCall } from './calling.ts';
+import { elementOf, type Refusal } from './refusal.ts';
+import { refusalText } from './refusal-text.ts';
+import { StoreError, type StoreFailure } from './store.ts';
+
+/** `<Code>`s of OSS. https://www.alibabacloud.com/help/en/oss/developer-reference/error-responses */
+const BY_CODE: Readonly<Record<string, StoreFailure>> = {
+  NoSuchKey: 'NOT_FOUND',
+  NoSuchUpload: 'NOT_FOUND',
+  NoSuchVersion: 'NOT_FOUND',
+  SymlinkTargetNotExist: 'NOT_FOUND',
+  NoSuchBucket: 'NO_BUCKET',
+  PreconditionFailed: 'CONFLICT',
+  FileAlreadyExists: 'CONFLICT',
+  ObjectAlreadyExists: 'CONFLICT',
+  AccessDenied: 'DENIED',
+  AccessForbidden: 'DENIED',
+  UserDisable: 'DENIED',
+  KmsServiceNotEnabled: 'DENIED',
+  InvalidAccessKeyId: 'CREDENTIALS',
+  SignatureDoesNotMatch: 'CREDENTIALS',
+  SecurityTokenExpired: 'CREDENTIALS',
+  SecurityTokenNotSupported: 'CREDENTIALS',
+  InvalidSecurityToken: 'CREDENTIALS',
+  InvalidSecurity: 'CREDENTIALS',
+  RequestTimeTooSkewed: 'SKEWED',
+  RequestExpired: 'SKEWED',
+  QuotaExceeded: 'FULL',
+  FileImmutable: 'READ_ONLY',
+  InvalidObjectState: 'ARCHIVED',
+  RestoreAlreadyInProgress: 'ARCHIVED',
+  NotImplemented: 'UNSUPPORTED',
+  MethodNotAllowed: 'UNSUPPORTED',
+  InvalidDigest: 'DAMAGED',
+};
+
+/** For answers without a code, such as those of proxies. */
+const BY_STATUS: Readonly<Record<number, StoreFailure>> = {
+  301: 'WRONG_REGION',
+  307: 'UNREACHABLE',
+  401: 'CREDENTIALS',
+  403: 'DENIED',
+  404: 'NOT_FOUND',
+  405: 'UNSUPPORTED',
+  412: 'CONFLICT',
+  429: 'THROTTLED',
+  501: 'UNSUPPORTED',
+  503: 'THROTTLED',
+  507: 'FULL',
+};
+
+/** OSS says this of a bucket of another region with the code AccessDenied, and of a signature for one with InvalidArgument. */
+const ELSEWHERE = /must be addressed using the specified endpoint|signing region/i;
+
+/** What an answer of this status and code means. */
+export const failureOf = ({ status, code, message }: Refusal): StoreFailure => {
+  if (ELSEWHERE.test(message)) return 'WRONG_REGION';
+  return BY_CODE[code] ?? BY_STATUS[status] ?? (status >= 500 ? 'UNREACHABLE' : 'INVALID');
+};
+
+/** `cn-shanghai`, of the endpoint that the answer names. */
+const regionOf = ({ headers, body }: StoreAnswer): string => {
+  const hidden = headers.get('x-oss-err');
+  const xml = hidden === undefined ? body.toString('utf8', 0, 4096) : Buffer.from(hidden, 'base64').toString('utf8');
+  return /^oss-(.+?)(?:-internal)?\.aliyuncs\.com$/.exec(elementOf(xml, 'Endpoint'))?.[1] ?? '';
+};
+
+/** A refusal as an error, in a sentence that names what was refused. `bucket`: `oss://name`. */
+export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: string): StoreError => {
+  const failure = failureOf(refusal);
+  const region = regionOf(answer);
+  const more = {
+    ...(call.key !== undefined && { key: call.key }),
+    ...(failure === 'DENIED' && { named: call.action }),
+    ...(failure === 'WRONG_REGION' && region !== '' && { named: region }),
+  };
+  return new StoreError(failure, refusalText(failure, refusal, call, bucket, region), more);
+};
