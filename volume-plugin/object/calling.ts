@@ -64,7 +64,7 @@ export interface CallerOptions {
   readonly http: Http;
   readonly signer: Signer;
   readonly keys: KeySource;
-  /** Repetitions that all calls together may make: so many at once, so many a second. */
+  /** Repetitions that all calls together may make when the store fails: so many at once, so many a second. */
   readonly repetitions?: { readonly burst: number; readonly perSecond: number };
   /** For tests: a number in [0, 1), and this host's clock in epoch milliseconds. */
   readonly random?: () => number;
@@ -83,10 +83,10 @@ export interface CallCounts {
   slowed: number;
 }
 
-/** An outage is not made worse by everybody's repeating: 64 at once, then 20 a second of this process. */
-const REPETITIONS = { burst: 64, perSecond: 20 };
-/** Milliseconds that the first pause may last. */
-const FIRST_PAUSE = { failed: 50, slow: 200 };
+/** An outage is not made worse by everybody's repeating: so many at once, and so many a second of this process. */
+const REPETITIONS = { burst: 128, perSecond: 50 };
+/** Milliseconds that the first pause may last; what the store slows down is held back by its prefix beside that. */
+const FIRST_PAUSE = { failed: 50, slow: 50 };
 
 /** Why an attempt was not the last. */
 interface Setback {
@@ -180,7 +180,8 @@ export class StoreCaller implements Caller {
       error: error.message,
     });
     try {
-      await this.#repetitions.take(c);
+      // Those that the store slows down have a limit of their own, by prefix.
+      if (error.failure !== 'THROTTLED') await this.#repetitions.take(c);
       await sleep(Math.min(pause, remaining(c)), c);
     } catch {
       // What failed says more than that time ran out.
@@ -198,7 +199,7 @@ export class StoreCaller implements Caller {
       key = await this.#key(course, c);
       passage = await this.#pacing.pass(call.key ?? '', c);
       sentAt = this.#clock();
-      answer = await this.#send(call, key, sentAt, c);
+      answer = await this.#send(course, key, sentAt, c);
     } catch (error) {
       passage?.left();
       return this.#setback(course, error, c);
@@ -268,7 +269,9 @@ export class StoreCaller implements Caller {
     return this.#keys.key(c, refused);
   }
 
-  async #send(call: StoreCall, key: StoreKey | undefined, sentAt: number, c: Context): Promise<HttpAnswer> {
+  async #send(course: Course, key: StoreKey | undefined, sentAt: number, c: Context): Promise<HttpAnswer> {
+    const { call } = course;
+    let sent = false;
     const { address, method, body, into, longest } = call;
     const { host, path, resource } = address;
     const { target, headers } = this.#signer.sign(
@@ -281,6 +284,11 @@ export class StoreCaller implements Caller {
       target,
       headers,
       repeatable: call.repeatable !== false,
+      onSent: () => {
+        // A kept connection was dead: whether the store got what was sent there is open.
+        course.repeated ||= sent;
+        sent = true;
+      },
       ...(body !== undefined && { body }),
       ...(longest !== undefined && { longest }),
       ...(into !== undefined && { into: (head: HttpHead) => (head.status < 300 ? into(head) : undefined) }),

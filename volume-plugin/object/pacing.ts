@@ -1,20 +1,28 @@
 import { type Context, now } from '../../shared/context.ts';
 
-/** Milliseconds of the first pause after a refusal; it doubles, up to the longest. */
+/** A refusal leaves this part of the calls at once: the lesser one when more was refused than taken since the last time. */
+const LEFT = { much: 0.5, little: 0.8 };
+/** What a round of answers without a refusal adds to the calls at once. */
+const GROWTH = 2;
+/** Milliseconds of the pause when nothing at all was taken between two refusals; it doubles, up to the longest. */
 const PAUSE = { first: 100, longest: 5_000 };
 /** With so many at once, or so long after the last refusal, nothing is held back any more. */
 const FREE = { calls: 128, ms: 60_000 };
 const MOST_PREFIXES = 1_000;
 
 interface Pace {
-  /** Calls at once; grows by one for each round of answers, and is halved by a refusal. */
+  /** Calls at once. */
   limit: number;
   inFlight: number;
   /** No call before that. */
   until: number;
+  /** Refusals with nothing taken between them. */
   strikes: number;
   /** When the limit was last lowered: what was sent before says nothing new. */
   lowered: number;
+  /** Answers since then. */
+  taken: number;
+  refused: number;
   readonly waiting: Set<() => void>;
   timer: NodeJS.Timeout | undefined;
 }
@@ -119,6 +127,7 @@ export class Pacing {
   #wake(pace: Pace): void {
     const wait = pace.until - this.#clock();
     if (wait > 0) {
+      if (pace.waiting.size === 0) return;
       pace.timer ??= setTimeout(() => {
         pace.timer = undefined;
         this.#wake(pace);
@@ -134,8 +143,9 @@ export class Pacing {
   }
 
   #taken(prefix: string, pace: Pace, sentAt: number): void {
-    if (sentAt >= pace.lowered) pace.strikes = 0;
-    pace.limit += 1 / pace.limit;
+    pace.strikes = 0;
+    pace.taken += 1;
+    if (sentAt >= pace.lowered) pace.limit += GROWTH / pace.limit;
     if (pace.limit < FREE.calls && this.#clock() - pace.lowered < FREE.ms) return;
     if (this.#paces.get(prefix) === pace) this.#paces.delete(prefix);
     pace.limit = Number.POSITIVE_INFINITY;
@@ -153,18 +163,25 @@ export class Pacing {
         until: 0,
         strikes: 0,
         lowered: Number.NEGATIVE_INFINITY,
+        taken: 0,
+        refused: 0,
         waiting: new Set(),
         timer: undefined,
       };
       this.#paces.set(prefix, pace);
     }
+    pace.refused += 1;
     if (sentAt < pace.lowered) return;
     const at = this.#clock();
-    pace.limit = Math.max(1, pace.limit / 2);
+    pace.limit = Math.max(1, pace.limit * (pace.refused > pace.taken ? LEFT.much : LEFT.little));
     pace.lowered = at;
-    // At least half of it: a pause of nothing would be none.
-    const most = Math.min(PAUSE.longest, PAUSE.first * 2 ** pace.strikes);
-    pace.until = at + most * (0.5 + this.#random() / 2);
+    pace.taken = 0;
+    pace.refused = 0;
+    if (pace.strikes > 0) {
+      // At least half of it: a pause of nothing would be none.
+      const most = Math.min(PAUSE.longest, PAUSE.first * 2 ** (pace.strikes - 1));
+      pace.until = at + most * (0.5 + this.#random() / 2);
+    }
     pace.strikes = Math.min(30, pace.strikes + 1);
   }
 

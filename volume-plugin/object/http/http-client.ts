@@ -20,7 +20,7 @@ export interface HttpOptions {
   readonly connections?: number;
   /** How long a connection is kept that nobody uses, milliseconds; usually 8 s, less when the server says so. */
   readonly idleMs?: number;
-  /** Until a connection stands (with TLS), milliseconds; usually 5 s. */
+  /** Until a connection stands (with TLS), milliseconds; usually 3 s. */
   readonly connectMs?: number;
   /** Without a byte in either direction while an answer is awaited, milliseconds; usually 20 s. */
   readonly silenceMs?: number;

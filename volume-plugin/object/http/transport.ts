@@ -21,7 +21,7 @@ export interface Receiver {
 /** TLS is some MB of memory: it is loaded for an origin that wants it. */
 const tls = (): typeof Tls => process.getBuiltinModule('node:tls');
 
-const CONNECT_MS = 5_000;
+const CONNECT_MS = 3_000;
 const LONGEST_PROXY_HEAD = 16 * 1024;
 
 /** Makes connections to origins: plain, with TLS, through a proxy. */

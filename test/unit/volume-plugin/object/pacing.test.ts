@@ -32,21 +32,18 @@ t.test('a prefix that was refused waits and goes on with half as many; others do
   t.ok(pacing.isHeld('a/2'));
   t.notOk(pacing.isHeld('b/2'));
   t.equal((await passed(pacing, 'b/1', 8, 0)).length, 8);
-  const waiting = passed(pacing, 'a/2', 8, 120);
-  await wait(20);
-  t.equal((await Promise.race([waiting, wait(0, [])])).length, 0, 'a pause');
-  // Eight of this prefix and no others were under way when the first refusal came; the seven after it say nothing new.
-  t.equal((await waiting).length, 4);
+  // Eight were under way when the first refusal came; the seven after it say nothing new.
+  t.equal((await passed(pacing, 'a/2', 8, 20)).length, 4);
 });
 
 t.test('each answer that is no refusal lets more through, until nothing is held back', async (t) => {
   const pacing = pacingOf();
   for (const passage of await passed(pacing, 'a/1', 8, 0)) passage.slowed();
-  await wait(60);
   let most = 0;
   let under = 0;
-  const work = Array.from({ length: 12_000 }, async () => {
-    const passage = await pacing.pass('a/1', contextOf(9_000));
+  const c = contextOf(9_000);
+  const work = Array.from({ length: 6_000 }, async () => {
+    const passage = await pacing.pass('a/1', c);
     under += 1;
     most = Math.max(most, under);
     await Promise.resolve();
@@ -58,22 +55,44 @@ t.test('each answer that is no refusal lets more through, until nothing is held 
   t.equal(pacing.held, 0);
 });
 
+t.test('a refusal now and then costs little', async (t) => {
+  const pacing = pacingOf();
+  const c = contextOf(9_000);
+  let under = 0;
+  let sum = 0;
+  // Of a hundred calls one is refused; sixty-four are wanted at once.
+  const worker = async (number: number): Promise<void> => {
+    for (let round = 0; round < 40; round += 1) {
+      const passage = await pacing.pass('a/1', c);
+      under += 1;
+      sum += under;
+      await wait(1);
+      under -= 1;
+      if ((round * 64 + number) % 100 === 0) passage.slowed();
+      else passage.taken();
+    }
+  };
+  await Promise.all(Array.from({ length: 64 }, (_, number) => worker(number)));
+  t.ok(sum / (64 * 40) > 15, `${Math.round(sum / (64 * 40))} at once on average`);
+});
+
 t.test('refusals in a row make longer pauses', async (t) => {
   const pacing = pacingOf();
   const pauses: number[] = [];
-  for (let round = 0; round < 4; round += 1) {
+  for (let round = 0; round < 5; round += 1) {
     const begun = now();
     const passage = await pacing.pass('a/1', contextOf(5_000));
     pauses.push(now() - begun);
     passage.slowed();
   }
-  for (const [index, least] of [0, 49, 99, 199].entries()) {
+  for (const [index, least] of [0, 0, 49, 99, 199].entries()) {
     t.ok((pauses[index] ?? 0) >= least, `${pauses[index]} ms`);
   }
 });
 
 t.test('who waits may give up, and takes nothing from the others', async (t) => {
   const pacing = pacingOf();
+  (await pacing.pass('a/1', contextOf())).slowed();
   (await pacing.pass('a/1', contextOf())).slowed();
   const impatient = pacing.pass('a/1', contextOf(20));
   const patient = pacing.pass('a/1', contextOf(2_000));
@@ -94,7 +113,7 @@ t.test(
       setTimeout(() => under.set(folder, (under.get(folder) ?? 0) - 1), 5);
       return { afterMs: 5 };
     });
-    const caller = callerOf(http, { random: Math.random, repetitions: { burst: 1_000, perSecond: 1_000 } });
+    const caller = callerOf(http, { random: Math.random, repetitions: { burst: 1, perSecond: 1 } });
     const done: string[] = [];
     const call = async (key: string): Promise<void> => {
       const { status } = await caller.call(getOf(key, { method: 'PUT' }), contextOf(10_000));
@@ -106,6 +125,6 @@ t.test(
     t.ok(done.length < 120, 'which did not wait for the others');
     await Promise.all(busy);
     t.equal(done.length, 120);
-    t.ok(caller.counts.slowed < 150, `${caller.counts.slowed} refusals`);
+    t.ok(caller.counts.slowed < 200, `${caller.counts.slowed} refusals`);
   },
 );
