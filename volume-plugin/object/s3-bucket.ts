@@ -19,6 +19,8 @@ export interface S3Options {
   readonly sse?: { readonly algorithm: string; readonly keyId?: string };
   readonly storageClass?: string;
   readonly requesterPays?: boolean;
+  /** How long the check of the bucket waits, in milliseconds; usually 5 s. */
+  readonly checkMs?: number;
 }
 
 /** A request to an object, by its key, or to the bucket: then the key is that of the back-off. */

@@ -261,13 +261,14 @@ export class S3Store implements ObjectStore {
   }
 
   async check(c: Context, prefix = ''): Promise<void> {
-    const soon = newContext(c.log, CHECK_MS, c);
+    const { checkMs = CHECK_MS, address } = this.#bucket.options;
+    const soon = newContext(c.log, checkMs, c);
     try {
       await this.list(prefix, { limit: 1 }, soon);
     } catch (error) {
       // It is the time of this check that has ended, and not the caller's.
       if (!(error instanceof StoreError) || error.failure !== 'DEADLINE' || c.signal.aborted) throw error;
-      const text = `${this.#bucket.options.address.origin.key} has not answered within ${CHECK_MS / 1000} s`;
+      const text = `${address.origin.key} has not answered within ${checkMs / 1000} s`;
       throw new StoreError('UNREACHABLE', text, { cause: error });
     }
   }
