@@ -68,9 +68,10 @@ export class Saver {
         await running.catch(() => undefined);
         continue;
       }
-      if (!node.isChanged || node.unlinked || this.#lookups.isOwn(node)) return;
       clearTimeout(this.#timers.get(node));
       this.#timers.delete(node);
+      // What is not in the store takes its attributes along.
+      if (!node.isChanged || node.unlinked || this.#lookups.isOwn(node)) return;
       const save = this.#save(node).finally(() => this.#running.delete(node));
       this.#running.set(node, save);
       await save;
@@ -82,7 +83,7 @@ export class Saver {
   async settled(): Promise<void> {
     while (this.waiting > 0) {
       const nodes = new Set([...this.#timers.keys(), ...this.#running.keys()]);
-      await Promise.all([...nodes].map((node) => this.now(node).finally(() => this.#stop(node))));
+      await Promise.all([...nodes].map((node) => this.now(node)));
     }
   }
 
@@ -97,12 +98,6 @@ export class Saver {
   close(): void {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
-  }
-
-  #stop(node: Node): void {
-    if (node.isChanged && !node.unlinked) return;
-    clearTimeout(this.#timers.get(node));
-    this.#timers.delete(node);
   }
 
   async #save(node: Node): Promise<void> {

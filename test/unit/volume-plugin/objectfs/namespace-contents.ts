@@ -103,6 +103,7 @@ class PlainContent implements FileContent {
   #isDirty = false;
   #isReleased = false;
   #held = Promise.resolve();
+  #flushing = Promise.resolve();
 
   constructor(all: PlainContents, home: FileHome, base: Base | undefined) {
     this.#all = all;
@@ -163,7 +164,15 @@ class PlainContent implements FileContent {
     return data ? offset : undefined;
   }
 
-  async flush(c: Context): Promise<void> {
+  flush(c: Context): Promise<void> {
+    this.#flushing = this.#flushing.then(
+      () => this.#flush(c),
+      () => this.#flush(c),
+    );
+    return this.#flushing;
+  }
+
+  async #flush(c: Context): Promise<void> {
     await this.#held;
     const key = this.#home.key();
     if (!this.#isDirty || key === undefined) return;

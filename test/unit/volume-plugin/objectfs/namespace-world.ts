@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Context, newContext } from '../../../../shared/context.ts';
 import { silentLogger as logger } from '../../../../shared/log.ts';
-import type { Attributes, Caller, Entry, Kernel } from '../../../../volume-plugin/fuse/file-system.ts';
+import type { Attributes, Caller, Entry, FileSystem, Kernel } from '../../../../volume-plugin/fuse/file-system.ts';
 import { FolderStore } from '../../../../volume-plugin/object/folder.ts';
 import type { ObjectStore } from '../../../../volume-plugin/object/store.ts';
 import { FileStateLog } from '../../../../volume-plugin/objectfs/file-state-log.ts';
@@ -108,10 +108,13 @@ export interface HostOptions {
   readonly left?: number;
 }
 
+/** In memory where there is such a folder: these tests are about deaths of the engine, not of the host. */
+const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
 /** A bucket, and hosts that have a volume in it mounted. */
 export class World {
   readonly context = context;
-  readonly folder = mkdtempSync(join(tmpdir(), 'namespace-'));
+  readonly folder = mkdtempSync(join(SCRATCH, 'namespace-'));
   readonly store: ObjectStore = new FolderStore({ folder: this.folder, bucket: 'b', durable: false });
   readonly #disks = new Map<string, Disk>();
   readonly #hosts: Host[] = [];
@@ -171,7 +174,7 @@ export class World {
 }
 
 export class Host {
-  readonly fs: ObjectFileSystem;
+  readonly fs: FileSystem;
   readonly mortal = new Mortal();
   readonly calls = new Map<string, number>();
   readonly told: string[] = [];
@@ -329,7 +332,7 @@ export class Host {
   }
 
   async readOpen({ node, handle }: { node: number; handle: number }, length = 1 << 20): Promise<string> {
-    return Buffer.concat(await this.fs.read(node, handle, 0, length)).toString();
+    return Buffer.concat(await this.fs.read(node, handle, 0, length, this.caller())).toString();
   }
 
   async read(path: string): Promise<string> {
