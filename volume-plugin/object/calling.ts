@@ -206,8 +206,9 @@ export class StoreCaller implements Caller {
     }
     if (answer.status < 300) {
       passage.taken();
-      return { ...answer, refusal: undefined, repeated: course.repeated };
+      return { ...answer, refusal: undefined, repeated: course.repeated || answer.again === true };
     }
+    course.repeated ||= answer.again === true;
     const refusal = refusalOf(answer);
     const apart = new ClockSkew();
     apart.observe(answer.headers.get('date'), sentAt, this.#clock());

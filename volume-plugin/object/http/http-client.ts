@@ -177,8 +177,7 @@ class RequestFlight implements Flight {
       request: this.#request,
       head: this.#head,
       answered: (answer) => {
-        const settle = this.#finish();
-        settle?.resolve(answer);
+        this.#finish()?.resolve(this.#again ? { ...answer, again: true } : answer);
       },
       failed: (error, untouched) => {
         const isStale = wasUsed && untouched && error.trouble === 'closed';
@@ -196,7 +195,10 @@ class RequestFlight implements Flight {
   }
 
   #failed(error: HttpError): void {
-    this.#finish()?.reject(error);
+    // Of the first time it is not known what became of it, whatever happened to the second.
+    const { trouble, message, cause } = error;
+    const told = this.#again && !error.sent ? new HttpError(trouble, message, { sent: true, cause }) : error;
+    this.#finish()?.reject(told);
   }
 
   #finish() {

@@ -47,4 +47,6 @@ export interface HttpRequest {
 export interface HttpAnswer extends HttpHead {
   /** The whole body; a view of what `into` gave. */
   readonly body: Buffer;
+  /** The request was sent twice, since a kept connection died: the first may have been carried out too. */
+  readonly again?: boolean;
 }

@@ -1,11 +1,12 @@
 // What is repeated, for how long, and what is said in the end.
 import t from 'tap';
 import { PluginError } from '../../../../shared/errors.ts';
+import { BucketAddress } from '../../../../volume-plugin/object/addressing.ts';
 import { HttpError } from '../../../../volume-plugin/object/http/http-error.ts';
 import type { KeySource } from '../../../../volume-plugin/object/key-source.ts';
 import type { StoreKey } from '../../../../volume-plugin/object/signing.ts';
 import { type Act, callerOf, FakeHttp, getOf, KEY } from './calling-scene.ts';
-import { contextOf } from './http/raw-server.ts';
+import { answerOf, clientOf, contextOf, RawServer } from './http/raw-server.ts';
 
 /** Acts one after the other; the last one for ever. */
 const inTurn = (...acts: Act[]): FakeHttp => new FakeHttp((_, number) => acts[number] ?? acts.at(-1) ?? {});
@@ -63,6 +64,23 @@ t.test('what fails in passing is repeated, and said to have been', async (t) => 
     t.match(await caller.call(getOf('k'), contextOf()), { status: 200, repeated: true });
     t.match(caller.counts, { calls: 1, repeats: 2 });
   }
+});
+
+t.test('what was sent twice because a kept connection died is said to have been repeated', async (t) => {
+  let served = 0;
+  const server = await RawServer.listen(t, {
+    serve: (request, socket) => {
+      served += 1;
+      // Carried out, and then the connection dies before the answer.
+      if (request.turn === 1) socket.destroy();
+      else socket.write(served <= 1 ? answerOf('') : answerOf('', '412 Precondition Failed'));
+    },
+  });
+  const caller = callerOf(clientOf(t));
+  const put = { ...getOf('k', { method: 'PUT' }), address: new BucketAddress(server.origin, 'b', 'path').of('k') };
+  t.match(await caller.call(put, contextOf()), { status: 200, repeated: false });
+  t.match(await caller.call(put, contextOf()), { status: 412, repeated: true });
+  t.match(caller.counts, { repeats: 0 });
 });
 
 t.test('what was certainly not carried out is repeated, and not said to have been', async (t) => {

@@ -105,6 +105,34 @@ t.test('a kept connection that the server closes meanwhile is not noticed', asyn
   t.equal(server.requests.filter(({ line }) => line.startsWith('POST')).length, 1);
 });
 
+t.test('when all kept connections die at once, all requests go on over new ones', async (t) => {
+  const server = await serving(t, (request, socket) => {
+    if (request.turn === 1) socket.resetAndDestroy();
+    else setTimeout(() => echo(request, socket), 10);
+  });
+  const client = clientOf(t);
+  const all = () =>
+    Promise.all(Array.from({ length: 10 }, (_, number) => ask(client, server, { target: `/${number}` })));
+  t.ok((await all()).every(({ again }) => again !== true));
+  t.same(
+    (await all()).map(({ body }) => body.toString()),
+    Array.from({ length: 10 }, (_, number) => `GET /${number} 0`),
+  );
+});
+
+t.test(
+  'after a kept connection has died it is open whether the request was carried out, also when nobody listens any more',
+  async (t) => {
+    const server = await serving(t, (request, socket) => {
+      if (request.turn === 0) echo(request, socket);
+      else server.close();
+    });
+    const client = clientOf(t);
+    await ask(client, server);
+    t.match({ ...(await failureOf(ask(client, server, { method: 'PUT' }))) }, { trouble: 'refused', sent: true });
+  },
+);
+
 t.test('a server that always closes before its answer is asked no more than twice', async (t) => {
   const server = await serving(t, (request, socket) => {
     if (server.requests.length === 1) echo(request, socket);
