@@ -9,6 +9,8 @@ export const GATEWAY6 = 'fd00:d7a6:1::1';
 export const ETCD_ADDRESS = '10.250.0.2';
 /** A simulated cloud's API answers here, in the router's namespace. */
 export const CLOUD_ADDRESS = '10.250.0.3';
+/** A simulated object store answers here, in the router's namespace. */
+export const STORE_ADDRESS = '10.250.0.4';
 /** What stands for the Internet: it has no way back to anything but the hosts' subnet. */
 export const WORLD4 = '203.0.113.10';
 export const WORLD6 = '2001:db8:113::10';

@@ -1,4 +1,5 @@
-import { mountNamespace, mountNamespaces } from '../../shared/kernel/mount-table.ts';
+import { mountNamespace, mountNamespaces, readMountTable } from '../../shared/kernel/mount-table.ts';
+import { sourceOf } from './object-engines.ts';
 
 /** A mount whose engine is gone for good: whoever has it can only be started anew. */
 interface DeadMount {
@@ -33,9 +34,12 @@ export class DeadMounts {
   #look(): void {
     this.#looked = Date.now();
     const own = mountNamespace('self');
-    const devices = new Set(
-      mountNamespaces().flatMap(({ id, mounts }) => (id === own ? [] : mounts.map(({ device }) => device))),
-    );
-    this.#all = this.#all.filter(({ device }) => devices.has(device));
+    const others = mountNamespaces().filter(({ id }) => id !== own);
+    // What the plugin sees of that number is another mount, which the kernel has given it since: dead ones were taken away.
+    const living = new Set(readMountTable().map(({ device }) => device));
+    const isThere = ({ volume, device }: DeadMount): boolean =>
+      !living.has(device) &&
+      others.some(({ mounts }) => mounts.some((one) => one.device === device && one.source === sourceOf(volume)));
+    this.#all = this.#all.filter(isThere);
   }
 }

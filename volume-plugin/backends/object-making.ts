@@ -28,8 +28,9 @@ export const findBucket = async (parts: ObjectParts, spec: NewVolume, c: Context
   const on = await buckets.open(idOf(parts, options), c);
   if (options.access === 'single-writer' && !on.store.limits.conditionalPut) {
     throw new PluginError('OPTION_INVALID', {
-      ...{ where: 'The volume option', option: 'access', value: options.access, allowed: 'many' },
-      reason: `the store of ${on.store.name} knows no conditional writes, by which one host could have it alone`,
+      ...{ where: 'The volume option', option: 'access', value: options.access },
+      reason: `of the store of ${on.store.name} it is not known that it heeds conditional writes, by which one host has it alone`,
+      allowed: 'many, or this where OBJECT_VENDOR or -o vendor= names a vendor whose store does',
     });
   }
   await preflight(on, options.readonly, c);

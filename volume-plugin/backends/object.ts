@@ -51,7 +51,7 @@ export interface ObjectBackendOptions {
 const REMOVAL_MS = 10 * 60_000;
 /** For taking a dead mount away. */
 const DROP_MS = 10_000;
-const RETRY_MS = 30_000;
+const RETRY_MS = 5_000;
 
 /** Volumes that are objects of a bucket below a prefix, as a file system that an engine of ours is, on any number of hosts. */
 export class ObjectBackend implements Backend {
@@ -157,7 +157,6 @@ export class ObjectBackend implements Backend {
     const { engines, writers } = this.#parts;
     const { life } = this.#options;
     const uuid = volume.handle['uuid'] ?? '';
-    this.#mounts.set(mounted.target, uuid);
     if (!engines.isAlive(uuid)) {
       const c = newContext(life.log, DROP_MS, life);
       engines.dropDead(uuid, volume.name, mounted.target, c).catch((error: unknown) => {
@@ -165,6 +164,7 @@ export class ObjectBackend implements Backend {
       });
       return;
     }
+    this.#mounts.set(mounted.target, uuid);
     if (volume.options['access'] !== 'single-writer') return;
     void writers.resume(volume.name, mounted, async (c) => leased(await this.#bucketOf(volume, c)));
   }
