@@ -116,6 +116,11 @@ export class FileBytes implements FileContent {
     return this.#wanted;
   }
 
+  /** Something can be brought to the store: an unlinked file's bytes stay for those who have it open. */
+  get due(): boolean {
+    return this.dirty && this.home.key() !== undefined;
+  }
+
   /** Bytes that are here and not in the store. */
   get waiting(): number {
     return this.#layers.reduce((sum, layer) => sum + layer.written.bytes, 0);
@@ -286,7 +291,7 @@ export class FileBytes implements FileContent {
   }
 
   flushLater(): void {
-    if (!this.dirty) return;
+    if (!this.due) return;
     this.#want();
     this.#keeper.later(this);
   }

@@ -229,8 +229,8 @@ const takeUpload = (past: Past, one: StateRecord): void => {
   }
 };
 
-/** What makes a `Past` again: for a compaction. Tails are ended at the lengths that the staging files have now. */
-export function* recordsOf(past: Past, lengthOf: (layer: string) => number): Generator<StateRecord> {
+/** What makes a `Past` again: for a compaction. `lengthOf`: of staging files, where that is known; before it is, tails stay as they are. */
+export function* recordsOf(past: Past, lengthOf: (layer: string) => number | undefined): Generator<StateRecord> {
   const { node } = past;
   let below: number | undefined;
   let under = past.base?.size ?? 0;
@@ -241,7 +241,7 @@ export function* recordsOf(past: Past, lengthOf: (layer: string) => number): Gen
     for (const { start, end } of state.written) yield records.write(node, start, end);
     yield records.cut(node, state.size);
     below = lengthOf(id);
-    if (state.tail !== undefined) yield records.tail(node, below);
+    if (state.tail !== undefined) yield records.tail(node, below ?? state.tail);
     under = state.size;
   }
   for (const token of past.tokens) yield records.put(node, token, token === past.current ? past.layers.length : 0);

@@ -10,6 +10,7 @@ import { FileBytes, type Keeper } from './content-file.ts';
 import { Layer } from './content-layer.ts';
 import { OF_CONTENT, type Past, Replay, records, recordsOf } from './content-records.ts';
 import type { World } from './content-world.ts';
+import { sizesFor } from './parts-plan.ts';
 import { PartsUpload } from './parts-upload.ts';
 import { PlainReader } from './reader-plain.ts';
 import { removeUnknown, StagingFile } from './staging.ts';
@@ -33,6 +34,8 @@ export interface ContentOptions {
   readonly uploads?: number;
   /** Milliseconds that a store which does not answer is waited for. */
   readonly retryMs?: number;
+  /** Bytes of parts, of what is put in one piece, and of what is copied in one. For tests. */
+  readonly sizes?: { readonly part?: number; readonly putMost?: number; readonly copyMost?: number };
   /** Of this start of the host: what was on the disk then and not synced may not be there any more. For tests. */
   readonly boot?: string;
 }
@@ -81,7 +84,7 @@ class ContentSet implements Contents, Keeper {
 
   constructor(
     parts: ContentParts,
-    options: Required<Omit<ContentOptions, 'boot'>> & ContentOptions,
+    options: Required<Omit<ContentOptions, 'boot' | 'sizes'>> & ContentOptions,
     replay: Replay,
     staging: string,
   ) {
@@ -106,6 +109,7 @@ class ContentSet implements Contents, Keeper {
       context,
       memory: this.#memory,
       room: this.#room,
+      sizes: sizesFor(store.limits, options.sizes),
       retryMs: options.retryMs,
       reader: (base) => new PlainReader(this.#world, base),
       fetch,
@@ -148,7 +152,7 @@ class ContentSet implements Contents, Keeper {
   *records(): Generator<StateRecord> {
     if (this.#told) yield records.boot(this.#boot);
     else if (this.#replay.boot !== undefined) yield records.boot(this.#replay.boot);
-    for (const past of this.#replay.past.values()) yield* recordsOf(past, () => 0);
+    for (const past of this.#replay.past.values()) yield* recordsOf(past, () => undefined);
     for (const content of this.#contents.values()) {
       if (content.dirty) yield* recordsOf(content.past(), (layer) => content.lengthOf(layer));
     }
@@ -173,9 +177,9 @@ class ContentSet implements Contents, Keeper {
 
   async drain(left: (bytes: number, files: number) => void): Promise<void> {
     for (const content of this.#contents.values()) content.flushLater();
-    this.#queue.hurry();
-    for (;;) {
-      const dirty = [...this.#contents.values()].filter((content) => content.dirty && content.wanted);
+    for (let looked = 0; ; looked += 1) {
+      if (looked % 10 === 0) this.#queue.hurry();
+      const dirty = [...this.#contents.values()].filter((content) => content.due);
       left(
         dirty.reduce((sum, content) => sum + content.waiting, 0),
         dirty.length,
@@ -239,10 +243,13 @@ class ContentSet implements Contents, Keeper {
     const layers: Layer[] = [];
     for (const { id, state } of past.layers) {
       const staging = await StagingFile.again(this.#room.folder, id, this.#room);
+      const { tail } = state;
       state.endTail(staging.length);
       const layer = new Layer(staging, state.size, state.limit);
       for (const { start, end } of state.written) layer.written.add(start, end);
       for (const { start, end } of state.holes) layer.holes.add(start, end);
+      // The log knows of no end of it yet.
+      layer.tail = tail;
       layer.room = layer.written.bytes;
       this.#room.found(layer.room);
       layers.push(layer);

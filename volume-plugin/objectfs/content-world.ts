@@ -4,6 +4,7 @@ import type { ObjectStore } from '../object/store.ts';
 import type { Memory } from './budget.ts';
 import type { Base } from './content.ts';
 import type { Layer } from './content-layer.ts';
+import type { PartSizes } from './parts-plan.ts';
 import type { BaseReader } from './reader.ts';
 import type { StagingRoom } from './staging-room.ts';
 import type { StateLog } from './state-log.ts';
@@ -17,6 +18,7 @@ export interface World {
   readonly context: Context;
   readonly memory: Memory;
   readonly room: StagingRoom;
+  readonly sizes: PartSizes;
   /** How long a store that does not answer is waited for. */
   readonly retryMs: number;
   reader(base: Base): BaseReader;

@@ -3,14 +3,34 @@ import type { Piece } from './content-layer.ts';
 import type { Span } from './ranges.ts';
 
 const MIB = 1024 * 1024;
-/** The usual part. */
-export const PART = 8 * MIB;
-/** Files up to here are put in one piece. */
-export const PUT_MOST = 16 * MIB;
-/** Parts of one size; then they double, so that 10,000 are enough for the largest object. */
-const SAME_SIZE = 1500;
-/** Copies on the server's side: large enough to be few, small enough to be made at once. */
-const COPY_MOST = 256 * MIB;
+
+/** How large pieces are that a file is brought to the store in; bytes. */
+export interface PartSizes {
+  /** The usual part. */
+  readonly part: number;
+  /** Files up to here are put in one piece. */
+  readonly putMost: number;
+  /** Copies on the server's side: large enough to be few, small enough to be made at once. */
+  readonly copyMost: number;
+  /** So many parts have one size; then they double, so that 10,000 are enough for the largest object. */
+  readonly same: number;
+  readonly limits: StoreLimits;
+}
+
+/** What the store's limits make of the usual sizes. */
+export const sizesFor = (
+  limits: StoreLimits,
+  wanted: { readonly part?: number; readonly putMost?: number; readonly copyMost?: number } = {},
+): PartSizes => {
+  const { part = 8 * MIB, putMost = 16 * MIB, copyMost = 256 * MIB } = wanted;
+  return {
+    part: Math.max(part, limits.partMin),
+    putMost: Math.min(putMost, limits.putMax),
+    copyMost: Math.min(copyMost, limits.partMax),
+    same: Math.floor(limits.parts / 6),
+    limits,
+  };
+};
 
 export interface PlannedPart extends Span {
   /** From 1. */
@@ -19,37 +39,38 @@ export interface PlannedPart extends Span {
   readonly how: 'upload' | 'copy';
 }
 
-const firstPart = (limits: StoreLimits): number => Math.max(PART, limits.partMin);
-
 /** Where the parts of a file are that is uploaded while it is written: known before its length is. */
-export const partSpan = (number: number, limits: StoreLimits): Span => {
-  const group = Math.floor((number - 1) / SAME_SIZE);
-  const size = firstPart(limits) * 2 ** group;
-  const before = firstPart(limits) * SAME_SIZE * (2 ** group - 1);
-  const start = before + (number - 1 - group * SAME_SIZE) * size;
+export const partSpan = (number: number, sizes: PartSizes): Span => {
+  const { part, same } = sizes;
+  const group = Math.floor((number - 1) / same);
+  const size = part * 2 ** group;
+  const before = part * same * (2 ** group - 1);
+  const start = before + (number - 1 - group * same) * size;
   return { start, end: start + size };
 };
 
 /** The number of the part that has this byte. */
-export const partAt = (offset: number, limits: StoreLimits): number => {
+export const partAt = (offset: number, sizes: PartSizes): number => {
+  const { part, same } = sizes;
   let group = 0;
-  while (offset >= firstPart(limits) * SAME_SIZE * (2 ** (group + 1) - 1)) group += 1;
-  const before = firstPart(limits) * SAME_SIZE * (2 ** group - 1);
-  return group * SAME_SIZE + Math.floor((offset - before) / (firstPart(limits) * 2 ** group)) + 1;
+  while (offset >= part * same * (2 ** (group + 1) - 1)) group += 1;
+  const before = part * same * (2 ** group - 1);
+  return group * same + Math.floor((offset - before) / (part * 2 ** group)) + 1;
 };
 
 /** All of a file of that size, uploaded in those parts. */
-export const wholeInParts = (size: number, limits: StoreLimits): PlannedPart[] => {
+export const wholeInParts = (size: number, sizes: PartSizes): PlannedPart[] => {
+  const { part, limits } = sizes;
   const parts: PlannedPart[] = [];
   if (limits.equalParts) {
-    const each = Math.max(firstPart(limits), Math.ceil(size / limits.parts));
+    const each = Math.max(part, Math.ceil(size / limits.parts));
     for (let start = 0; start < size; start += each) {
       parts.push({ number: parts.length + 1, start, end: Math.min(size, start + each), how: 'upload' });
     }
     return parts;
   }
   for (let number = 1; ; number += 1) {
-    const { start, end } = partSpan(number, limits);
+    const { start, end } = partSpan(number, sizes);
     parts.push({ number, start, end: Math.min(end, size), how: 'upload' });
     if (end >= size) return parts;
   }
@@ -59,18 +80,15 @@ export const wholeInParts = (size: number, limits: StoreLimits): PlannedPart[] =
  * A file of which long pieces are as they were: those are copied on the server's side, and what lies between is uploaded,
  * with as much around it as makes a part. Undefined: nothing is worth copying.
  */
-export const partsWithCopies = (
-  pieces: Iterable<Piece>,
-  size: number,
-  limits: StoreLimits,
-): PlannedPart[] | undefined => {
+export const partsWithCopies = (pieces: Iterable<Piece>, size: number, sizes: PartSizes): PlannedPart[] | undefined => {
+  const { part, copyMost, limits } = sizes;
   const stretches = stretchesOf(pieces, limits.partMin);
   if (!stretches.some(({ copy }) => copy)) return undefined;
   const wide = widened(stretches, limits.partMin);
-  const most = Math.min(limits.partMax, Math.max(firstPart(limits), Math.ceil(size / (limits.parts / 2))));
+  const most = Math.min(limits.partMax, Math.max(part, Math.ceil(size / (limits.parts / 2))));
   const parts: PlannedPart[] = [];
   for (const { start, end, copy } of wide) {
-    const longest = copy ? Math.min(limits.partMax, Math.max(most, COPY_MOST)) : most;
+    const longest = copy ? Math.max(most, copyMost) : most;
     const count = Math.max(1, Math.min(Math.ceil((end - start) / longest), Math.floor((end - start) / limits.partMin)));
     for (let i = 0; i < count; i += 1) {
       parts.push({

@@ -60,9 +60,9 @@ export class PartsUpload {
   /** These bytes were changed: parts that have some of them are to be uploaded again. Only for parts that are where `partSpan` says. */
   touched(start: number, end: number): void {
     if (this.#over || start >= end) return;
-    const { limits } = this.#world.store;
-    const last = partAt(end - 1, limits);
-    for (let number = partAt(start, limits); number <= last; number += 1) {
+    const { sizes } = this.#world;
+    const last = partAt(end - 1, sizes);
+    for (let number = partAt(start, sizes); number <= last; number += 1) {
       if (this.#under.has(number)) this.#stale.add(number);
       if (this.state.parts.delete(number)) this.#world.log.append(records.spoilt(this.#node, this.state.id, number));
     }

@@ -1,6 +1,6 @@
 import type { Description } from './content.ts';
 import { callContext, type World } from './content-world.ts';
-import { PUT_MOST, wholeInParts } from './parts-plan.ts';
+import { wholeInParts } from './parts-plan.ts';
 import { PartsUpload } from './parts-upload.ts';
 import { eachOf, type Freight, newToken, readSnapshot } from './uploader.ts';
 import { Patience } from './uploader-patience.ts';
@@ -24,7 +24,7 @@ export const keepAside = async (
     readSnapshot(world, freight, start, into, () => {
       whole = false;
     });
-  if (size <= Math.min(PUT_MOST, world.store.limits.putMax)) {
+  if (size <= world.sizes.putMost) {
     const lent = await world.memory.take(size, world.context);
     try {
       await read(0, lent.buffer);
@@ -35,7 +35,7 @@ export const keepAside = async (
     }
     return { whole };
   }
-  const parts = wholeInParts(size, world.store.limits);
+  const parts = wholeInParts(size, world.sizes);
   const upload = await PartsUpload.begin(world, freight.node, key, newToken(), described, patience, {
     copies: false,
     layers: 0,

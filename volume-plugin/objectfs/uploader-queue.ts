@@ -5,7 +5,8 @@ import { pauseMs } from '../../shared/retry.ts';
 export interface Pushed {
   /** Bytes that wait. */
   readonly waiting: number;
-  readonly dirty: boolean;
+  /** Is there anything that can be brought? */
+  readonly due: boolean;
   push(): Promise<void>;
 }
 
@@ -81,7 +82,7 @@ export class UploadQueue<T extends Pushed> {
       this.#running.delete(item);
     }
     // Written meanwhile.
-    if (item.dirty && !this.#paused.has(item) && !this.#context.signal.aborted) this.#ready.add(item);
+    if (item.due && !this.#paused.has(item) && !this.#context.signal.aborted) this.#ready.add(item);
     this.#begin();
   }
 
@@ -94,7 +95,7 @@ export class UploadQueue<T extends Pushed> {
     const pause = pauseMs(failures, { firstMs: 500, longestMs: LONGEST_PAUSE_MS });
     const again = (): void => {
       this.#paused.delete(item);
-      if (item.dirty) this.#ready.add(item);
+      if (item.due) this.#ready.add(item);
       else this.#failures.delete(item);
       this.#begin();
     };

@@ -6,7 +6,7 @@ import type { Base, Description } from './content.ts';
 import { isLost } from './content-errors.ts';
 import { piecesOf, type Snapshot } from './content-layer.ts';
 import { callContext, type World } from './content-world.ts';
-import { type PlannedPart, PUT_MOST, partsWithCopies, wholeInParts } from './parts-plan.ts';
+import { type PlannedPart, partsWithCopies, wholeInParts } from './parts-plan.ts';
 import { PartsUpload, TOKEN, withToken } from './parts-upload.ts';
 import { Patience } from './uploader-patience.ts';
 
@@ -93,7 +93,7 @@ export const bring = async (world: World, freight: Freight): Promise<Brought | u
       if (!isLost(error) || tried >= TRIES) throw error;
       const brought = await judge(world, freight, key, patience, error);
       if (brought !== undefined) return brought;
-      await sleep(pauseMs(tried), world.context);
+      await sleep(pauseMs(tried, { firstMs: 20 }), world.context);
     }
   }
 };
@@ -172,11 +172,11 @@ const attempt = async (world: World, freight: Freight, key: string, patience: Pa
   const going = freight.upload();
   // One that may have been completed already must not be completed with other parts: nobody could tell which it was.
   const used = going?.tried === true && going.state.token !== freight.current;
-  if (going !== undefined && (used || going.over || going.state.key !== key || size <= PUT_MOST)) {
+  if (going !== undefined && (used || going.over || going.state.key !== key || size <= world.sizes.putMost)) {
     going.abandon();
     freight.setUpload(undefined);
   }
-  return size <= Math.min(PUT_MOST, world.store.limits.putMax)
+  return size <= world.sizes.putMost
     ? putAtOnce(world, freight, key, patience)
     : putInParts(world, freight, key, patience);
 };
@@ -211,13 +211,13 @@ const putInParts = async (world: World, freight: Freight, key: string, patience:
   const pieces = piecesOf(snapshot.layers, 0, snapshot.size);
   const copies =
     base !== undefined && limits.copyPart && !limits.equalParts && freight.upload()?.state.copies !== false
-      ? partsWithCopies(pieces, snapshot.size, limits)
+      ? partsWithCopies(pieces, snapshot.size, world.sizes)
       : undefined;
-  const parts = copies ?? wholeInParts(snapshot.size, limits);
+  const parts = copies ?? wholeInParts(snapshot.size, world.sizes);
   let upload = freight.upload();
   if (upload === undefined) {
     upload = await PartsUpload.begin(world, freight.node, key, newToken(), freight.describe(), patience, {
-      copies: copies !== undefined,
+      copies: copies !== undefined || limits.equalParts,
       layers: snapshot.layers.length,
     });
     freight.setUpload(upload);
