@@ -30,6 +30,7 @@ export const ranks: Readonly<Record<string, number>> = {
   'volume-plugin/block/': 50,
   'volume-plugin/nfs/': 50,
   'volume-plugin/object/': 50,
+  'volume-plugin/object/http/': 48,
   'volume-plugin/fuse/': 52,
   'volume-plugin/objectfs/': 54,
   'volume-plugin/engine/': 56,
