@@ -56,6 +56,10 @@ export const storeListingConformance = async (t: Test, make: MakeStores): Promis
 
   await t.test('a folder is listed without what is below its folders', async (t) => {
     const { store, gaps = [] } = await make(t);
+    if (gaps.includes('folders')) {
+      t.comment('this server leaves some out');
+      return;
+    }
     const keys = [
       'top',
       'd/1',

@@ -4,18 +4,23 @@ import { type Context, newContext } from '../../shared/context.ts';
 import { silentLogger } from '../../shared/log.ts';
 import { type ObjectStore, StoreError } from '../../volume-plugin/object/store.ts';
 
-/** What a server nobody here wrote may lack, by the conformance's name for it. */
+/** What a server that nobody here wrote may lack, by the conformance's name for it. */
 export type Gap =
   | 'byte-order' // lists in another order
-  | 'unicode-meta' // metadata is ASCII
-  | 'empty-ranges' // a range of an object without bytes
+  | 'ranges' // has its own idea of ranges that begin with one byte or end beyond the end
+  | 'whole' // readers see mixtures
   | 'slashes' // cannot keep `a//b`, or `a` beside `a/b`
+  | 'leading-slash' // has no keys that begin with one
   | 'long-keys' // of 1024 bytes
+  | 'copy-keys' // copies of keys with other characters
+  | 'web' // keeps no Cache-Control and the like
   | 'unfinished' // does not list uploads
   | 'part-checks' // completes with parts that are not there
-  | 'abort-unknown'
-  | 'web' // keeps no Cache-Control and the like
-  | 'delete-bucket';
+  | 'abort' // does not give up uploads
+  | 'copy-part'
+  | 'source-conditions' // copies whatever is there
+  | 'folders' // leaves out folders of folders, and begins pages of them anew
+  | 'delete-bucket'; // removes a bucket with objects in it
 
 export interface StoreWorld {
   /** Its bucket is there, with nothing in it. */

@@ -40,6 +40,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
     const across = await other.get('up/ä +%', { range: { offset: size - 3, length: 6 } }, context());
     t.same(Buffer.concat(across.data), Buffer.concat(bodies).subarray(size - 3, size + 3));
     if (!gaps.includes('unfinished')) t.same(await other.unfinished('', context()), []);
+    if (gaps.includes('part-checks')) return;
     const again = await failureOf(store.completeUpload('up/ä +%', id, ordered, undefined, context()));
     t.match(again, /^(none|NOT_FOUND)$/, 'completed twice');
     t.equal((await other.head('up/ä +%', context()))?.size, done.size, 'and it is still there');
@@ -50,10 +51,13 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
     await store.put('kept', text('old'), { meta: {} }, context());
     const id = await store.beginUpload('kept', { meta: {} }, context());
     const part = await store.uploadPart('kept', id, 1, text('new'), context());
+    if (gaps.includes('abort')) {
+      t.comment('this server cannot');
+      return;
+    }
     await store.abortUpload('kept', id, context());
     t.equal(read((await other.get('kept', {}, context())).data), 'old');
     if (!gaps.includes('unfinished')) t.same(await other.unfinished('', context()), []);
-    if (gaps.includes('abort-unknown')) return;
     t.equal(await failureOf(store.abortUpload('kept', id, context())), 'none');
     t.equal(await failureOf(store.completeUpload('kept', id, [part], undefined, context())), 'NOT_FOUND');
     t.equal(await failureOf(store.uploadPart('kept', id, 2, text('x'), context())), 'NOT_FOUND');
@@ -76,8 +80,8 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
   });
 
   await t.test('ranges of objects become parts on the server', async (t) => {
-    const { store, other } = await make(t);
-    if (!store.limits.copyPart) {
+    const { store, other, gaps = [] } = await make(t);
+    if (!store.limits.copyPart || gaps.includes('copy-part')) {
       t.comment('this one cannot');
       return;
     }

@@ -1,14 +1,76 @@
+import type nodeCrypto from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { objectStoreConformance } from '../../../conformance/object-store.ts';
+import type { StoreDescription } from '../../../../volume-plugin/object/description.ts';
+import { objectStoreConformance, type StoreWorld } from '../../../conformance/object-store.ts';
 import { opened, simulated } from './s3-stores.ts';
 
-const make = async (t: Test) => {
-  const { description } = await simulated(t);
+const worldOf = (t: Test, description: StoreDescription): StoreWorld => ({
+  store: opened(t, description),
+  other: opened(t, description),
+  missing: opened(t, { ...description, bucket: 'missing' }),
+});
+
+void t.test('against the simulated S3', (t) =>
+  objectStoreConformance(t, async (t) => worldOf(t, (await simulated(t)).description)),
+);
+
+/** What this test uses of it. */
+interface S3rver {
+  run(): Promise<{ readonly port: number }>;
+  close(): Promise<void>;
+}
+
+/** An S3 server that nobody here wrote, with the shortcomings that it has. */
+const s3rver = async (t: Test): Promise<StoreWorld> => {
+  const require = createRequire(import.meta.url);
+  // It makes its continuation tokens by a cipher that OpenSSL has no more.
+  const crypto: typeof nodeCrypto = require('node:crypto');
+  const { createCipheriv, createDecipheriv } = crypto;
+  const long = (short: Buffer): Buffer => Buffer.alloc(16, short);
+  Object.assign(crypto, {
+    createCipheriv: (_: string, key: Buffer, iv: Buffer) => createCipheriv('aes-128-cbc', long(key), long(iv)),
+    createDecipheriv: (_: string, key: Buffer, iv: Buffer) => createDecipheriv('aes-128-cbc', long(key), long(iv)),
+  });
+  t.teardown(() => Object.assign(crypto, { createCipheriv, createDecipheriv }));
+  const Server: new (options: object) => S3rver = require('s3rver');
+  const directory = mkdtempSync(join(tmpdir(), 'drayage-s3rver-'));
+  const server = new Server({
+    address: '127.0.0.1',
+    port: 0,
+    silent: true,
+    directory,
+    configureBuckets: [{ name: 'bucket' }],
+  });
+  const { port } = await server.run();
+  t.teardown(async () => {
+    await server.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const description: StoreDescription = {
+    ...{ kind: 's3', bucket: 'bucket', endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1', vendor: 'generic' },
+    credentials: { accessKeyId: 'S3RVER', accessKeySecret: 'S3RVER' },
+  };
   return {
-    store: opened(t, description),
-    other: opened(t, description),
-    missing: opened(t, { ...description, bucket: 'missing' }),
+    ...worldOf(t, description),
+    gaps: [
+      'ranges',
+      'whole',
+      'slashes',
+      'long-keys',
+      'copy-keys',
+      'unfinished',
+      'abort',
+      'part-checks',
+      'copy-part',
+      'byte-order',
+      'source-conditions',
+      'folders',
+    ],
   };
 };
 
-void t.test('against the simulated S3', (t) => objectStoreConformance(t, make));
+void t.test('against s3rver', (t) => objectStoreConformance(t, s3rver));
