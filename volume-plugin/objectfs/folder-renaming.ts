@@ -1,8 +1,9 @@
-import { type Context, sleep } from '../../shared/context.ts';
+import type { Context } from '../../shared/context.ts';
 import { type Caller, Errno } from '../fuse/file-system.ts';
 import type { ObjectFacts } from '../object/store.ts';
 import { factsOf } from './attributes.ts';
 import { copyObject } from './copying.ts';
+import { type Intent, Intents, intentOf } from './folder-intents.ts';
 import type { Move } from './journal.ts';
 import type { Parts } from './namespace-parts.ts';
 import type { Facts, Node } from './nodes.ts';
@@ -12,44 +13,24 @@ import { isFailure } from './store-errno.ts';
 /** Copies that go on side by side, and keys that are listed at a time. */
 const COPIES_AT_ONCE = 64;
 const COPY_MS = 24 * 3_600_000;
-/** Whoever renames a folder says so often that he lives; when another host has not seen it for so long, it goes on with it. */
-const BEAT_MS = 20_000;
+/** When another host has not seen the holder of a rename for so long, it goes on with it. */
 const SILENCE_MS = 120_000;
 /** A folder in which files go on being written is copied again so often before it is taken as it is. */
 const PASSES = 5;
-const TYPE = 'application/json';
-
-/**
- * What a host is doing with a folder, for itself after a crash and for other hosts: `<prefix>.drayage/renames/<id>.json`. Up to the
- * switch everything is copied; then what was copied is removed at the old place.
- */
-interface Intent {
-  readonly version: 1;
-  readonly id: string;
-  readonly host: string;
-  readonly from: string;
-  readonly to: string;
-  readonly phase: 'copy' | 'remove';
-  /** Epoch milliseconds by the store's clock, where that is not when the intent was written last. */
-  readonly switched?: number;
-}
-
-interface Running {
-  readonly intent: Intent;
-  readonly work: Promise<void>;
-}
 
 /** rename(2) of folders. */
 export class FolderRenaming {
   readonly #parts: Parts;
   readonly #removing: Removing;
-  readonly #running = new Map<string, Running>();
+  readonly #intents: Intents;
+  readonly #running = new Map<string, Promise<void>>();
   /** Of other hosts: what was seen of them last, and when. */
   readonly #watched = new Map<string, { readonly etag: string; readonly since: number }>();
 
   constructor(parts: Parts, removing: Removing) {
     this.#parts = parts;
     this.#removing = removing;
+    this.#intents = new Intents(parts.space);
   }
 
   get running(): number {
@@ -73,7 +54,7 @@ export class FolderRenaming {
     space.journal.beginTree(move);
     const intent = intentOf(move, space.host.id);
     await this.#run(intent, move, async (c) => {
-      await this.#write(intent, c);
+      await this.#intents.write(intent, c);
       await this.#carryOut(intent, move, c);
     });
   }
@@ -83,7 +64,7 @@ export class FolderRenaming {
     const { space } = this.#parts;
     const intent = intentOf(move, space.host.id);
     await this.#run(intent, move, async (c) => {
-      const there = await this.#read(intent.id, c);
+      const there = await this.#intents.read(intent.id, c);
       // It was not said to others yet: nothing was done.
       if (there === undefined && !this.#isSwitched(move)) {
         space.journal.endTree(move);
@@ -113,12 +94,12 @@ export class FolderRenaming {
 
   async #takeOver(id: string, etag: string, modified: number, c: Context): Promise<void> {
     const { space } = this.#parts;
-    const there = await this.#read(id, c);
+    const there = await this.#intents.read(id, c);
     if (there === undefined) return;
     const switched = there.phase === 'remove' ? { switched: there.switched ?? modified } : {};
     const intent: Intent = { ...there, host: space.host.id, ...switched };
     try {
-      await this.#write(intent, c, etag);
+      await this.#intents.write(intent, c, etag);
     } catch (error) {
       if (isFailure(error, 'CONFLICT')) return;
       throw error;
@@ -130,17 +111,13 @@ export class FolderRenaming {
   async #run(intent: Intent, move: Move | undefined, work: (c: Context) => Promise<void>): Promise<void> {
     const { space } = this.#parts;
     const joined = this.#running.get(intent.id);
-    if (joined !== undefined) return await joined.work;
+    if (joined !== undefined) return await joined;
     const c = space.context(COPY_MS);
-    const ended = new AbortController();
     const running = work(c).finally(() => {
-      ended.abort();
+      this.#intents.done(intent.id);
       this.#running.delete(intent.id);
     });
-    this.#running.set(intent.id, { intent, work: running });
-    this.#beat(intent.id, ended.signal, c).catch((error: unknown) => {
-      space.failed('that a folder is being renamed could not be told', error);
-    });
+    this.#running.set(intent.id, running);
     try {
       await running;
     } catch (error) {
@@ -154,7 +131,7 @@ export class FolderRenaming {
     const { space } = this.#parts;
     if (this.#isSwitched(move) || !isFailure(error, 'DENIED', 'READ_ONLY', 'FULL', 'CONFLICT', 'INVALID')) return;
     await this.#removeCopies(intent, space.context(COPY_MS));
-    await space.store.remove(this.#key(intent.id), space.context());
+    await space.store.remove(this.#intents.key(intent.id), space.context());
     space.journal.endTree(move);
   }
 
@@ -189,17 +166,17 @@ export class FolderRenaming {
       try {
         const copied = await this.#copyAll(intent, c);
         intent = { ...intent, phase: 'remove' };
-        switched = (await this.#write(intent, c)).modified;
+        switched = (await this.#intents.write(intent, c)).modified;
         if (move !== undefined) this.#switch(move, copied);
       } finally {
         for (const release of releases) release();
       }
     } else {
-      switched = intent.switched ?? (await this.#parts.space.store.head(this.#key(intent.id), c))?.modified;
+      switched = intent.switched ?? (await this.#parts.space.store.head(this.#intents.key(intent.id), c))?.modified;
       if (move !== undefined && !this.#isSwitched(move)) this.#switch(move, new Map());
     }
     await this.#removeOld(intent, switched ?? 0, c);
-    await this.#parts.space.store.remove(this.#key(intent.id), c);
+    await this.#parts.space.store.remove(this.#intents.key(intent.id), c);
     if (move === undefined) return;
     const { journal } = this.#parts.space;
     journal.endTree(move, { of: 'did', u: move.unique });
@@ -343,62 +320,4 @@ export class FolderRenaming {
     }
     return results;
   }
-
-  #key(id: string): string {
-    return this.#parts.space.naming.hidden('renames/', id, '.json');
-  }
-
-  async #write(intent: Intent, c: Context, ifMatch?: string): Promise<ObjectFacts> {
-    const { store } = this.#parts.space;
-    const condition = ifMatch !== undefined && store.limits.conditionalPut ? { condition: { ifMatch } } : {};
-    const body = Buffer.from(JSON.stringify({ ...intent, beat: this.#parts.space.ms() }));
-    const facts = await store.put(this.#key(intent.id), [body], { meta: {}, contentType: TYPE, ...condition }, c);
-    const running = this.#running.get(intent.id);
-    if (running !== undefined) this.#running.set(intent.id, { ...running, intent });
-    return facts;
-  }
-
-  async #read(id: string, c: Context): Promise<Intent | undefined> {
-    try {
-      const { data } = await this.#parts.space.store.get(this.#key(id), {}, c);
-      return readIntent(Buffer.concat(data).toString());
-    } catch (error) {
-      if (isFailure(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    }
-  }
-
-  /** Until the work ends: others see that somebody is at it. Only while copying: the time of the switch is that of its writing. */
-  async #beat(id: string, ended: AbortSignal, c: Context): Promise<void> {
-    const until: Context = { ...c, signal: ended };
-    for (;;) {
-      const isOver = await sleep(BEAT_MS, until).then(
-        () => false,
-        () => true,
-      );
-      const intent = this.#running.get(id)?.intent;
-      if (isOver || intent?.phase !== 'copy') return;
-      await this.#write(intent, c);
-    }
-  }
 }
-
-const intentOf = (move: Move, host: string): Intent => ({
-  ...{ version: 1, id: move.id, host, from: move.from, to: move.to },
-  phase: 'copy',
-});
-
-const readIntent = (text: string): Intent | undefined => {
-  let found: unknown;
-  try {
-    found = JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  if (typeof found !== 'object' || found === null || !('version' in found) || found.version !== 1) return undefined;
-  const { id, host, from, to, phase } = found as Record<string, unknown>;
-  const isRight =
-    [id, host, from, to].every((text) => typeof text === 'string') && (phase === 'copy' || phase === 'remove');
-  return isRight ? (found as Intent) : undefined;
-};

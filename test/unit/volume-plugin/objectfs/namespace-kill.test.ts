@@ -202,7 +202,7 @@ t.test('a create that the kernel sends again answers the same file and handle', 
   t.equal(again.attributes.node, made.attributes.node);
   t.equal(again.handle, made.handle);
   t.equal(
-    await next.fs.create(ROOT, 'f', 0o644, 0o302, next.caller()).then(
+    await Promise.resolve(next.fs.create(ROOT, 'f', 0o644, 0o302, next.caller())).then(
       () => 'made',
       (error: unknown) => codeOf(error),
     ),
