@@ -64,7 +64,7 @@ export class Credentials {
   }
 
   /** A key that somebody has chosen, of a user who may do everything. */
-  add(key: { readonly id: string; readonly secret: string }): Credential {
+  add(key: { readonly id: string; readonly secret: string; readonly token?: string }): Credential {
     const credential = { ...key, principal: { name: 'owner', actions: ['*'] } };
     this.#keys.set(key.id, credential);
     return credential;

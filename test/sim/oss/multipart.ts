@@ -7,7 +7,7 @@ import { childrenOf, element, readXml, textOf } from '../objects/xml.ts';
 import { refuse } from './errors.ts';
 import { coderOf, limitOf } from './listing.ts';
 import { type Allow, sourceOf } from './objects.ts';
-import { crcHeader, crcOf, empty, etagOf, iso, type OssWorld, unquoted, xmlReply } from './world.ts';
+import { crcOf, empty, etagOf, iso, type OssWorld, unquoted, xmlReply } from './world.ts';
 import { checkDigest, checkKey, checkOverwrite, checkRoom, describe } from './writing.ts';
 
 export function initiateUpload(world: OssWorld, call: ObjectCall): ObjectReply {
@@ -58,7 +58,7 @@ export function uploadPart(world: OssWorld, call: ObjectCall): ObjectReply {
   if (size > world.limits.putMax) throw refuse('EntityTooLarge');
   checkRoom(bucket, undefined, size);
   const part = store(world, upload, number, call.body);
-  return empty(200, { ETag: `"${part.etag}"`, 'x-oss-hash-crc64ecma': part.checksums['crc64'] ?? '' });
+  return empty(200, { ETag: `"${part.etag}"`, ...world.stored(part.checksums['crc64'] ?? '') });
 }
 
 /** What the copied part's checksum is, OSS does not say. */
@@ -122,7 +122,7 @@ export function completeUpload(world: OssWorld, call: ObjectCall): ObjectReply {
     element('Key', encode(key)),
     element('ETag', `"${etag}"`),
   ];
-  return xmlReply('CompleteMultipartUploadResult', content.join(''), crcHeader(object));
+  return xmlReply('CompleteMultipartUploadResult', content.join(''), world.stored(object.checksums.crc64));
 }
 
 export function abortUpload(world: OssWorld, call: ObjectCall): ObjectReply {

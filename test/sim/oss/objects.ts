@@ -100,7 +100,7 @@ export function putObject(world: OssWorld, call: ObjectCall): ObjectReply {
   return empty(200, {
     ETag: `"${object.etag}"`,
     'Content-MD5': Buffer.from(object.etag, 'hex').toString('base64'),
-    ...crcHeader(object),
+    ...world.stored(object.checksums.crc64),
   });
 }
 

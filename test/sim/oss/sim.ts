@@ -24,6 +24,11 @@ export class OssSim extends ObjectSim {
     return this.world.buckets.get(name) ?? this.world.addBucket(name, region);
   }
 
+  /** The next so many writes of bytes are answered with a wrong checksum, as if something else had arrived. */
+  damage(times: number): void {
+    this.world.damaged = times;
+  }
+
   /** Somebody else has a bucket of that name. */
   taken(name: string): void {
     this.world.taken.add(name);
@@ -56,6 +61,7 @@ export class OssSim extends ObjectSim {
       make: ({ name, region }: { name: string; region?: string }) => {
         this.bucket(name, region);
       },
+      damage: ({ times }: { times: number }) => this.damage(times),
       taken: ({ name }: { name: string }) => this.taken(name),
       limits: (limits: Partial<OssWorld['limits']>) => this.limits(limits),
     };

@@ -17,6 +17,8 @@ export class OssWorld {
   /** Buckets that other accounts have. */
   readonly taken = new Set<string>();
   readonly limits = { partMin: 100 * KIB, putMax: 5 * 1024 * MIB, copyMax: 5 * 1024 * MIB };
+  /** So many answers to writes tell a wrong checksum, as if something else had arrived. */
+  damaged = 0;
   #number = 0;
 
   constructor(region: string, clock: Clock) {
@@ -45,6 +47,13 @@ export class OssWorld {
       );
     }
     return found;
+  }
+
+  /** The header of an answer to a write. */
+  stored(checksum: string): Record<string, string> {
+    if (this.damaged === 0) return { 'x-oss-hash-crc64ecma': checksum };
+    this.damaged -= 1;
+    return { 'x-oss-hash-crc64ecma': '1' };
   }
 
   next(): string {
