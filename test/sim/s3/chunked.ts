@@ -2,8 +2,8 @@
 import { CHECKSUMS, type ChecksumName } from '../objects/checksums.ts';
 import { sizeOf } from '../objects/message.ts';
 import type { ObjectCall } from '../objects/service.ts';
+import { equal, hmac, sha256 } from './digests.ts';
 import { refuse } from './errors.ts';
-import { equal, hmac, sha256 } from './sigv4.ts';
 
 interface Signing {
   readonly key: Buffer;

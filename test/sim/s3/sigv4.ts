@@ -1,21 +1,15 @@
 /** Signature Version 4 as S3 checks it, and the coding of bodies that goes with it. */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { Credential, Credentials } from '../core/credentials.ts';
 import { hashOf } from '../objects/checksums.ts';
 import type { ObjectCall } from '../objects/service.ts';
 import { readChunks } from './chunked.ts';
+import { encode, equal, hmac, sha256 } from './digests.ts';
 import { refuse } from './errors.ts';
 
 const HEADER =
   /^AWS4-HMAC-SHA256 +Credential=([^,\s]+)\/(\d{8})\/([^/,\s]*)\/([^/,\s]*)\/aws4_request, ?SignedHeaders=([^,\s]+), ?Signature=([0-9a-f]{64})$/;
 const MOST_SKEW_MS = 15 * 60_000;
-
-export const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');
-export const hmac = (key: string | Buffer, data: string): Buffer => createHmac('sha256', key).update(data).digest();
-
-export const encode = (text: string): string =>
-  encodeURIComponent(text).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
 
 const decodePath = (path: string): string => {
   try {
@@ -48,9 +42,6 @@ const signingKey = (secret: string, day: string, region: string): Buffer => {
   keys.set(name, made);
   return made;
 };
-
-export const equal = (a: string, b: string): boolean =>
-  a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
 
 const dateOf = (call: ObjectCall): { stamp: string; date: number } => {
   const { headers } = call.request;
