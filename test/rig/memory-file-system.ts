@@ -7,6 +7,7 @@ import {
   openSync,
   readFileSync,
   readSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -45,7 +46,7 @@ export interface MemoryOptions {
   readonly validMs?: number;
   /** Give the kernel the files behind regular files that are opened for reading. */
   readonly passthrough?: boolean;
-  /** Milliseconds that reads and look-ups of names that begin with `slow` take, unless they are interrupted. */
+  /** Milliseconds that look-ups of names that begin with `slow` take, and reads and writes of files after `@slow`, unless they are interrupted. */
   readonly slowMs?: number;
 }
 
@@ -100,12 +101,8 @@ export class MemoryFileSystem implements FileSystem {
 
   lookup(parent: number, name: string, caller: Caller): Entry | Promise<Entry> {
     this.#count('lookup');
-    const id = this.#folderOf(parent).get(name);
-    if (id === undefined) throw new Errno('ENOENT');
-    const entry = this.#entry(this.#node(id));
-    if (!name.startsWith('slow')) return entry;
-    this.#slow.add(id);
-    return this.#slowly(caller).then(() => entry);
+    const find = (): Entry => this.#entry(this.#named(parent, name));
+    return name.startsWith('slow') ? this.#slowly(caller).then(find) : find();
   }
 
   forget(): void {
@@ -155,6 +152,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   mkdir(parent: number, name: string, mode: number, caller: Caller): Entry {
+    if (name.startsWith('@')) this.#obey(name.slice(1).split(':'));
     return this.#make(parent, name, FOLDER | mode, caller, () => undefined);
   }
 
@@ -388,14 +386,27 @@ export class MemoryFileSystem implements FileSystem {
     this.#log = -1;
   }
 
-  /** Changes a file as another host would: the kernel learns of it only when it is told. */
-  changeBehindKernel(id: number, text: string): void {
-    writeSync(this.#file(id), text, 0);
-  }
-
-  /** The number of the node at a path of names below the root. */
-  find(...names: readonly string[]): number {
-    return names.reduce((id, name) => this.#named(id, name).node, ROOT);
+  /**
+   * What tests want of the engine, as the name of a folder to be made, such as `@tell:file`; names are those in the root. It
+   * is refused with EBUSY when it was done.
+   */
+  #obey([what, name = '', text = '']: readonly string[]): never {
+    const node = name === '' ? ROOT : this.#named(ROOT, name).node;
+    if (what === 'behind') {
+      // As another host would: the kernel learns of it only when it is told.
+      const size = writeSync(this.#file(node), text, 0);
+      ftruncateSync(this.#file(node), size);
+      Object.assign(this.#node(node), { size });
+    } else if (what === 'mode') this.#node(node).mode = REGULAR | Number.parseInt(text, 8);
+    else if (what === 'unname') this.#setName(ROOT, name, 0);
+    else if (what === 'tell') this.kernel?.invalidate(node, 0, 0);
+    else if (what === 'tell-attributes') this.kernel?.invalidate(node, 0, -1);
+    else if (what === 'tell-name') this.kernel?.invalidateName(node, text);
+    else if (what === 'slow') this.#slow.add(node);
+    else if (what === 'counts')
+      writeFileSync(join(this.#folder, 'counts.json'), JSON.stringify(Object.fromEntries(this.asked)));
+    else throw new TypeError('a mistake in the file system');
+    throw new Errno('EBUSY');
   }
 
   #count(operation: string): void {
@@ -528,6 +539,7 @@ export class MemoryFileSystem implements FileSystem {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(resolve, this.#options.slowMs ?? 200);
       caller.signal.addEventListener('abort', () => {
+        this.#count('interrupted');
         clearTimeout(timer);
         reject(new Errno('EINTR'));
       });

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -69,7 +69,18 @@ export class MemoryMount {
 
   async start(engine: readonly string[] = [process.execPath, ENGINE, JSON.stringify(this.#options)]): Promise<number> {
     const mount = { target: this.target, source: `${PREFIX}test` };
-    return startKeeper({ folder: this.folder, mount, engine }, context());
+    // Not the test's: whoever runs the test would wait for keepers of one that was killed.
+    const errors = openSync(this.log, 'a');
+    try {
+      return await startKeeper({ folder: this.folder, mount, engine, errors }, context());
+    } finally {
+      closeSync(errors);
+    }
+  }
+
+  /** What keeper and engine complain of. */
+  get log(): string {
+    return join(this.base, 'log');
   }
 
   path(...names: readonly string[]): string {

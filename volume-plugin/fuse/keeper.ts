@@ -24,6 +24,8 @@ export interface KeeperStart {
   readonly engine: readonly string[];
   /** The engine's environment beside PATH. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Where keeper and engine complain: a descriptor; this process's error output when absent. */
+  readonly errors?: number;
 }
 
 /** For the kernel, beside the descriptor; it checks modes and owners itself. */
@@ -41,10 +43,10 @@ const MOUNT_OPTIONS = [
  * mounted the file system, which answers as soon as the engine does. Errors: EXEC_FAILED, with what mount(8) says; the context's.
  */
 export const startKeeper = async (start: KeeperStart, c: Context): Promise<number> => {
-  const { folder, mount, engine, environment } = start;
+  const { folder, mount, engine, environment, errors = STDERR } = start;
   const args = [SCRIPT, folder, mount?.target ?? '', mount?.source ?? '', MOUNT_OPTIONS, ...engine];
   const env = { PATH, LC_ALL: 'C', ...environment };
-  const { pid, said, ready } = await startDetached(SHELL, args, env, STDERR, 'mounted', c);
+  const { pid, said, ready } = await startDetached(SHELL, args, env, errors, 'mounted', c);
   if (ready) return pid;
   const reason = said.trim() === '' ? 'it has ended' : said.trim();
   throw new PluginError('EXEC_FAILED', { command: 'The keeper of an engine', reason });
