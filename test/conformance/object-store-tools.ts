@@ -17,6 +17,9 @@ export type Gap =
   | 'unfinished' // does not list uploads
   | 'part-checks' // completes with parts that are not there
   | 'abort' // does not give up uploads
+  | 'begun' // does not tell when an upload was begun
+  | 'unknown-uploads' // has no answer about those that are not there
+  | 'complete-match' // completes whatever is there
   | 'copy-part'
   | 'source-conditions' // copies whatever is there
   | 'folders' // leaves out folders of folders, and begins pages of them anew
@@ -30,6 +33,8 @@ export interface StoreWorld {
   /** One of a bucket that is not there. */
   readonly missing: ObjectStore;
   readonly gaps?: readonly Gap[];
+  /** A thousand objects take it long. */
+  readonly isSlow?: boolean;
 }
 
 /** Everything that was opened is closed by `t.teardown`. */

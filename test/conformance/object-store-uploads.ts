@@ -28,7 +28,8 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
     if (!gaps.includes('unfinished')) {
       const [found, ...more] = await other.unfinished('up/', context());
       t.match(found, { key: 'up/ä +%', id });
-      t.ok(Math.abs((found?.begun ?? 0) - Date.now()) < 120_000);
+      const age = Date.now() - (found?.begun ?? 0);
+      t.ok(gaps.includes('begun') || Math.abs(age) < 120_000);
       t.same([more.length, (await other.unfinished('none/', context())).length], [0, 0]);
     }
     const ordered = [...parts].sort((a, b) => a.number - b.number);
@@ -59,6 +60,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
     t.equal(read((await other.get('kept', {}, context())).data), 'old');
     if (!gaps.includes('unfinished')) t.same(await other.unfinished('', context()), []);
     t.equal(await failureOf(store.abortUpload('kept', id, context())), 'none');
+    if (gaps.includes('unknown-uploads')) return;
     t.equal(await failureOf(store.completeUpload('kept', id, [part], undefined, context())), 'NOT_FOUND');
     t.equal(await failureOf(store.uploadPart('kept', id, 2, text('x'), context())), 'NOT_FOUND');
   });
@@ -95,7 +97,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
     const second = await store.uploadPart('target', id, 2, [bytesOf('between', size)], context());
     const third = await copy(3, 2 * size, 500);
     t.same([first.size, third.size, third.number], [size, 500, 3]);
-    t.equal(await failureOf(copy(4, 0, size, 'f'.repeat(32))), 'CONFLICT');
+    if (!gaps.includes('source-conditions')) t.equal(await failureOf(copy(4, 0, size, 'f'.repeat(32))), 'CONFLICT');
     await store.completeUpload('target', id, [first, second, third], undefined, context());
     const { data } = await other.get('target', {}, context());
     const expected = [source.subarray(7, 7 + size), bytesOf('between', size), source.subarray(2 * size)];
@@ -103,7 +105,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
   });
 
   await t.test('a completion under a condition loses against who was quicker', async (t) => {
-    const { store, other } = await make(t);
+    const { store, other, gaps = [] } = await make(t);
     if (!store.limits.conditionalComplete) {
       t.comment('this one has no conditions at the completion');
       return;
@@ -121,6 +123,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
     const three = await upload('three');
     await store.completeUpload('c', three.id, three.parts, { ifMatch: made.etag }, context());
     t.equal(read((await other.get('c', {}, context())).data), 'three');
+    if (gaps.includes('complete-match')) return;
     const four = await upload('four');
     const lost = store.completeUpload('c', four.id, four.parts, { ifMatch: made.etag }, context());
     t.equal(await failureOf(lost), 'CONFLICT');
