@@ -11,7 +11,7 @@ interface DeadMount {
 }
 
 /** Looking at every mount namespace of a host costs some milliseconds. */
-const LOOK_MS = 10_000;
+const LOOK_MS = 3_000;
 
 /** Mounts of earlier lives of the plugin that containers still have, for Status. */
 export class DeadMounts {

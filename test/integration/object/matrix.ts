@@ -25,7 +25,7 @@ async function start(t: Test, engine: EngineVersion): Promise<World> {
   await pluginFolder('volume');
   const rig = await rigFor(t, { hosts: 2, engine });
   const store = await RigStore.start(rig);
-  const install = (n: number) => VolumeHost.install(rig.host(n), { ...store.settings, LOG_LEVEL: 'debug' });
+  const install = (n: number) => VolumeHost.install(rig.host(n), { ...store.settings, REFRESH_INTERVAL: '5s', LOG_LEVEL: 'debug' });
   const one = await install(1);
   const two = await install(2);
   return { rig, store, one, two };
@@ -89,7 +89,7 @@ export function matrix(engine: EngineVersion): void {
       );
       await store.control.removeFault(id);
       const late = { kind: 'fail', code: 'RequestTimeTooSkewed' } as const;
-      const other = await store.control.fault({ fault: late, times: 99 });
+      const other = await store.control.fault({ fault: late, times: 99, parameters: { bucket: 'denied' } });
       t.match(await says('-o', 'bucket=denied'), /BUCKET_CLOCK: /);
       await store.control.removeFault(other);
       const ls = await one.must('volume', 'ls', '-q');
@@ -261,7 +261,7 @@ export function matrix(engine: EngineVersion): void {
 
     await t.test('without a bucket, on a fresh machine, objects are files of the host', async (t) => {
       await plugin.disable();
-      await plugin.set({ OBJECT_BUCKET: '', OBJECT_ENDPOINT: '' });
+      await plugin.set({ OBJECT_BUCKET: '', OBJECT_ENDPOINT: '', OBJECT_VENDOR: '' });
       await plugin.enable();
       await one.must(...OBJECT, 'plain');
       await one.must('run', '--rm', '-v', 'plain:/d', IMAGE, 'sh', '-c', 'echo here > /d/row');
