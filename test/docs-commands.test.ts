@@ -66,7 +66,11 @@ async function problemsOf(words: readonly string[]): Promise<string[] | undefine
   if (verb !== 'create') return undefined;
   if (what === 'volume') {
     const { type = 'block', ...options } = given(words, '-o');
-    return optionProblems(VOLUME_OPTIONS[type === 'nfs' || type === 'object' ? type : 'block'], options, 'volume option');
+    return optionProblems(
+      VOLUME_OPTIONS[type === 'nfs' || type === 'object' ? type : 'block'],
+      options,
+      'volume option',
+    );
   }
   if (what !== 'network') return undefined;
   return [
