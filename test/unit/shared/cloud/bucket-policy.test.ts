@@ -1,0 +1,51 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { policy } from '../../../../bin/cli/policy.ts';
+import {
+  bucketPolicyDocument as aliyun,
+  BUCKET_PERMISSIONS as aliyunPermissions,
+} from '../../../../shared/cloud/aliyun/bucket-policy.ts';
+import {
+  bucketPolicyDocument as aws,
+  BUCKET_PERMISSIONS as awsPermissions,
+} from '../../../../shared/cloud/aws/bucket-policy.ts';
+
+const STORES = join(import.meta.dirname, '../../../../volume-plugin/object');
+
+/** Permissions that the stores name when one is missing. */
+const named = (service: string): string[] => {
+  const texts = readdirSync(STORES)
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => readFileSync(join(STORES, name), 'utf8'));
+  return [...new Set(texts.join('\n').match(new RegExp(`'${service}:[A-Z]\\w+'`, 'g')) ?? [])].map((text) =>
+    text.slice(1, -1),
+  );
+};
+
+t.test('the policy has what the store for S3 calls, and nothing else', async (t) => {
+  t.same(awsPermissions.map(({ action }) => action).sort(), named('s3').sort());
+});
+
+t.test('the policy has what the store for OSS calls, and nothing else', async (t) => {
+  t.same(aliyunPermissions.map(({ action }) => action).sort(), named('oss').sort());
+});
+
+t.test('it holds for the buckets that were named, and in the region’s partition', async (t) => {
+  const { Statement } = aws({ region: 'cn-north-1', buckets: ['assets', 'media'] });
+  t.same(
+    Statement.map(({ Resource }) => Resource),
+    [
+      ['arn:aws-cn:s3:::assets', 'arn:aws-cn:s3:::media'],
+      ['arn:aws-cn:s3:::assets/*', 'arn:aws-cn:s3:::media/*'],
+    ],
+  );
+  t.same(
+    aliyun({ account: '1234567890123456', buckets: ['media'] }).Statement.map(({ Resource }) => Resource),
+    [['acs:oss:*:1234567890123456:media'], ['acs:oss:*:1234567890123456:media/*']],
+  );
+  const printed = JSON.stringify(policy('aws', { plugin: 'volume', buckets: 'assets' }));
+  t.match(printed, /arn:aws:s3:::assets\/\*/);
+  t.match(JSON.stringify(policy('aliyun', { plugin: 'volume' })), /acs:oss:\*:\*:\*\/\*/);
+  t.throws(() => policy('aws', { buckets: 'assets' }), /--buckets does not go with policy aws/);
+});
