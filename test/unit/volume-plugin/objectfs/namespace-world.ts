@@ -6,10 +6,12 @@ import { silentLogger as logger } from '../../../../shared/log.ts';
 import type { Attributes, Caller, Entry, FileSystem, Kernel } from '../../../../volume-plugin/fuse/file-system.ts';
 import { FolderStore } from '../../../../volume-plugin/object/folder.ts';
 import type { ObjectStore } from '../../../../volume-plugin/object/store.ts';
+import type { Contents } from '../../../../volume-plugin/objectfs/content.ts';
+import { openContents } from '../../../../volume-plugin/objectfs/content-set.ts';
 import { FileStateLog } from '../../../../volume-plugin/objectfs/file-state-log.ts';
 import { Naming } from '../../../../volume-plugin/objectfs/naming.ts';
 import { ObjectFileSystem } from '../../../../volume-plugin/objectfs/object-file-system.ts';
-import type { VolumeSemantics } from '../../../../volume-plugin/objectfs/space.ts';
+import type { SpaceOptions, VolumeSemantics } from '../../../../volume-plugin/objectfs/space.ts';
 import type { StateLog, StateRecord } from '../../../../volume-plugin/objectfs/state-log.ts';
 import { type Disk, PlainContents } from './namespace-contents.ts';
 
@@ -104,8 +106,8 @@ export interface HostOptions {
   readonly semantics?: Partial<VolumeSemantics>;
   readonly survived?: boolean;
   readonly prefix?: string;
-  /** In the place of the plain contents. */
-  readonly left?: number;
+  /** With the contents of the engine, instead of plain ones in memory. */
+  readonly real?: boolean;
 }
 
 /** In memory where there is such a folder: these tests are about deaths of the engine, not of the host. */
@@ -134,7 +136,16 @@ export class World {
   async host(name = 'a', options: HostOptions = {}): Promise<Host> {
     const disk: Disk = this.#disks.get(name) ?? new Map();
     this.#disks.set(name, disk);
-    const host = new Host(this, name, disk, options);
+    const mortal = new Mortal();
+    const calls = new Map<string, number>();
+    const store = storeOf(this.store, mortal, calls);
+    const log = new MortalLog(new FileStateLog(join(this.folder, `${name}.log`)), mortal);
+    const folder = join(this.folder, `engine-${name}`);
+    const contents =
+      options.real === true
+        ? await openContents({ store, folder, log, logger, context, options: { reserve: 0, retryMs: 5_000 } })
+        : new PlainContents(store, disk, context);
+    const host = new Host(this, name, { store, log, contents, mortal, calls }, options);
     this.#hosts.push(host);
     await host.start();
     return host;
@@ -175,10 +186,10 @@ export class World {
 
 export class Host {
   readonly fs: FileSystem;
-  readonly mortal = new Mortal();
-  readonly calls = new Map<string, number>();
+  readonly mortal: Mortal;
+  readonly calls: Map<string, number>;
+  readonly contents: Contents;
   readonly told: string[] = [];
-  readonly #contents: PlainContents;
   readonly #name: string;
   #unique: bigint;
   #isEnded = false;
@@ -186,18 +197,18 @@ export class Host {
   constructor(
     world: World,
     name: string,
-    disk: Disk,
-    { semantics = {}, survived = false, prefix = PREFIX, left }: HostOptions,
+    parts: Pick<SpaceOptions, 'store' | 'log' | 'contents'> & { mortal: Mortal; calls: Map<string, number> },
+    { semantics = {}, survived = false, prefix = PREFIX }: HostOptions,
   ) {
+    const { mortal, calls, store, log, contents } = parts;
     this.#name = name;
-    this.mortal.left = left;
+    this.mortal = mortal;
+    this.calls = calls;
+    this.contents = contents;
     // Each life goes on counting, as the kernel does.
     this.#unique = BigInt(Math.trunc(performance.now() * 1_000)) * 2n;
-    const store = storeOf(world.store, this.mortal, this.calls);
-    const log = new MortalLog(new FileStateLog(join(world.folder, `${name}.log`)), this.mortal);
-    this.#contents = new PlainContents(store, disk, context);
     this.fs = new ObjectFileSystem({
-      ...{ store, contents: this.#contents, log, logger, survived },
+      ...{ store, contents, log, logger, survived },
       naming: new Naming(prefix),
       host: { id: `id-${name}`, name: `host-${name}` },
       semantics: {
@@ -226,7 +237,7 @@ export class Host {
   /** As kill -9 does: nothing of it goes on. */
   kill(): void {
     this.mortal.isDead = true;
-    this.#contents.isDead = true;
+    if (this.contents instanceof PlainContents) this.contents.isDead = true;
   }
 
   async end(): Promise<void> {
