@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { codeOf } from '../../shared/error-code.ts';
-import type { NewObject } from './store.ts';
+import { type NewObject, StoreError } from './store.ts';
 
 export type Description = Omit<NewObject, 'condition'>;
 
@@ -34,11 +34,13 @@ export const footOf = (record: ObjectRecord): Buffer => {
   return Buffer.concat([text, length, MARK]);
 };
 
-/** Of an open file. Undefined: it is none of ours. */
-export const readRecord = (fd: number): ObjectRecord | undefined => {
+/** Of an open file. Throws DAMAGED when it is none of ours. */
+export const readRecord = (fd: number, path: string): ObjectRecord => {
   const { size } = fstatSync(fd);
   let tail = readEnd(fd, size, USUAL);
-  if (tail.length < FOOT || !tail.subarray(-MARK.length).equals(MARK)) return undefined;
+  if (tail.length < FOOT || !tail.subarray(-MARK.length).equals(MARK)) {
+    throw new StoreError('DAMAGED', `${path} is not the file of an object`);
+  }
   const length = tail.readUInt32BE(tail.length - FOOT);
   if (length + FOOT > tail.length) tail = readEnd(fd, size, length + FOOT);
   const end = tail.length - FOOT;
@@ -51,7 +53,7 @@ const readEnd = (fd: number, size: number, length: number): Buffer => {
   return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, size - bytes.length));
 };
 
-/** Undefined: there is no object. */
+/** Undefined: there is no object. Throws DAMAGED. */
 export const recordAt = (path: string): ObjectRecord | undefined => {
   let fd: number;
   try {
@@ -61,8 +63,18 @@ export const recordAt = (path: string): ObjectRecord | undefined => {
     throw error;
   }
   try {
-    return readRecord(fd);
+    return readRecord(fd, path);
   } finally {
     closeSync(fd);
+  }
+};
+
+/** The same for whoever asks what is there: what is damaged is there, and no version of anything. */
+export const listedAt = (path: string): ObjectRecord | undefined => {
+  try {
+    return recordAt(path);
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    return { size: 0, etag: 'damaged', modified: 0, meta: {} };
   }
 };

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { type Context, sleep, throwIfDone } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { tryFileLock } from '../../shared/kernel/syscalls.ts';
-import { footOf, type ObjectRecord, readRecord, recordAt } from './folder-file.ts';
+import { footOf, listedAt, type ObjectRecord, readRecord } from './folder-file.ts';
 import { fileOf } from './folder-paths.ts';
 import { type Range, StoreError, type WriteCondition } from './store.ts';
 
@@ -127,7 +127,7 @@ export class FolderShelf {
     const target = fileOf(this.objects, key);
     try {
       await this.#alone(key, c, () => {
-        if (condition !== undefined) mustHold(key, recordAt(target), condition);
+        if (condition !== undefined) mustHold(key, listedAt(target), condition);
         place(file, target);
       });
     } catch (error) {
@@ -233,10 +233,12 @@ export const openFile = async (path: string): Promise<OpenObject | undefined> =>
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
-  const record = readRecord(file.fd);
-  if (record === undefined) {
+  let record: ObjectRecord;
+  try {
+    record = readRecord(file.fd, path);
+  } catch (error) {
     await file.close();
-    throw new StoreError('DAMAGED', `${path} is not the file of an object`);
+    throw error;
   }
   return {
     record,

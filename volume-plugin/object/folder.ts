@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { mustBeKey, mustBeMeta } from './checking.ts';
-import { descriptionOf, type ObjectRecord, recordAt } from './folder-file.ts';
+import { descriptionOf, listedAt, type ObjectRecord, recordAt } from './folder-file.ts';
 import { type Found, fileOf, walk } from './folder-paths.ts';
 import { FolderShelf } from './folder-shelf.ts';
 import { FolderUploads } from './folder-uploads.ts';
@@ -174,7 +174,7 @@ export class FolderStore implements ObjectStore {
     let last: string | undefined;
     for await (const { name, path } of found) {
       throwIfDone(c);
-      const record = path === undefined ? undefined : recordAt(path);
+      const record = path === undefined ? undefined : listedAt(path);
       // It has gone since the folder was read.
       if (path !== undefined && record === undefined) continue;
       if (objects.length + prefixes.length === limit)
