@@ -1,7 +1,7 @@
 import type { Answer, Caller, FolderEntry, Opened } from '../fuse/file-system.ts';
 import { applyStated } from './attributes.ts';
 import type { Handle, Handles } from './handles.ts';
-import type { Listed, Listings } from './listing.ts';
+import type { FindNote, Listed, Listing, Listings } from './listing.ts';
 import type { Lookups } from './lookups.ts';
 import { GUESSED, type Node } from './nodes.ts';
 import { applyNote, isSameObject, type Noted, type Notes } from './notes.ts';
@@ -21,8 +21,6 @@ const ASKED_AT_ONCE = 64;
 /** Nodes beyond which listings give names only, so that the table stays small. */
 const MOST_NODES = 150_000;
 
-type FindNote = (name: string, facts: Listed['facts']) => Noted | undefined;
-
 export interface FolderReadingParts {
   readonly space: Space;
   readonly handles: Handles;
@@ -38,8 +36,7 @@ export class FolderReading {
   readonly #listings: Listings;
   readonly #lookups: Lookups;
   readonly #notes: Notes;
-  readonly #found = new WeakMap<object, Promise<FindNote>>();
-  readonly #finders = new WeakMap<object, FindNote>();
+  readonly #noteReads = new WeakMap<Listing, Promise<FindNote>>();
 
   constructor({ space, handles, listings, lookups, notes }: FolderReadingParts) {
     this.#space = space;
@@ -72,7 +69,7 @@ export class FolderReading {
     if (cookie === 0 && handle.wasRead) this.#begin(handle);
     handle.wasRead = true;
     const { listing } = handle;
-    if (listing !== undefined && this.#finders.has(listing) && this.#space.semantics.attributes === 'listed') {
+    if (listing !== undefined && listing.findNote !== undefined && this.#space.semantics.attributes === 'listed') {
       const page = pageOf(cookie);
       if (listing.peek(page) !== undefined && !listing.isDropped(page)) {
         const entries = this.#atHand(handle, cookie, plus);
@@ -91,20 +88,22 @@ export class FolderReading {
     for (const [name, child] of node.children ?? []) if (child.live?.isNew === true) locals.add(name);
     for (const [name, isThere] of listing.changes) if (isThere) locals.add(name);
     handle.locals = [...locals];
-    this.#noteFinder(listing, path);
+    this.#readNotes(listing).catch(() => undefined);
     // Begun before it is asked for: opendir is followed by readdir.
     listing.page(0).catch(() => undefined);
   }
 
-  #noteFinder(listing: object, path: string): Promise<FindNote> {
-    const known = this.#found.get(listing);
+  /** Notes are read beside the listing. */
+  #readNotes(listing: Listing): Promise<FindNote> {
+    if (listing.findNote !== undefined) return Promise.resolve(listing.findNote);
+    const known = this.#noteReads.get(listing);
     if (known !== undefined) return known;
-    const reading = this.#notes.read(path).then((find) => {
-      this.#finders.set(listing, find);
+    const reading = this.#notes.read(listing.path).then((find) => {
+      listing.findNote = find;
       return find;
     });
-    reading.catch(() => this.#found.delete(listing));
-    this.#found.set(listing, reading);
+    reading.catch(() => this.#noteReads.delete(listing));
+    this.#noteReads.set(listing, reading);
     return reading;
   }
 
@@ -116,7 +115,7 @@ export class FolderReading {
       handle.locals ??= [];
     }
     const { listing } = handle;
-    await this.#noteFinder(listing, listing.path);
+    await this.#readNotes(listing);
     for (let number = pageOf(cookie); ; number += 1) {
       const page = await listing.page(number);
       if (this.#space.semantics.attributes === 'objects' && plus) await this.#askObjects(handle, cookie);
@@ -157,7 +156,7 @@ export class FolderReading {
   ): void {
     const { listing, node } = handle;
     if (listing === undefined) return;
-    const find = this.#finders.get(listing);
+    const find = listing.findNote;
     const locals = handle.locals === undefined || handle.locals.length === 0 ? undefined : new Set(handle.locals);
     let number = pageOf(cookie);
     let at = cookie < PAGES ? 0 : (cookie - PAGES) % PER_PAGE;
@@ -250,7 +249,7 @@ export class FolderReading {
   async #askObjects(handle: Handle, cookie: number): Promise<void> {
     const { listing, node } = handle;
     if (listing === undefined) return;
-    const find = this.#finders.get(listing);
+    const find = listing.findNote;
     const page = listing.peek(pageOf(cookie)) ?? [];
     const at = cookie < PAGES ? 0 : (cookie - PAGES) % PER_PAGE;
     const names: string[] = [];

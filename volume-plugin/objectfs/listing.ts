@@ -3,6 +3,7 @@ import type { ObjectFacts, Page } from '../object/store.ts';
 import { ownFacts } from './lookups.ts';
 import { isName } from './naming.ts';
 import type { Facts } from './nodes.ts';
+import type { Noted } from './notes.ts';
 import type { Space } from './space.ts';
 
 /** A name of a folder as LIST tells it. Facts of an object; folders below have none. */
@@ -10,6 +11,9 @@ export interface Listed {
   readonly name: string;
   readonly facts: Facts | undefined;
 }
+
+/** What is noted of an object, or (without facts) of a folder, under a name. */
+export type FindNote = (name: string, facts: Facts | undefined) => Noted | undefined;
 
 /** A page of a listing. Pages are what cookies are made of: page and place in it. */
 interface ListedPage {
@@ -37,9 +41,11 @@ const AT_ONCE = 16;
 export class Listing {
   readonly path: string;
   /** When it was begun: what it says is not older. */
-  readonly begun: number;
+  begun: number;
   /** Names that this host has made (true) or removed since. */
   readonly changes = new Map<string, boolean>();
+  /** Finds what is noted of an entry; undefined: notes are not read yet. */
+  findNote: FindNote | undefined;
   /** Facts of the folder's own marker; null: it has none; undefined: not known yet. */
   marker: Facts | null | undefined;
   readonly #space: Space;
@@ -119,6 +125,13 @@ export class Listing {
       }
     }
     return this.#names.get(name);
+  }
+
+  /** It was made here, when nothing was there. */
+  beEmpty(begun: number): void {
+    this.begun = begun;
+    this.findNote = () => undefined;
+    this.#here[0] = { entries: [], last: undefined };
   }
 
   changed(name: string, isThere: boolean): void {
@@ -284,7 +297,9 @@ const isBeyond = (page: Page, bound: string): boolean => {
 export class Listings {
   readonly #space: Space;
   readonly #byPath = new Map<string, Listing>();
-  #bounds = new Map<string, readonly string[]>();
+  /** On their way to take the place of those that are there. */
+  readonly #renewing = new Map<string, Listing>();
+  readonly #bounds = new Map<string, readonly string[]>();
   begun = 0;
 
   constructor(space: Space) {
@@ -314,17 +329,40 @@ export class Listings {
     return listing;
   }
 
+  /** A folder that this host has just made has nothing in it. */
+  seed(path: string, begun: number): void {
+    const listing = new Listing(this.#space, path);
+    listing.beEmpty(begun);
+    this.#byPath.set(path, listing);
+  }
+
+  /** A new one in the background; until it is whole the old one is what it was. `read` reads the folder's notes. */
+  renew(path: string, read: (path: string) => Promise<FindNote>): void {
+    if (this.#renewing.has(path)) return;
+    this.begun += 1;
+    const listing = new Listing(this.#space, path, this.#byPath.get(path)?.bounds ?? this.#bounds.get(path));
+    this.#renewing.set(path, listing);
+    Promise.all([read(path), listing.whole()])
+      .then(([findNote]) => {
+        listing.findNote = findNote;
+        if (this.#renewing.get(path) === listing && listing.isWhole) this.#byPath.set(path, listing);
+        this.#forgetOld();
+      })
+      .catch((error: unknown) => this.#space.logger.debug('a folder could not be listed in advance', { path, error }))
+      .finally(() => this.#renewing.delete(path));
+  }
+
   /** This host has made or removed a name. */
   changed(folder: string, name: string, isThere: boolean): void {
     this.#byPath.get(folder)?.changed(name, isThere);
+    this.#renewing.get(folder)?.changed(name, isThere);
   }
 
   /** A folder, or what is below it, has gone elsewhere. */
   forgetBelow(path: string): void {
-    for (const one of this.#byPath.keys()) {
-      if (one === path || one.startsWith(`${path}/`)) this.#byPath.delete(one);
+    for (const map of [this.#byPath, this.#renewing, this.#bounds]) {
+      for (const one of map.keys()) if (one === path || one.startsWith(`${path}/`)) map.delete(one);
     }
-    for (const one of this.#bounds.keys()) if (one === path || one.startsWith(`${path}/`)) this.#bounds.delete(one);
   }
 
   get entries(): number {

@@ -1,4 +1,5 @@
 import { type Answer, type Caller, type Entry, Errno, type Opened } from '../fuse/file-system.ts';
+import type { NewObject } from '../object/store.ts';
 import { describe, factsOf } from './attributes.ts';
 import type { Description } from './content.ts';
 import type { Files } from './files.ts';
@@ -30,6 +31,7 @@ export class Making {
     const again = caller.resent ? this.#createdBefore(caller) : undefined;
     if (again !== undefined) return again;
     const child = space.nodes.child(parent, name);
+    this.#parts.storms.made(parent, path, caller.pid);
     const isFree = child === undefined && space.isAbsent(path);
     if (isFree && !(space.semantics.consistency === 'strict' && (flags & O_EXCL) !== 0)) {
       return this.#create(parent, name, mode, flags, caller);
@@ -74,7 +76,7 @@ export class Making {
 
   /** Only one of all hosts makes the file: it is in the store at once. */
   async #reserve(parent: Node, name: string, mode: number, caller: Caller): Promise<void> {
-    await this.#put(parent, name, mode, 0, [], caller, true);
+    await this.#put(parent, name, mode, 0, [], caller);
   }
 
   /** It is this host's alone until it is closed. */
@@ -127,6 +129,7 @@ export class Making {
     const path = this.#path(parent, name);
     const answered = caller.resent ? space.nodes.get(space.journal.answerOf(caller.unique)?.node ?? 0) : undefined;
     if (answered !== undefined) return space.entry(answered);
+    this.#parts.storms.made(parent, path, caller.pid);
     const known = space.nodes.child(parent, name);
     const there = known === undefined && space.isAbsent(path) ? undefined : await lookups.find(parent, name);
     if (there !== undefined) {
@@ -136,7 +139,7 @@ export class Making {
       if (!isOurs) throw new Errno('EEXIST');
       return space.give(there);
     }
-    const node = await this.#put(parent, name, mode, rdev, body, caller, true);
+    const node = await this.#put(parent, name, mode, rdev, body, caller);
     space.journal.did(caller.unique, { node: node.id }, ...space.written(node));
     return space.entry(node);
   }
@@ -148,7 +151,6 @@ export class Making {
     rdev: number,
     body: readonly Buffer[],
     caller: Caller,
-    ifAbsent: boolean,
   ): Promise<Node> {
     const { space, lookups, listings, notes } = this.#parts;
     const path = this.#path(parent, name);
@@ -156,8 +158,11 @@ export class Making {
     const key = isFolder ? space.naming.folderKey(path) : space.naming.key(path);
     space.journal.will(caller.unique, path);
     const draft = this.#draft(parent, name, mode, rdev, caller);
-    const condition = ifAbsent && space.store.limits.conditionalPut ? { condition: { ifAbsent: true } } : {};
+    const condition: Pick<NewObject, 'condition'> = space.store.limits.conditionalPut
+      ? { condition: { ifAbsent: true } }
+      : {};
     const c = space.context();
+    const begun = space.ms();
     try {
       const facts = await space.store.put(key, body, { ...draft.description, ...condition }, c);
       const node = space.nodes.make(parent, name, draft.mode);
@@ -167,6 +172,8 @@ export class Making {
       node.seen = space.ms();
       lookups.touched(path);
       listings.changed(space.path(parent), name, true);
+      // Nothing can have been in a folder that was not there.
+      if (isFolder && condition.condition !== undefined) listings.seed(path, begun);
       this.#entered(parent);
       notes.note(node);
       return node;

@@ -8,6 +8,7 @@ import type { Node } from './nodes.ts';
 import { Notes } from './notes.ts';
 import { Saver } from './saving.ts';
 import type { Space } from './space.ts';
+import { Storms } from './storms.ts';
 
 /** The parts that requests are carried out with. */
 export interface Parts {
@@ -19,6 +20,7 @@ export interface Parts {
   readonly saver: Saver;
   readonly homes: Homes;
   readonly reading: FolderReading;
+  readonly storms: Storms;
 }
 
 export const makeParts = (space: Space, misplaced: (node: Node, facts: ObjectFacts) => void): Parts => {
@@ -29,5 +31,6 @@ export const makeParts = (space: Space, misplaced: (node: Node, facts: ObjectFac
   const saver = new Saver(space, lookups, notes);
   const homes = new Homes({ space, lookups, listings, notes, saver, misplaced });
   const reading = new FolderReading({ space, handles, listings, lookups, notes });
-  return { space, handles, listings, lookups, notes, saver, homes, reading };
+  const storms = new Storms({ space, listings, lookups, notes, reading });
+  return { space, handles, listings, lookups, notes, saver, homes, reading, storms };
 };

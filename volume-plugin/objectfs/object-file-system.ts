@@ -12,6 +12,7 @@ import {
   type TimedAttributes,
 } from '../fuse/file-system.ts';
 import { Files } from './files.ts';
+import { Finding } from './finding.ts';
 import { FolderRenaming } from './folder-renaming.ts';
 import { Making } from './making.ts';
 import { Memory } from './memory.ts';
@@ -34,6 +35,7 @@ const ADOPT_MS = 60_000;
 export class ObjectFileSystem implements FileSystem {
   readonly #options: SpaceOptions;
   readonly #parts: Parts;
+  readonly #finding: Finding;
   readonly #files: Files;
   readonly #making: Making;
   readonly #removing: Removing;
@@ -49,6 +51,7 @@ export class ObjectFileSystem implements FileSystem {
     this.#options = options;
     const space = new Space(options);
     this.#parts = makeParts(space, (node, facts) => this.#renaming.misplaced(node, facts));
+    this.#finding = new Finding(this.#parts);
     this.#files = new Files(this.#parts);
     this.#making = new Making(this.#parts, this.#files);
     this.#removing = new Removing(this.#parts);
@@ -90,29 +93,8 @@ export class ObjectFileSystem implements FileSystem {
     }
   }
 
-  lookup(parent: number, name: string): Answer<Entry> {
-    return guard(() => {
-      const { space, lookups, listings } = this.#parts;
-      const folder = space.folder(parent);
-      const path = space.path(folder);
-      if (space.naming.isHidden(path, name)) throw new Errno('ENOENT');
-      const known = lookups.known(folder, name);
-      if (known !== undefined) return space.give(known);
-      space.naming.check(path, name);
-      // `relaxed`: what a whole listing did not have is not there.
-      if (space.semantics.consistency === 'relaxed' && space.nodes.child(folder, name) === undefined) {
-        const listing = listings.fresh(path);
-        const isMade = listing?.changes.get(name);
-        if (listing?.isWhole === true && isMade !== true && (isMade === false || listing.find(name) === undefined)) {
-          space.absent(lookups.pathOf(folder, name), space.ms());
-          throw new Errno('ENOENT');
-        }
-      }
-      return lookups.find(folder, name).then((node) => {
-        if (node === undefined) throw new Errno('ENOENT');
-        return space.give(node);
-      });
-    });
+  lookup(parent: number, name: string, caller: Caller): Answer<Entry> {
+    return guard(() => this.#finding.lookup(parent, name, caller));
   }
 
   forget(id: number, count: number): void {
@@ -277,12 +259,13 @@ export class ObjectFileSystem implements FileSystem {
   }
 
   status(): Readonly<Record<string, string | number | boolean>> {
-    const { space, handles, lookups, listings, notes, saver } = this.#parts;
+    const { space, handles, lookups, listings, notes, saver, storms } = this.#parts;
     return {
       ...this.#options.contents.status(),
       nodes: space.nodes.size,
       open: handles.size,
       lookups: lookups.asked,
+      lookupsFromListings: storms.answered,
       listings: listings.begun,
       listedEntries: listings.entries,
       hiddenObjects: space.counts.hidden,

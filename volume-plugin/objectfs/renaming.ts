@@ -51,6 +51,7 @@ export class Renaming {
     if (caller.resent && space.journal.answerOf(caller.unique) !== undefined) return;
     if (space.naming.isHidden(space.path(from), name)) throw new Errno('ENOENT');
     const node = await lookups.need(from, name);
+    this.#parts.storms.made(to, lookups.pathOf(to, newName), caller.pid);
     for (let attempt = 1; ; attempt += 1) {
       const target = await this.#target(to, newName);
       if (target === node) return;

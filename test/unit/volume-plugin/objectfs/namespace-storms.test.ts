@@ -1,0 +1,146 @@
+// Many lookups at once, and many files that are made one after another: how often the store is asked.
+import t from 'tap';
+import { PREFIX, refused, World } from './namespace-world.ts';
+
+const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
+  const made = await World.make();
+  t.teardown(() => made.end());
+  return made;
+};
+
+const asked = (calls: ReadonlyMap<string, number>): number => (calls.get('head') ?? 0) + (calls.get('list') ?? 0);
+
+t.test(
+  'of 300 files that are made one after another all but the first few ask the store for nothing but their upload',
+  async (t) => {
+    const w = await world(t);
+    const a = await w.host();
+    await a.mkdir('d');
+    const d = await a.node('d');
+    for (let n = 0; n < 300; n += 1) {
+      t.equal(await refused(() => a.fs.lookup(d, `f${n}`, a.caller())), 'ENOENT');
+      const made = await a.fs.create(d, `f${n}`, 0o644, 0o102, a.caller());
+      await a.close({ node: made.attributes.node, handle: made.handle });
+    }
+    t.equal((await w.names()).length, 301);
+    t.equal(a.count('put'), 301);
+    t.ok(asked(a.calls) < 40, `asked ${asked(a.calls)} times`);
+  },
+);
+
+t.test('while files are made a file of another host is found, at the latest after a second', async (t) => {
+  const w = await world(t);
+  const [a, b] = [await w.host('a'), await w.host('b')];
+  await a.mkdir('d');
+  for (let n = 0; n < 10; n += 1) await a.close(await a.create(`d/f${n}`));
+  await b.write('d/theirs', 'x');
+  w.later(1_001);
+  t.equal(await a.read('d/theirs'), 'x');
+  t.equal(await refused(() => a.create('d/theirs', 0o644, 0o200)), 'EEXIST');
+});
+
+t.test(
+  'a file that two hosts make at once is the one’s that closes first; the other is told, and loses nothing',
+  async (t) => {
+    const w = await world(t);
+    const [a, b] = [await w.host('a', { real: true }), await w.host('b', { real: true })];
+    const [mine, theirs] = [await a.create('f'), await b.create('f')];
+    await a.fs.write(mine.node, mine.handle, 0, Buffer.from('mine'), false, a.caller());
+    await b.fs.write(theirs.node, theirs.handle, 0, Buffer.from('theirs'), false, b.caller());
+    await b.close(theirs);
+    t.equal(await refused(() => a.fs.flush(mine.node, mine.handle, a.caller())), 'ESTALE');
+    await a.fs.release(mine.node, mine.handle, a.caller());
+    t.equal(await a.read('f'), 'theirs');
+    const kept = (await w.names()).find((name) => name.startsWith('f.conflict-')) ?? '';
+    t.equal(await w.text(kept), 'mine');
+  },
+);
+
+t.test('with consistency=strict O_EXCL gives a name to one host only', async (t) => {
+  const w = await world(t);
+  const strict = { semantics: { consistency: 'strict' as const } };
+  const [a, b] = [await w.host('a', strict), await w.host('b', strict)];
+  await a.create('lock', 0o600, 0o200);
+  t.equal(await refused(() => b.create('lock', 0o600, 0o200)), 'EEXIST');
+});
+
+t.test('many lookups in a folder are answered from a listing of it', async (t) => {
+  const w = await world(t);
+  const names = Array.from({ length: 200 }, (_, n) => `f${n}`);
+  await Promise.all(names.map((name) => w.put(`d/${name}`, 'x'.repeat(2_000))));
+  const a = await w.host();
+  const d = await a.node('d');
+  for (const name of names) t.equal((await a.fs.lookup(d, name, a.caller())).attributes.size, 2_000);
+  t.ok(asked(a.calls) < 60, `asked ${asked(a.calls)} times`);
+  w.later(1_001);
+  a.calls.clear();
+  for (const name of names) await a.fs.lookup(d, name, a.caller());
+  t.ok(asked(a.calls) < 60, `and ${asked(a.calls)} when all is to be looked at again`);
+});
+
+t.test('where objects turn out to have attributes that no listing tells, each is asked', async (t) => {
+  const w = await world(t);
+  const names = Array.from({ length: 50 }, (_, n) => `f${n}`);
+  await Promise.all(names.map((name) => w.put(`d/${name}`, 'x'.repeat(2_000), { mode: '33261' })));
+  const a = await w.host();
+  const listed = await a.entries('d');
+  t.equal(listed[0]?.entry?.attributes.mode, 0o100644, 'a listing alone cannot tell');
+  w.later(1_001);
+  for (const name of names) t.equal((await a.stat(`d/${name}`)).mode, 0o100755);
+  w.later(1_001);
+  t.ok((await a.entries('d')).every(({ entry }) => entry?.attributes.mode !== 0o100644));
+});
+
+t.test('with consistency=relaxed what a listing did not have is not there, without asking', async (t) => {
+  const w = await world(t);
+  const a = await w.host('a', { semantics: { consistency: 'relaxed' } });
+  await a.mkdir('d');
+  await a.write('d/f', 'x');
+  await a.list('d');
+  const before = asked(a.calls);
+  for (const name of ['a', 'b', 'c', 'lib.so']) t.equal(await a.exists(`d/${name}`), false);
+  t.equal(asked(a.calls), before);
+  await w.put('d/theirs', 'x');
+  t.equal(await a.exists('d/theirs'), false);
+  w.later(60_001);
+  t.equal(await a.exists('d/theirs'), true, 'a minute later it is');
+});
+
+t.test('a file that others have removed or replaced is noticed when it is opened', async (t) => {
+  const w = await world(t);
+  const a = await w.host();
+  await w.put('f', 'one');
+  t.equal(await a.read('f'), 'one');
+  const node = await a.node('f');
+  await w.put('f', 'two');
+  const opened = await a.fs.open(node, 0, a.caller());
+  t.equal(opened.keepCache, false, 'the kernel’s pages are dropped');
+  t.equal(await a.readOpen({ node, handle: opened.handle }), 'two');
+  const again = await a.fs.open(node, 0, a.caller());
+  t.equal(again.keepCache, true, 'and kept when nothing has changed');
+  await w.store.remove(`${PREFIX}f`, w.context);
+  t.equal(await refused(() => a.fs.open(node, 0, a.caller())), 'ESTALE', 'upon which the kernel looks it up again');
+  t.equal(await a.exists('f'), false);
+});
+
+t.test('a volume that is read-only refuses every change', async (t) => {
+  const w = await world(t);
+  await w.put('d/f', 'x');
+  const a = await w.host('a', { semantics: { readonly: true } });
+  const node = await a.node('d/f');
+  t.equal(await a.read('d/f'), 'x');
+  for (const change of [
+    () => a.mkdir('e'),
+    () => a.create('g'),
+    () => a.unlink('d/f'),
+    () => a.rmdir('d'),
+    () => a.rename('d/f', 'g'),
+    () => a.symlink('l', 'x'),
+    () => a.open('d/f', 2),
+    () => a.fs.setattr(node, { mode: 0o600 }, a.caller()),
+    () => a.fs.setxattr(node, 'user.a', Buffer.from('x'), 0, a.caller()),
+  ]) {
+    t.equal(await refused(change), 'EROFS');
+  }
+  t.equal(a.count('put') + a.count('copy') + a.count('remove'), 0);
+});

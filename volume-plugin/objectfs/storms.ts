@@ -1,0 +1,137 @@
+import type { FolderReading } from './folder-reading.ts';
+import type { Listing, Listings } from './listing.ts';
+import type { Lookups } from './lookups.ts';
+import { GUESSED, type Node } from './nodes.ts';
+import type { Notes } from './notes.ts';
+import type { Space } from './space.ts';
+
+/** So many lookups in a folder within so many milliseconds: from then on the folder is listed instead of asking for each name. */
+const STORM_LOOKUPS = 4;
+const STORM_MS = 200;
+/** So many names in a row that were looked up in vain and made at once: whoever does that is making files. */
+const ROW_IN_FOLDER = 3;
+const ROW_OF_THREAD = 4;
+/** A row ends when nothing was made for so long. */
+const ROW_MS = 2_000;
+const THREADS = 1_000;
+/** A small object may be a symbolic link: no guess is made of it. */
+const LINK_BYTES = 1_024;
+
+interface Row {
+  count: number;
+  /** Looked up in vain last, and not made yet. */
+  missed: string | undefined;
+  at: number;
+}
+
+interface FolderLookups extends Row {
+  lookups: number;
+  since: number;
+}
+
+export interface StormParts {
+  readonly space: Space;
+  readonly listings: Listings;
+  readonly lookups: Lookups;
+  readonly notes: Notes;
+  readonly reading: FolderReading;
+}
+
+/**
+ * Answers lookups from a listing of the folder that is not older than what may be relied on, when there are many: names that are
+ * there, and, while files are being made one after another, names that are not. The kernel looks up each name that is made, with
+ * the folder locked: a request to the store for each would let files be made one in a request's time.
+ */
+export class Storms {
+  readonly #parts: StormParts;
+  readonly #folders = new WeakMap<Node, FolderLookups>();
+  readonly #threads = new Map<number, Row>();
+  answered = 0;
+
+  constructor(parts: StormParts) {
+    this.#parts = parts;
+  }
+
+  /** A node; null: nothing is there; undefined: it must be asked for. */
+  answer(folder: Node, path: string, name: string, thread: number): Node | null | undefined {
+    const { space } = this.#parts;
+    if (space.reliedMs === 0) return undefined;
+    const now = space.ms();
+    const counts = this.#countsOf(folder, now);
+    if (now - counts.since > STORM_MS) {
+      counts.since = now;
+      counts.lookups = 0;
+    }
+    counts.lookups += 1;
+    const isMaking = this.#isMaking(counts, thread, now);
+    if (counts.lookups < STORM_LOOKUPS && !isMaking) return undefined;
+    const listing = this.#listing(path, now);
+    const answer = listing === undefined ? undefined : this.#fromListing(listing, folder, name, isMaking);
+    if (answer !== undefined) this.answered += 1;
+    return answer;
+  }
+
+  #isMaking(counts: FolderLookups, thread: number, now: number): boolean {
+    if (counts.count >= ROW_IN_FOLDER && now - counts.at < ROW_MS) return true;
+    const row = this.#threads.get(thread);
+    return row !== undefined && row.count >= ROW_OF_THREAD && now - row.at < ROW_MS;
+  }
+
+  /** One that is whole and young; it is renewed before it is too old. */
+  #listing(path: string, now: number): Listing | undefined {
+    const { listings, space, notes } = this.#parts;
+    const listing = listings.fresh(path);
+    const isAtHand = listing?.isWhole === true && listing.findNote !== undefined;
+    if (!isAtHand || now - listing.begun > space.reliedMs / 2) listings.renew(path, (one) => notes.read(one));
+    return isAtHand ? listing : undefined;
+  }
+
+  #fromListing(listing: Listing, folder: Node, name: string, isMaking: boolean): Node | null | undefined {
+    const { space, reading } = this.#parts;
+    const change = listing.changes.get(name);
+    // What was made here is known as a node, or another host has it by now.
+    if (change === true) return undefined;
+    const listed = change === false ? undefined : listing.find(name);
+    if (listed === undefined) return isMaking ? null : undefined;
+    const node = reading.nodeOf(folder, listed, listing.findNote?.(name, listed.facts), listing.begun);
+    const isGuess = node.known === GUESSED;
+    const isSafe = listed.facts !== undefined && listed.facts.size > LINK_BYTES && !space.surprising.has(folder);
+    if (!isGuess || isSafe) return node;
+    space.drop(node);
+    return undefined;
+  }
+
+  missed(folder: Node, path: string, thread: number): void {
+    const now = this.#parts.space.ms();
+    for (const row of [this.#countsOf(folder, now), this.#threadOf(thread, now)]) {
+      if (row.missed !== undefined) row.count = 0;
+      row.missed = path;
+    }
+  }
+
+  made(folder: Node, path: string, thread: number): void {
+    const now = this.#parts.space.ms();
+    for (const row of [this.#countsOf(folder, now), this.#threadOf(thread, now)]) {
+      row.count = row.missed === path ? row.count + 1 : 0;
+      row.missed = undefined;
+      row.at = now;
+    }
+  }
+
+  #countsOf(folder: Node, now: number): FolderLookups {
+    const known = this.#folders.get(folder);
+    if (known !== undefined) return known;
+    const counts = { count: 0, missed: undefined, at: now, lookups: 0, since: now };
+    this.#folders.set(folder, counts);
+    return counts;
+  }
+
+  #threadOf(thread: number, now: number): Row {
+    const known = this.#threads.get(thread);
+    if (known !== undefined) return known;
+    if (this.#threads.size >= THREADS) this.#threads.clear();
+    const row = { count: 0, missed: undefined, at: now };
+    this.#threads.set(thread, row);
+    return row;
+  }
+}
