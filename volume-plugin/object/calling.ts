@@ -206,9 +206,8 @@ export class StoreCaller implements Caller {
     }
     if (answer.status < 300) {
       passage.taken();
-      return { ...answer, refusal: undefined, repeated: course.repeated || answer.again === true };
+      return { ...answer, refusal: undefined, repeated: course.repeated };
     }
-    course.repeated ||= answer.again === true;
     const refusal = refusalOf(answer);
     const apart = new ClockSkew();
     apart.observe(answer.headers.get('date'), sentAt, this.#clock());

@@ -177,7 +177,7 @@ class RequestFlight implements Flight {
       request: this.#request,
       head: this.#head,
       answered: (answer) => {
-        this.#finish()?.resolve(this.#again ? { ...answer, again: true } : answer);
+        this.#finish()?.resolve(answer);
       },
       failed: (error, untouched) => {
         const isStale = wasUsed && untouched && error.trouble === 'closed';

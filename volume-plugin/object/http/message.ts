@@ -38,7 +38,10 @@ export interface HttpRequest {
   readonly into?: (head: HttpHead) => Buffer | undefined;
   /** Bytes of the body that are taken at most, usually 64 MiB: more is `too-large`. */
   readonly longest?: number;
-  /** Called when the request has a connection and begins to be sent: until then it has waited here. */
+  /**
+   * Called when the request has a connection and begins to be sent: until then it has waited here. Called twice when a
+   * kept connection was dead and it is sent again: whether the first was carried out is open.
+   */
   readonly onSent?: () => void;
   /** Called when the head of the (final) answer is there, before `into`. */
   readonly onHead?: (head: HttpHead) => void;
@@ -47,6 +50,4 @@ export interface HttpRequest {
 export interface HttpAnswer extends HttpHead {
   /** The whole body; a view of what `into` gave. */
   readonly body: Buffer;
-  /** The request was sent twice, since a kept connection died: the first may have been carried out too. */
-  readonly again?: boolean;
 }
