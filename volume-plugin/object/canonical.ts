@@ -4,11 +4,11 @@ import { encodeComponent } from './uri-encoding.ts';
 /** By code units: what is compared is ASCII. */
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** `name=value` for each, encoded, in the order of encoded names and values, joined. `bare`: without `=` when the value is ''. */
+/** `name=value` for each, encoded, in the order of the encoded names (none comes twice), joined. `bare`: without `=` when the value is ''. */
 export const canonicalQuery = (query: readonly (readonly [string, string])[], bare: boolean): string => {
   if (query.length === 0) return '';
   const parts = query.map(([name, value]) => [encodeComponent(name), encodeComponent(value)] as const);
-  if (parts.length > 1) parts.sort(([a, x], [b, y]) => byText(a, b) || byText(x, y));
+  if (parts.length > 1) parts.sort(([a], [b]) => byText(a, b));
   return parts.map(([name, value]) => (bare && value === '' ? name : `${name}=${value}`)).join('&');
 };
 
