@@ -7,6 +7,7 @@ import {
   openSync,
   readFileSync,
   readSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -89,8 +90,12 @@ export class MemoryFileSystem implements FileSystem {
     const path = join(this.#folder, 'memory.log');
     const now = BigInt(Date.now()) * 1_000_000n;
     this.#nodes.set(ROOT, newNode(ROOT, FOLDER | 0o755, 0, 0, now));
-    if (existsSync(path))
-      for (const line of readFileSync(path, 'utf8').split('\n')) if (line !== '') this.#replay(line);
+    const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
+    const lines = text.split('\n');
+    // A write is cut short at a page's end when the writer is killed in it: what it was for is sent again.
+    const torn = lines.pop() ?? '';
+    if (torn !== '') truncateSync(path, Buffer.byteLength(text) - Buffer.byteLength(torn));
+    for (const line of lines) this.#replay(line);
     // The kernel's count of requests begins anew with each mount.
     if (!existsSync(join(this.#folder, 'init.json'))) {
       this.#answers.clear();
