@@ -15,6 +15,12 @@ export interface Lent {
   leave(): void;
 }
 
+/** Something that has memory which it could do without. */
+export interface Idle {
+  /** Gives it back, soon; bytes. 0: it is in use. */
+  evict(): number;
+}
+
 interface Waiting {
   readonly bytes: number;
   readonly lend: () => void;
@@ -31,6 +37,8 @@ export class Memory {
   /** Buffers that nobody uses, by size. */
   readonly #free = new Map<number, Buffer[]>();
   readonly #waiting: Waiting[] = [];
+  /** The one that has been idle for the longest as the first. */
+  readonly #idle = new Set<Idle>();
 
   constructor(limit: number) {
     this.limit = limit;
@@ -67,6 +75,7 @@ export class Memory {
       };
       c.signal.addEventListener('abort', leave, { once: true });
       this.#waiting.push(one);
+      this.#evict(size);
     });
   }
 
@@ -74,6 +83,31 @@ export class Memory {
   tryTake(bytes: number): Lent | undefined {
     const size = sizeOf(bytes);
     return this.#fits(size) ? this.#lend(bytes, size) : undefined;
+  }
+
+  /** May be asked to give back its memory when somebody waits for some. */
+  idle(one: Idle): void {
+    this.#idle.add(one);
+    const first = this.#waiting[0];
+    if (first !== undefined) this.#evict(first.bytes);
+  }
+
+  /** Memory on top of all, for who would wait for some while others wait for what he holds. */
+  beyond(bytes: number): Lent {
+    const nothing = (): void => undefined;
+    return { buffer: Buffer.allocUnsafeSlow(bytes), free: nothing, leave: nothing };
+  }
+
+  busy(one: Idle): void {
+    this.#idle.delete(one);
+  }
+
+  #evict(bytes: number): void {
+    let left = bytes;
+    for (const one of this.#idle) {
+      if (left <= 0) return;
+      left -= one.evict();
+    }
   }
 
   #fits(size: number): boolean {

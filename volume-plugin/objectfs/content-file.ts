@@ -8,7 +8,7 @@ import { Layer, piecesOf, type Snapshot } from './content-layer.ts';
 import { type Past, records } from './content-records.ts';
 import type { World } from './content-world.ts';
 import type { PartsUpload } from './parts-upload.ts';
-import type { BaseReader } from './reader.ts';
+import { Reader } from './reader.ts';
 import { StagingFile } from './staging.ts';
 import { bring, type Freight, LostUpdate } from './uploader.ts';
 import { keepAside } from './uploader-conflict.ts';
@@ -26,13 +26,15 @@ export interface Keeper {
   turned(content: FileBytes): void;
 }
 
+const copied = (buffers: readonly Buffer[]): readonly Buffer[] => buffers.map((one) => Buffer.from(one));
+
 /** The bytes of one file: those of its base, under layers of what was written here. */
 export class FileBytes implements FileContent {
   readonly home: FileHome;
   readonly #world: World;
   readonly #keeper: Keeper;
   #base: Base | undefined;
-  #reader: BaseReader | undefined;
+  #reader: Reader | undefined;
   /** The undermost first. The first `#frozen` are on their way to the store and do not change. */
   readonly #layers: Layer[] = [];
   #frozen = 0;
@@ -141,12 +143,13 @@ export class FileBytes implements FileContent {
       if (from === 'base') {
         const some = this.#readBase(start, bytes, c);
         waits ||= some instanceof Promise;
-        found.push(some);
+        // Pieces that come in different turns: only what is copied stays as it is.
+        found.push(some instanceof Promise ? some.then(copied) : copied(some));
       } else if (from === 'zeros') {
         for (let left = bytes; left > 0; left -= ZEROS.length)
           found.push([ZEROS.subarray(0, Math.min(left, ZEROS.length))]);
       } else {
-        const into = Buffer.allocUnsafe(bytes);
+        const into = end - offset === bytes ? this.#world.passing(bytes) : Buffer.allocUnsafe(bytes);
         from.staging.readNow(start, into);
         found.push([into]);
       }
@@ -159,7 +162,7 @@ export class FileBytes implements FileContent {
   #readBase(offset: number, length: number, c: Context): readonly Buffer[] | Promise<readonly Buffer[]> {
     const base = this.#base;
     if (base === undefined) return [Buffer.alloc(length)];
-    this.#reader ??= this.#world.reader(base);
+    this.#reader ??= new Reader(this.#world, base);
     const found = this.#reader.read(offset, length, c);
     if (!(found instanceof Promise)) {
       this.#shown = true;
@@ -359,7 +362,10 @@ export class FileBytes implements FileContent {
   }
 
   local(): number | undefined {
-    return this.dirty || this.#base === undefined ? undefined : this.#world.local(this.#base);
+    if (this.dirty || this.#base === undefined) return undefined;
+    if (this.#reader === undefined && this.#world.cache?.has(this.#base) !== true) return undefined;
+    this.#reader ??= new Reader(this.#world, this.#base);
+    return this.#reader.descriptor;
   }
 
   async hold(c: Context): Promise<() => void> {
@@ -554,15 +560,20 @@ export class FileBytes implements FileContent {
     for (const layer of dropped) {
       this.#world.room.giveBack(layer.room);
       const only = dropped.length === 1 && base !== undefined;
-      if (!only || !this.#world.adopt(base, layer)) layer.staging.drop();
+      const cache = only && layer.written.covers(0, base.size) ? this.#world.cache : undefined;
+      if (base === undefined || cache === undefined || !layer.staging.become((path) => cache.adopt(base, path))) {
+        layer.staging.drop();
+      }
     }
   }
 
   #setBase(base: Base | undefined): void {
+    const before = this.#base;
     this.#base = base;
     this.#shown = false;
     this.#reader?.close();
     this.#reader = undefined;
+    if (before !== undefined && before.etag !== base?.etag) this.#world.cache?.forget(before);
   }
 
   /** The layer that changes go to. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { type Context, cancellable, sleep } from '../../shared/context.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { ObjectStore } from '../object/store.ts';
-import { Memory } from './budget.ts';
+import { BlockCache } from './block-cache.ts';
+import { type Lent, Memory } from './budget.ts';
 import type { Base, Contents, FileContent, FileHome } from './content.ts';
 import { FileBytes, type Keeper } from './content-file.ts';
 import { Layer } from './content-layer.ts';
@@ -12,7 +13,7 @@ import { OF_CONTENT, type Past, Replay, records, recordsOf } from './content-rec
 import type { World } from './content-world.ts';
 import { sizesFor } from './parts-plan.ts';
 import { PartsUpload } from './parts-upload.ts';
-import { PlainReader } from './reader-plain.ts';
+import { copyFrom, Offered } from './reader-offered.ts';
 import { removeUnknown, StagingFile } from './staging.ts';
 import { StagingRoom } from './staging-room.ts';
 import type { StateLog, StateRecord } from './state-log.ts';
@@ -66,7 +67,9 @@ export const openContents = async (parts: ContentParts): Promise<Contents> => {
   const options = { ...CONTENT_DEFAULTS, ...parts.options };
   const staging = join(parts.folder, 'staging');
   await mkdir(staging, { recursive: true, mode: 0o700 });
-  return new ContentSet(parts, options, replay, staging);
+  const boot = parts.options?.boot ?? bootOfHost();
+  const cache = await BlockCache.open(join(parts.folder, 'cache'), options.cache, options.reserve, boot, parts.logger);
+  return new ContentSet(parts, options, replay, staging, cache, boot);
 };
 
 class ContentSet implements Contents, Keeper {
@@ -81,12 +84,19 @@ class ContentSet implements Contents, Keeper {
   /** Open or dirty. */
   readonly #contents = new Map<number, FileBytes>();
   #told = false;
+  readonly #offered = new Offered();
+  /** Bytes of memory that wait for the cache's disk. */
+  #keeping = 0;
+  /** Memory that is in use until this turn is over. */
+  #passed: Lent[] = [];
 
   constructor(
     parts: ContentParts,
     options: Required<Omit<ContentOptions, 'boot' | 'sizes'>> & ContentOptions,
     replay: Replay,
     staging: string,
+    cache: BlockCache | undefined,
+    boot: string,
   ) {
     this.#parts = parts;
     this.#replay = replay;
@@ -95,9 +105,14 @@ class ContentSet implements Contents, Keeper {
     this.#memory = new Memory(options.memory);
     this.#room = new StagingRoom(staging, options.staging, options.reserve, parts.logger);
     this.#queue = new UploadQueue(options.uploads, context);
-    this.#boot = options.boot ?? bootOfHost();
+    this.#boot = boot;
     const { store, log, logger } = parts;
     const fetch: World['fetch'] = async (base, offset, into, c) => {
+      const offered = this.#offered.find(base);
+      if (offered !== undefined) {
+        copyFrom(offered, offset, into);
+        return;
+      }
       const range = { offset, length: into.length };
       const { data } = await store.get(base.key, { range, ifMatch: base.etag, into }, c);
       place(data, into);
@@ -111,10 +126,13 @@ class ContentSet implements Contents, Keeper {
       room: this.#room,
       sizes: sizesFor(store.limits, options.sizes),
       retryMs: options.retryMs,
-      reader: (base) => new PlainReader(this.#world, base),
+      cache,
       fetch,
-      local: () => undefined,
-      adopt: () => false,
+      passing: (bytes) => this.#passing(bytes),
+      mayKeep: (bytes) => this.#keeping + bytes <= options.memory / 4,
+      keeping: (bytes) => {
+        this.#keeping += bytes;
+      },
     };
   }
 
@@ -135,12 +153,19 @@ class ContentSet implements Contents, Keeper {
     return this.#contents.get(node);
   }
 
-  has(_base: Base): boolean {
-    return false;
+  has(base: Base): boolean {
+    return base.size === 0 || this.#offered.has(base) || this.#world.cache?.has(base) === true;
   }
 
-  offer(_base: Base, _data: readonly Buffer[]): void {
-    // Nothing is kept yet.
+  offer(base: Base, data: readonly Buffer[]): void {
+    this.#offered.add(base, data);
+    const cached = this.#world.cache?.open(base);
+    if (cached === undefined) return;
+    if (cached.complete) {
+      cached.close();
+      return;
+    }
+    cached.keep(0, data.length === 1 && data[0] !== undefined ? data[0] : Buffer.concat(data), () => cached.close());
   }
 
   dirtyNodes(): readonly number[] {
@@ -201,6 +226,7 @@ class ContentSet implements Contents, Keeper {
       'files that wait for upload': files,
       'bytes that wait for upload': bytes,
       'staging bytes': this.#room.used,
+      'cache bytes': this.#world.cache?.bytes ?? 0,
       'memory bytes': this.#memory.lent,
       'uploads under way': this.#queue.size,
       'uploads failing': this.#queue.failing,
@@ -213,6 +239,7 @@ class ContentSet implements Contents, Keeper {
     this.#context.cancel(new Error('the engine ends'));
     for (const content of this.#contents.values()) content.leave();
     this.#contents.clear();
+    this.#world.cache?.close();
   }
 
   later(content: FileBytes): void {
@@ -223,6 +250,19 @@ class ContentSet implements Contents, Keeper {
     if (content.isOpen || content.dirty) return;
     content.leave();
     if (this.#contents.get(content.home.node) === content) this.#contents.delete(content.home.node);
+  }
+
+  #passing(bytes: number): Buffer {
+    // Small ones are cheaper from Node's own pool.
+    const lent = bytes < 64 * 1024 ? undefined : this.#memory.tryTake(bytes);
+    if (lent === undefined) return Buffer.allocUnsafe(bytes);
+    if (this.#passed.length === 0) {
+      setImmediate(() => {
+        for (const one of this.#passed.splice(0)) one.free();
+      });
+    }
+    this.#passed.push(lent);
+    return lent.buffer;
   }
 
   /** Once in a life, before the first record of anything that is not synced. */

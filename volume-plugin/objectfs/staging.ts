@@ -130,11 +130,11 @@ export class StagingFile {
     }
   }
 
-  /** Gives the file to who renames it; nothing is written to it any more. Undefined: there is none. */
-  give(): string | undefined {
-    if (this.#fd === undefined || this.#ended) return undefined;
+  /** Nothing is written to it any more: gives it to who can use it as it is, and has put it elsewhere when that answers true. */
+  become(take: (path: string) => boolean): boolean {
+    if (this.#fd === undefined || this.#ended || !take(this.#path)) return false;
     this.#end();
-    return this.#path;
+    return true;
   }
 
   /** Its bytes are needed no more. */
