@@ -38,10 +38,35 @@ const numbered = (name: string): string | undefined => {
   return code <= 0x10ffff ? String.fromCodePoint(code) : undefined;
 };
 
+interface Tag {
+  readonly name: string;
+  readonly kind: 'open' | 'close' | 'empty';
+}
+
+/** Listings have the same few tags thousands of times: each is looked at once. */
+class Tags {
+  readonly #known = new Map<string, Tag>();
+
+  /** The tag that begins there, and where it ends. `near`: the first `>`. */
+  at(document: string, begin: number, near: number): readonly [Tag, number] {
+    const text = document.slice(begin + 1, near < 0 ? undefined : near);
+    const known = this.#known.get(text);
+    if (known !== undefined && near >= 0) return [known, near];
+    const end = tagEnd(document, begin + 1);
+    const whole = document.slice(begin + 1, end);
+    const name = NAME.exec(whole)?.[1];
+    if (name === undefined) throw new XmlError(`<${whole.slice(0, 40)}> is no tag`);
+    const tag: Tag = { name, kind: whole.startsWith('/') ? 'close' : whole.endsWith('/') ? 'empty' : 'open' };
+    if (end === near) this.#known.set(text, tag);
+    return [tag, end];
+  }
+}
+
 /** The root element of a document. Throws XmlError. */
 export const parseXml = (document: string): XmlElement => {
   const above: Open[] = [];
   let current: Open = { name: '', children: [], text: '' };
+  const tags = new Tags();
   let at = 0;
   for (;;) {
     const begin = document.indexOf('<', at);
@@ -54,22 +79,20 @@ export const parseXml = (document: string): XmlElement => {
       at = skipped;
       continue;
     }
-    const end = tagEnd(document, begin + 1);
-    const tag = document.slice(begin + 1, end);
-    const name = NAME.exec(tag)?.[1];
-    if (name === undefined) throw new XmlError(`<${tag.slice(0, 40)}> is no tag`);
+    const near = document.indexOf('>', begin);
+    const [tag, end] = tags.at(document, begin, near);
     at = end + 1;
-    if (tag.startsWith('/')) {
+    if (tag.kind === 'close') {
       const outer = above.pop();
-      if (outer === undefined || current.name !== name) throw new XmlError(`</${name}> ends nothing`);
+      if (outer === undefined || current.name !== tag.name) throw new XmlError(`</${tag.name}> ends nothing`);
       outer.children.push(current);
       current = outer;
-    } else if (tag.endsWith('/')) {
-      current.children.push({ name, children: [], text: '' });
+    } else if (tag.kind === 'empty') {
+      current.children.push({ name: tag.name, children: [], text: '' });
     } else {
       if (above.length === DEEPEST) throw new XmlError(`more than ${DEEPEST} elements in each other`);
       above.push(current);
-      current = { name, children: [], text: '' };
+      current = { name: tag.name, children: [], text: '' };
     }
   }
   const [root, ...more] = current.children;
