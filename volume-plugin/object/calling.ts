@@ -41,6 +41,8 @@ export interface StoreCall {
   /** See HttpRequest. Not asked for answers that are errors (status 300 and above). */
   readonly into?: (head: HttpHead) => Buffer | undefined;
   readonly longest?: number;
+  /** See HttpRequest: `SERVER_SIDE_MS` for what the store does by itself, such as a copy. */
+  readonly patienceMs?: number;
 }
 
 export interface StoreAnswer extends HttpAnswer {
@@ -107,6 +109,9 @@ interface Course {
   keyReplaced: boolean;
   last: StoreError | undefined;
 }
+
+/** Milliseconds of silence that are borne while a store copies, or puts parts together: gigabytes take it a minute. */
+export const SERVER_SIDE_MS = 120_000;
 
 /** Calls one store. */
 export class StoreCaller implements Caller {
@@ -272,7 +277,7 @@ export class StoreCaller implements Caller {
   async #send(course: Course, key: StoreKey | undefined, sentAt: number, c: Context): Promise<HttpAnswer> {
     const { call } = course;
     let sent = false;
-    const { address, method, body, into, longest } = call;
+    const { address, method, body, into, longest, patienceMs } = call;
     const { host, path, resource } = address;
     const { target, headers } = this.#signer.sign(
       { method, host, path, resource, query: call.query ?? [], headers: call.headers ?? {} },
@@ -291,6 +296,7 @@ export class StoreCaller implements Caller {
       },
       ...(body !== undefined && { body }),
       ...(longest !== undefined && { longest }),
+      ...(patienceMs !== undefined && { patienceMs }),
       ...(into !== undefined && { into: (head: HttpHead) => (head.status < 300 ? into(head) : undefined) }),
     };
     if (call.hedged !== true || this.#pacing.isHeld(call.key ?? '')) {

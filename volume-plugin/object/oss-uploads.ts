@@ -1,7 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { bareEtag, dateOf, documentOf, uploadsOf } from './answers.ts';
 import { byteOrder } from './byte-order.ts';
-import type { StoreAnswer } from './calling.ts';
+import { SERVER_SIDE_MS, type StoreAnswer } from './calling.ts';
 import { mustBeMeta } from './checking.ts';
 import { conditionHeaders, type OssBucket, type OssCall } from './oss-bucket.ts';
 import { crc64Of, crcOfParts, isIntact, toldCrc } from './oss-guard.ts';
@@ -67,7 +67,7 @@ export class OssUploads {
       ...this.#bucket.copying(source.key, source.ifMatch),
       'x-oss-copy-source-range': `bytes=${offset}-${offset + length - 1}`,
     };
-    const answer = await this.#bucket.ask({ ...partCall(key, id, number), headers }, c);
+    const answer = await this.#bucket.ask({ ...partCall(key, id, number), headers, patienceMs: SERVER_SIDE_MS }, c);
     const checksum = toldCrc(answer.headers);
     const etag = bareEtag(textOf(documentOf(answer.body, 'oss:PutObject'), 'ETag'));
     return { number, etag, size: length, ...(checksum !== undefined && { checksum }) };
@@ -82,7 +82,7 @@ export class OssUploads {
   ): Promise<ObjectFacts> {
     if (parts.length === 0) throw new StoreError('INVALID', `the upload of ${key} has no parts`, { key });
     const call: OssCall = {
-      ...{ action: 'oss:PutObject', method: 'POST', key, query: [['uploadId', id]] },
+      ...{ action: 'oss:PutObject', method: 'POST', key, query: [['uploadId', id]], patienceMs: SERVER_SIDE_MS },
       headers: { 'content-type': 'application/xml', ...conditionHeaders(condition) },
       body: [Buffer.from(completionOf(parts))],
     };

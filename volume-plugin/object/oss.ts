@@ -1,6 +1,6 @@
 import { type Context, newContext } from '../../shared/context.ts';
 import { bareEtag, dateOf, describedBy, documentOf, listingOf } from './answers.ts';
-import type { StoreAnswer } from './calling.ts';
+import { SERVER_SIDE_MS, type StoreAnswer } from './calling.ts';
 import { mustBeKey, mustBeMeta } from './checking.ts';
 import type { HttpHead } from './http/message.ts';
 import { conditionHeaders, OssBucket, type OssCall, type OssOptions } from './oss-bucket.ts';
@@ -200,7 +200,7 @@ export class OssStore implements ObjectStore {
     if (replace !== undefined) mustBeMeta(replace.meta, this.limits.metaMax, to);
     await this.#look(to, condition, c);
     const call: OssCall = {
-      ...{ action: 'oss:PutObject', method: 'PUT', key: to },
+      ...{ action: 'oss:PutObject', method: 'PUT', key: to, patienceMs: SERVER_SIDE_MS },
       headers: {
         ...this.#bucket.copying(from, ifSourceMatch),
         ...this.#bucket.describing(replace ?? { meta: {} }),

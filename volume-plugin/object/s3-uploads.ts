@@ -1,5 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import { byteOrder } from './byte-order.ts';
+import { SERVER_SIDE_MS } from './calling.ts';
 import { mustBeMeta } from './checking.ts';
 import { bareEtag, dateOf, documentOf, resultOf, uploadsOf } from './s3-answers.ts';
 import { conditionHeaders, type S3Bucket, type S3Call } from './s3-bucket.ts';
@@ -69,6 +70,7 @@ export class S3Uploads {
     const { document } = await this.#bucket.askDocument(
       {
         ...partCall(key, id, number),
+        patienceMs: SERVER_SIDE_MS,
         headers: {
           ...this.#bucket.copying(source.key, source.ifMatch),
           'x-amz-copy-source-range': `bytes=${offset}-${offset + length - 1}`,
@@ -89,7 +91,7 @@ export class S3Uploads {
   ): Promise<ObjectFacts> {
     if (parts.length === 0) throw new StoreError('INVALID', `the upload of ${key} has no parts`, { key });
     const call: S3Call = {
-      ...{ action: 's3:PutObject', method: 'POST', key, query: [['uploadId', id]] },
+      ...{ action: 's3:PutObject', method: 'POST', key, query: [['uploadId', id]], patienceMs: SERVER_SIDE_MS },
       headers: { 'content-type': 'application/xml', ...conditionHeaders(condition) },
       body: [Buffer.from(completionOf(parts))],
     };

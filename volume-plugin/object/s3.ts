@@ -1,5 +1,5 @@
 import { type Context, newContext } from '../../shared/context.ts';
-import type { StoreAnswer } from './calling.ts';
+import { SERVER_SIDE_MS, type StoreAnswer } from './calling.ts';
 import { mustBeKey, mustBeMeta } from './checking.ts';
 import type { HttpHead } from './http/message.ts';
 import { bareEtag, dateOf, detailsOf, documentOf, listingOf, resultOf } from './s3-answers.ts';
@@ -177,7 +177,7 @@ export class S3Store implements ObjectStore {
     if (replace !== undefined) mustBeMeta(replace.meta, this.limits.metaMax, to);
     const condition = await this.#condition(to, options.condition, this.limits.conditionalCopy, c);
     const call: S3Call = {
-      ...{ action: 's3:PutObject', method: 'PUT', key: to },
+      ...{ action: 's3:PutObject', method: 'PUT', key: to, patienceMs: SERVER_SIDE_MS },
       headers: {
         ...this.#bucket.copying(from, ifSourceMatch),
         ...this.#bucket.describing(replace ?? { meta: {} }),

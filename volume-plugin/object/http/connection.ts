@@ -64,6 +64,11 @@ export class Connection {
     return this.#exchange !== undefined;
   }
 
+  /** See HttpRequest. */
+  get patienceMs(): number {
+    return this.#exchange?.request.patienceMs ?? 0;
+  }
+
   get isGone(): boolean {
     return this.#isGone;
   }

@@ -36,6 +36,8 @@ export interface HttpRequest {
    * to be large enough (`head.length`, or what is expected of chunks), else `too-large`. Undefined: a new buffer.
    */
   readonly into?: (head: HttpHead) => Buffer | undefined;
+  /** Silence that is borne while the answer is awaited, milliseconds, when that is more than the client's usual. */
+  readonly patienceMs?: number;
   /** Bytes of the body that are taken at most, usually 64 MiB: more is `too-large`. */
   readonly longest?: number;
   /**

@@ -62,8 +62,9 @@ export class Pool {
     for (const connection of this.#all) {
       connection.quietRounds += 1;
       if (connection.isBusy) {
-        if (connection.quietRounds <= silentRounds) continue;
-        const text = `${this.#origin.key} has been silent for ${Math.round((silentRounds * roundMs) / 1000)} s`;
+        const most = Math.max(silentRounds, connection.patienceMs / roundMs);
+        if (connection.quietRounds <= most) continue;
+        const text = `${this.#origin.key} has been silent for ${Math.round((most * roundMs) / 1000)} s`;
         connection.destroy(new HttpError('silent', text, { sent: true }));
         continue;
       }

@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import type { Context } from '../../../../../shared/context.ts';
 import { newContext } from '../../../../../shared/context.ts';
@@ -112,6 +113,12 @@ export const clientOf = (t: Tap, options: HttpOptions = {}): HttpClient => {
   const client = new HttpClient(options);
   t.teardown(() => client.close());
   return client;
+};
+
+/** Waits until it is so, for seconds at most. */
+export const until = async (isSo: () => boolean): Promise<boolean> => {
+  for (let left = 500; left > 0 && !isSo(); left -= 1) await wait(10);
+  return isSo();
 };
 
 /** A GET, usually. */
