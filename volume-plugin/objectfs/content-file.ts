@@ -12,6 +12,7 @@ import { Reader } from './reader.ts';
 import { StagingFile } from './staging.ts';
 import { bring, type Freight, LostUpdate } from './uploader.ts';
 import { keepAside } from './uploader-conflict.ts';
+import type { EarlyUpload } from './uploader-early.ts';
 
 const ZEROS = Buffer.alloc(256 * 1024);
 /** So many layers are made one before the next upload. */
@@ -49,6 +50,7 @@ export class FileBytes implements FileContent {
   #upload: PartsUpload | undefined;
   /** The version that its parts were last brought in line with. */
   #uploadVersion = -1;
+  #early: EarlyUpload | undefined;
   #running: { readonly version: number; readonly done: Promise<void> } | undefined;
   /** Changes wait for this: layers are being joined, or a conflict settled. */
   #still: Promise<void> | undefined;
@@ -433,7 +435,7 @@ export class FileBytes implements FileContent {
 
   #bring(): { readonly version: number; readonly done: Promise<void> } {
     const version = this.#version;
-    const done = this.#carry(version).finally(() => {
+    const done = this.#carry().finally(() => {
       this.#running = undefined;
     });
     // Whoever waits for it is told; for others it is in the queue again.
@@ -442,12 +444,16 @@ export class FileBytes implements FileContent {
     return this.#running;
   }
 
-  async #carry(version: number): Promise<void> {
+  async #carry(): Promise<void> {
+    this.#early?.stop();
+    await this.#early?.begun;
+    this.#early = undefined;
     if (this.#layers.length > LAYERS_MOST) await this.#quietly(() => this.#join());
     const before = this.#frozen;
     // What may be in the store already stays as it is after a failure, too: it can be known again by its token.
     let announced = false;
     this.#frozen = this.#layers.length;
+    const version = this.#version;
     this.#fitUpload(version);
     const snapshot: Snapshot = { layers: [...this.#layers], base: this.#base, size: this.size };
     try {
@@ -552,6 +558,11 @@ export class FileBytes implements FileContent {
   #drop(count: number, base: Base | undefined): void {
     this.#log(records.stored(this.home.node, base, count));
     const dropped = this.#layers.splice(0, count);
+    this.#early?.stop();
+    this.#early = undefined;
+    // One that was completed is over.
+    this.#upload?.abandon();
+    this.#upload = undefined;
     this.#frozen = 0;
     this.#tokens = [];
     this.#current = undefined;

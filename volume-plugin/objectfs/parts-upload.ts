@@ -52,9 +52,10 @@ export class PartsUpload {
     return there !== undefined && there.offset === start && there.part.size === end - start;
   }
 
-  /** Is this part there or on its way? */
-  knows(number: number): boolean {
-    return this.state.parts.has(number) || this.#under.has(number);
+  /** When this part is not on its way any more. */
+  async arrival(number: number): Promise<void> {
+    // Whoever began it is told how that failed.
+    await this.#under.get(number)?.catch(() => undefined);
   }
 
   /** These bytes were changed: parts that have some of them are to be uploaded again. Only for parts that are where `partSpan` says. */
@@ -130,11 +131,6 @@ export class PartsUpload {
     Promise.allSettled(this.#under.values())
       .then(() => this.#world.store.abortUpload(key, id, callContext(this.#world, 0)))
       .catch((error: unknown) => this.#world.logger.warn('an upload could not be given up', { key, error }));
-  }
-
-  /** When nothing is on its way. */
-  async settled(): Promise<void> {
-    await Promise.allSettled(this.#under.values());
   }
 
   async #one(planned: PlannedPart, work: () => Promise<Part>): Promise<void> {

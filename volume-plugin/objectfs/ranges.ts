@@ -30,6 +30,11 @@ export class Ranges {
     return this.#ends.at(-1) ?? 0;
   }
 
+  /** Up to here, from 0, there is no gap. */
+  get prefix(): number {
+    return this.#starts[0] === 0 ? (this.#ends[0] ?? 0) : 0;
+  }
+
   *[Symbol.iterator](): Generator<Span> {
     for (let i = 0; i < this.#starts.length; i += 1) yield { start: this.#starts[i] ?? 0, end: this.#ends[i] ?? 0 };
   }

@@ -241,6 +241,7 @@ const bringPart = async (
   part: PlannedPart,
   patience: Patience,
 ): Promise<void> => {
+  await upload.arrival(part.number);
   if (upload.has(part)) return;
   const base = freight.base();
   if (part.how === 'copy' && base !== undefined) await upload.copy(part, base, patience);
