@@ -1,4 +1,4 @@
-import type { StoreAddress } from './calling.ts';
+import type { StoreAddress } from './call.ts';
 import type { Origin } from './http/message.ts';
 import { originOf } from './http/origin.ts';
 import { encodePath } from './uri-encoding.ts';

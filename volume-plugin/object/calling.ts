@@ -3,64 +3,16 @@ import { TokenBucket } from '../../shared/cloud/token-bucket.ts';
 import { type Context, remaining, sleep } from '../../shared/context.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { pauseMs } from '../../shared/retry.ts';
+import type { Caller, StoreAnswer, StoreCall } from './call.ts';
 import { hedged, Lateness } from './hedging.ts';
 import type { Http } from './http/http-client.ts';
 import { HttpError } from './http/http-error.ts';
-import type { HttpAnswer, HttpHead, HttpHeaders, HttpRequest, Origin } from './http/message.ts';
+import type { HttpAnswer, HttpHead, HttpRequest } from './http/message.ts';
 import type { KeySource } from './key-source.ts';
 import { Pacing, type Passage } from './pacing.ts';
 import { type Refusal, refusalOf, type Verdict, verdictOf } from './refusal.ts';
 import type { Signer, StoreKey } from './signing.ts';
 import { StoreError } from './store.ts';
-
-/** Where requests for a bucket or an object go; `addressOf` makes it. */
-export interface StoreAddress {
-  readonly origin: Origin;
-  /** See SignableRequest. */
-  readonly host: string;
-  readonly path: string;
-  readonly resource: string;
-}
-
-/** A request to a store, as its file describes it. */
-export interface StoreCall {
-  /** The vendor's name of the permission, such as `s3:GetObject`: for errors and the log. */
-  readonly action: string;
-  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
-  readonly address: StoreAddress;
-  /** The object's, or the prefix of a listing: for errors and for the back-off of its prefix. */
-  readonly key?: string;
-  readonly query?: readonly (readonly [name: string, value: string])[];
-  /** By lower-case name, without `host` and `content-length`. */
-  readonly headers?: HttpHeaders;
-  readonly body?: readonly Buffer[];
-  /** May be sent again though an earlier one may have been carried out; usually true. POSTs that begin something: false. */
-  readonly repeatable?: boolean;
-  /** May be asked twice at once when the answer is late: GETs of data. */
-  readonly hedged?: boolean;
-  /** See HttpRequest. Not asked for answers that are errors (status 300 and above). */
-  readonly into?: (head: HttpHead) => Buffer | undefined;
-  readonly longest?: number;
-  /** See HttpRequest: `SERVER_SIDE_MS` for what the store does by itself, such as a copy. */
-  readonly patienceMs?: number;
-}
-
-export interface StoreAnswer extends HttpAnswer {
-  /** What it says, when it is an error (status 300 and above). */
-  readonly refusal: Refusal | undefined;
-  /** An earlier attempt of this call may have been carried out: a condition that does not hold now may be our own doing. */
-  readonly repeated: boolean;
-}
-
-export interface Caller {
-  /**
-   * Signs, sends, and repeats what may be repeated while the context lasts: failed connections, 5xx, 429, slow-downs,
-   * skewed clocks and ended keys. Every other answer, errors too, is the result. Throws StoreError (UNREACHABLE,
-   * DEADLINE, THROTTLED, SKEWED, CREDENTIALS, INVALID) and nothing else.
-   */
-  call(call: StoreCall, c: Context): Promise<StoreAnswer>;
-  close(): void;
-}
 
 export interface CallerOptions {
   readonly http: Http;
@@ -109,9 +61,6 @@ interface Course {
   keyReplaced: boolean;
   last: StoreError | undefined;
 }
-
-/** Milliseconds of silence that are borne while a store copies, or puts parts together: gigabytes take it a minute. */
-export const SERVER_SIDE_MS = 120_000;
 
 /** Calls one store. */
 export class StoreCaller implements Caller {

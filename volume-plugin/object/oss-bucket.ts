@@ -1,6 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import type { BucketAddress } from './addressing.ts';
-import type { Caller, StoreAnswer, StoreCall } from './calling.ts';
+import type { Caller, StoreAnswer, StoreCall } from './call.ts';
 import { refused } from './oss-failure.ts';
 import type { Refusal } from './refusal.ts';
 import { type NewObject, StoreError, type WriteCondition } from './store.ts';

@@ -1,7 +1,7 @@
 import type { Context } from '../../shared/context.ts';
 import { bareEtag, dateOf, documentOf, uploadsOf } from './answers.ts';
 import { byteOrder } from './byte-order.ts';
-import { SERVER_SIDE_MS, type StoreAnswer } from './calling.ts';
+import { SERVER_SIDE_MS, type StoreAnswer } from './call.ts';
 import { mustBeMeta } from './checking.ts';
 import { conditionHeaders, type OssBucket, type OssCall } from './oss-bucket.ts';
 import { crc64Of, crcOfParts, isIntact, toldCrc } from './oss-guard.ts';

@@ -1,6 +1,6 @@
 import { type Context, newContext } from '../../shared/context.ts';
 import { bareEtag, dateOf, describedBy, documentOf, listingOf } from './answers.ts';
-import { SERVER_SIDE_MS, type StoreAnswer } from './calling.ts';
+import { SERVER_SIDE_MS, type StoreAnswer } from './call.ts';
 import { mustBeKey, mustBeMeta } from './checking.ts';
 import type { HttpHead } from './http/message.ts';
 import { conditionHeaders, OssBucket, type OssCall, type OssOptions } from './oss-bucket.ts';

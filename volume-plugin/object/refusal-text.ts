@@ -1,4 +1,4 @@
-import type { StoreCall } from './calling.ts';
+import type { StoreCall } from './call.ts';
 import type { Refusal } from './refusal.ts';
 import type { StoreFailure } from './store.ts';
 

@@ -1,7 +1,7 @@
 import { type Context, remaining, sleep } from '../../shared/context.ts';
 import { pauseMs } from '../../shared/retry.ts';
 import type { BucketAddress } from './addressing.ts';
-import type { Caller, StoreAnswer, StoreCall } from './calling.ts';
+import type { Caller, StoreAnswer, StoreCall } from './call.ts';
 import { type Refusal, refusalOf, verdictOf } from './refusal.ts';
 import { documentOf } from './s3-answers.ts';
 import { refused } from './s3-failure.ts';

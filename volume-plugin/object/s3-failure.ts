@@ -1,4 +1,4 @@
-import type { StoreAnswer, StoreCall } from './calling.ts';
+import type { StoreAnswer, StoreCall } from './call.ts';
 import { elementOf, type Refusal } from './refusal.ts';
 import { refusalText } from './refusal-text.ts';
 import { StoreError, type StoreFailure } from './store.ts';

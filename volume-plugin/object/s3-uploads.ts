@@ -1,6 +1,6 @@
 import type { Context } from '../../shared/context.ts';
 import { byteOrder } from './byte-order.ts';
-import { SERVER_SIDE_MS } from './calling.ts';
+import { SERVER_SIDE_MS } from './call.ts';
 import { mustBeMeta } from './checking.ts';
 import { bareEtag, dateOf, documentOf, resultOf, uploadsOf } from './s3-answers.ts';
 import { conditionHeaders, type S3Bucket, type S3Call } from './s3-bucket.ts';

@@ -1,5 +1,5 @@
 import { type Context, newContext } from '../../shared/context.ts';
-import { SERVER_SIDE_MS, type StoreAnswer } from './calling.ts';
+import { SERVER_SIDE_MS, type StoreAnswer } from './call.ts';
 import { mustBeKey, mustBeMeta } from './checking.ts';
 import type { HttpHead } from './http/message.ts';
 import { bareEtag, dateOf, detailsOf, documentOf, listingOf, resultOf } from './s3-answers.ts';

@@ -1,6 +1,7 @@
 import { type Context, now } from '../../../../shared/context.ts';
 import { BucketAddress } from '../../../../volume-plugin/object/addressing.ts';
-import { type CallerOptions, type StoreCall, StoreCaller } from '../../../../volume-plugin/object/calling.ts';
+import type { StoreCall } from '../../../../volume-plugin/object/call.ts';
+import { type CallerOptions, StoreCaller } from '../../../../volume-plugin/object/calling.ts';
 import type { Flight, Http } from '../../../../volume-plugin/object/http/http-client.ts';
 import { HttpError } from '../../../../volume-plugin/object/http/http-error.ts';
 import type { HttpAnswer, HttpRequest, Origin } from '../../../../volume-plugin/object/http/message.ts';
