@@ -104,7 +104,10 @@ export interface Changes {
   readonly ctime?: bigint;
   /** Of the open file through which it is changed. */
   readonly handle?: number;
-  /** The kernel asks for setuid and setgid to be dropped. */
+  /**
+   * The kernel asks for setuid and setgid to be dropped from a file. It comes with a new owner, and alone before each write of
+   * whoever is not root: where neither bit is set there is nothing to do, and nothing to keep.
+   */
   readonly dropSetId?: boolean;
 }
 
@@ -115,7 +118,11 @@ export interface Opened {
   readonly keepCache: boolean;
   /** Past the page cache. */
   readonly direct?: boolean;
-  /** Reads and writes go straight to this local file, by a descriptor of this process: the whole content is there. */
+  /**
+   * Reads and writes go straight to this local file, by a descriptor of this process: the whole content is there. Where the kernel
+   * cannot do that, it asks as usual. As long as it does, all that open the node must be given the file (others are refused with EIO
+   * by the kernel, so writers by this process), and none may be when the node is open without it.
+   */
   readonly passthrough?: number;
 }
 
@@ -147,7 +154,8 @@ export interface Kernel {
 }
 
 /**
- * A file system. Requests come one after another on one thread; those that wait do not hold up others. Permissions by mode,
+ * A file system. What is refused with ENOSYS the kernel never asks for again in the mount's life. While a name is looked up, or a
+ * folder read, the kernel lets nobody make, remove or rename anything in that folder. Requests come one after another on one thread; those that wait do not hold up others. Permissions by mode,
  * owner and group were checked by the kernel (`default_permissions`). Names are one component, of up to 255 bytes, valid UTF-8.
  */
 export interface FileSystem {
@@ -190,12 +198,15 @@ export interface FileSystem {
     caller: Caller,
   ): Answer<number>;
   opendir(node: number, caller: Caller): Answer<Opened>;
-  /** Entries behind the cookie, `.` and `..` too, as many as there are at hand; the session takes what fits. `plus`: with their attributes. */
+  /**
+   * Entries behind the cookie, `.` and `..` too, as many as there are at hand, a few hundred at most; the session takes what fits.
+   * `plus`: with their attributes; those of what did not fit are given back by `forget`.
+   */
   readdir(node: number, handle: number, cookie: number, plus: boolean, caller: Caller): Answer<readonly FolderEntry[]>;
   releasedir(node: number, handle: number, caller: Caller): Answer<void>;
   fsyncdir(node: number, handle: number, caller: Caller): Answer<void>;
   statfs(caller: Caller): Answer<FileSystemStat>;
-  /** sync(2), syncfs(2). */
+  /** syncfs(2). Linux sends it to virtiofs only (fs/fuse/inode.c, `sync_fs`): here it never comes. */
   syncfs(caller: Caller): Answer<void>;
   getxattr(node: number, name: string, caller: Caller): Answer<Buffer>;
   listxattr(node: number, caller: Caller): Answer<readonly string[]>;

@@ -38,13 +38,6 @@ export class Replies {
     this.#send(to, ENTRY);
   }
 
-  /** The name is not there, and the kernel may rely on it for a while. */
-  absent(to: Request, milliseconds: number): void {
-    this.#out.bytes.fill(0, DATA, DATA + ENTRY);
-    this.#out.validity(DATA + 16, DATA + 32, milliseconds);
-    this.#send(to, ENTRY);
-  }
-
   attributes(to: Request, { attributes, attributesMs }: TimedAttributes): void {
     this.#out.validity(DATA, DATA + 8, attributesMs);
     this.#out.u32(DATA + 12, 0);
@@ -62,10 +55,6 @@ export class Replies {
     this.#out.entry(DATA, attributes, entryMs, attributesMs);
     this.#opened(DATA + ENTRY, handle, flags, 0);
     this.#send(to, ENTRY + 16);
-  }
-
-  text(to: Request, text: string): void {
-    this.data(to, [Buffer.from(text)]);
   }
 
   data(to: Request, parts: readonly Buffer[]): void {
@@ -137,11 +126,6 @@ export class Replies {
     }
     this.#send(to, at - DATA);
     return count;
-  }
-
-  /** The answer to INIT. */
-  raw(to: Request, data: Buffer): void {
-    this.data(to, [data]);
   }
 
   #plus(at: number, { entry }: FolderEntry): void {
