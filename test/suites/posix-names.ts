@@ -1,5 +1,6 @@
 /** Names: making, removing, renaming them, and what leads to them. */
 import {
+  chmodSync,
   closeSync,
   existsSync,
   fstatSync,
@@ -24,6 +25,7 @@ import {
   holds,
   make,
   modeOf,
+  moment,
   O_CREAT,
   O_DIRECTORY,
   O_EXCL,
@@ -143,6 +145,22 @@ const REMOVING: readonly Case[] = [
       refuses('ENOENT', () => statSync(`${d}/x`));
       make(`${d}/f`);
       refuses('ENOTDIR', () => rmdirSync(`${d}/f`));
+    },
+  },
+  {
+    name: 'what was changed a moment before it was removed does not come back',
+    run: (d) => {
+      for (let n = 0; n < 20; n += 1) {
+        mkdirSync(`${d}/x/y`, { recursive: true });
+        make(`${d}/x/f`, 'text');
+        chmodSync(`${d}/x/y`, 0o700);
+        chmodSync(`${d}/x/f`, 0o600);
+        moment(40 + n);
+        rmdirSync(`${d}/x/y`);
+        unlinkSync(`${d}/x/f`);
+        moment(5);
+        rmdirSync(`${d}/x`);
+      }
     },
   },
   {

@@ -68,9 +68,9 @@ export function make(path: string, text = '', mode: Mode = 0o644): void {
 export const textOf = (path: string): string => readFileSync(path, 'utf8');
 export const modeOf = (path: string): number => statSync(path).mode & 0o7777;
 
-/** Longer than clocks of files are coarse. */
-export function moment(): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
+/** Waits; usually for longer than clocks of files are coarse. */
+export function moment(ms = 30): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 /** Does what a folder or file tells of its changes become later? */

@@ -1,6 +1,5 @@
 import { type Caller, Errno } from '../fuse/file-system.ts';
 import { describe, factsOf } from './attributes.ts';
-import type { FileContent } from './content.ts';
 import { copyObject } from './copying.ts';
 import { FOLDER_TYPE } from './media-types.ts';
 import type { Parts } from './namespace-parts.ts';
@@ -23,6 +22,7 @@ export class Removing {
     const { space } = this.#parts;
     space.mayChange();
     const parent = space.folder(parentId);
+    await space.passGates(parent);
     const node = await this.#find(parent, name, caller);
     if (node === undefined) return;
     if (node.isFolder) throw new Errno('EISDIR');
@@ -44,18 +44,21 @@ export class Removing {
     const { space, notes, listings } = this.#parts;
     space.mayChange();
     const parent = space.folder(parentId);
+    await space.passGates(parent);
     const node = await this.#find(parent, name, caller);
     if (node === undefined) return;
     if (!node.isFolder) throw new Errno('ENOTDIR');
-    await this.mustBeEmpty(node);
     const path = space.path(node);
-    const key = space.naming.folderKey(path);
-    space.journal.will(caller.unique, key);
-    await this.keepFolder(parent);
-    await space.store.remove(key, space.context());
-    this.gone(parent, node);
-    listings.forgetBelow(path);
-    space.journal.did(caller.unique, {}, { of: 'cut', id: node.id });
+    await this.hold(node, async () => {
+      await this.mustBeEmpty(node);
+      const key = space.naming.folderKey(path);
+      space.journal.will(caller.unique, key);
+      await this.keepFolder(parent);
+      await space.store.remove(key, space.context());
+      this.gone(parent, node);
+      listings.forgetBelow(path);
+      space.journal.did(caller.unique, {}, { of: 'cut', id: node.id });
+    });
     notes.forget(path).catch((error: unknown) => space.failed('notes of a folder could not be removed', error));
     space.drop(node);
   }
@@ -104,16 +107,19 @@ export class Removing {
     }
   }
 
-  /** While `work` goes on nothing of the file is put in its place in the store. */
-  async hold<T>(node: Node, work: (content: FileContent | undefined) => Promise<T>): Promise<T> {
-    const { space } = this.#parts;
-    const content = space.contentOf(node);
-    const release = await content?.hold(space.context(COPY_MS));
-    try {
-      return await work(content);
-    } finally {
-      release?.();
-    }
+  /** While `work` goes on nothing of the file is put in its place in the store, and nobody opens it. */
+  async hold<T>(node: Node, work: () => Promise<T>): Promise<T> {
+    const { space, saver } = this.#parts;
+    await space.passGates(node);
+    return await space.alone(node, async () => {
+      await saver.ended(node);
+      const release = await space.contentOf(node)?.hold(space.context(COPY_MS));
+      try {
+        return await work();
+      } finally {
+        release?.();
+      }
+    });
   }
 
   /** A file's object is about to be removed or replaced: whoever has it open goes on reading what it was. Under `hold`. */

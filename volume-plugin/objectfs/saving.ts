@@ -27,6 +27,8 @@ export class Saver {
   readonly #timers = new Map<Node, NodeJS.Timeout>();
   readonly #running = new Map<Node, Promise<void>>();
   readonly #pauses = new Map<Node, number>();
+  /** Nodes of which nothing is to be stored now, with what ends that, and by how many. */
+  readonly #held = new Map<Node, { count: number; readonly over: PromiseWithResolvers<void> }>();
 
   constructor(space: Space, lookups: Lookups, notes: Notes) {
     this.#space = space;
@@ -60,22 +62,52 @@ export class Saver {
     this.#timers.set(node, timer.unref());
   }
 
+  /**
+   * From when it is answered until what it answers is called nothing of the node is stored: what is being removed or renamed
+   * must not come back by a copy or a marker that was on its way.
+   */
+  async hold(node: Node): Promise<() => void> {
+    const held = this.#held.get(node) ?? { count: 0, over: Promise.withResolvers<void>() };
+    held.count += 1;
+    this.#held.set(node, held);
+    await this.#running.get(node)?.catch(() => undefined);
+    return () => {
+      held.count -= 1;
+      if (held.count > 0) return;
+      this.#held.delete(node);
+      held.over.resolve();
+    };
+  }
+
   /** Answers when all that was changed before is in the store. Errors: StoreError; then it is tried again later. */
   async now(node: Node): Promise<void> {
     for (;;) {
-      const running = this.#running.get(node);
-      if (running !== undefined) {
-        await running.catch(() => undefined);
+      await this.ended(node);
+      await this.#space.passGates(node);
+      if (this.#running.has(node)) continue;
+      const held = this.#held.get(node);
+      if (held !== undefined) {
+        await held.over.promise;
         continue;
       }
       clearTimeout(this.#timers.get(node));
       this.#timers.delete(node);
       // What is not in the store takes its attributes along.
       if (!node.isChanged || node.unlinked || this.#lookups.isOwn(node)) return;
-      const save = this.#save(node).finally(() => this.#running.delete(node));
+      // The ETag of what was uploaded in parts changes with the copy: nobody may begin with the old one meanwhile.
+      const isInParts = node.facts?.etag.includes('-') === true;
+      const work = isInParts ? this.#space.alone(node, () => this.#save(node)) : this.#save(node);
+      const save = work.finally(() => this.#running.delete(node));
       this.#running.set(node, save);
       await save;
       this.#pauses.delete(node);
+    }
+  }
+
+  /** Nothing of the node is on its way to the store. */
+  async ended(node: Node): Promise<void> {
+    for (let run = this.#running.get(node); run !== undefined; run = this.#running.get(node)) {
+      await run.catch(() => undefined);
     }
   }
 
@@ -92,7 +124,7 @@ export class Saver {
     const { live } = node;
     if (live === undefined || upTo <= live.saved) return;
     live.saved = upTo;
-    if (live.saved === live.changed) this.#space.journal.append({ of: 'saved', ids: [node.id] });
+    if (live.saved === live.changed) this.#space.journal.note({ of: 'saved', ids: [node.id] });
   }
 
   close(): void {
