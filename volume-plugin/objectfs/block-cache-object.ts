@@ -132,9 +132,10 @@ export class CachedObject {
           step(at + written);
           return;
         }
-        this.#writing -= 1;
         this.#kept(error, offset, end);
         done();
+        // Last: either of them may have closed it, which waits for this.
+        this.#writing -= 1;
         if (this.#gone && this.#writing === 0) closeSync(this.#fd);
       });
     };
