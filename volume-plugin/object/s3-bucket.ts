@@ -89,7 +89,8 @@ export class S3Bucket {
   }
 
   refused(answer: StoreAnswer, refusal: Refusal, call: S3Call): StoreError {
-    return refused(answer, refusal, { ...call, address: this.options.address.of('') }, this.name);
+    const { address, region } = this.options;
+    return refused(answer, refusal, { ...call, address: address.of('') }, { name: this.name, region });
   }
 
   /** What is said of a new object, with how and where it is kept. */

@@ -72,6 +72,14 @@ const BY_STATUS: Readonly<Record<number, StoreFailure>> = {
   507: 'FULL',
 };
 
+/** Who was asked. */
+export interface AskedBucket {
+  /** `s3://name`. */
+  readonly name: string;
+  /** What requests are signed for. */
+  readonly region: string;
+}
+
 /** What an answer of this status and code means. */
 export const failureOf = ({ status, code }: Refusal): StoreFailure =>
   BY_CODE[code] ?? BY_STATUS[status] ?? (status >= 500 ? 'UNREACHABLE' : 'INVALID');
@@ -80,15 +88,23 @@ export const failureOf = ({ status, code }: Refusal): StoreFailure =>
 const regionOf = ({ headers, body }: StoreAnswer): string =>
   headers.get('x-amz-bucket-region') ?? elementOf(body.toString('utf8', 0, 4096), 'Region');
 
-/** A refusal as an error, in a sentence that names what was refused. `bucket`: `s3://name`. */
-export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: string): StoreError => {
-  const failure = failureOf(refusal);
+/** A refusal as an error, in a sentence that names what was refused. */
+export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: AskedBucket): StoreError => {
   const region = regionOf(answer);
-  const isElsewhere = failure === 'WRONG_REGION' || (failure === 'UNREACHABLE' && refusal.status === 307);
+  const failure = precise(failureOf(refusal), refusal, region, bucket.region);
   const more = {
     ...(call.key !== undefined && { key: call.key }),
     ...(failure === 'DENIED' && { named: call.action }),
-    ...(isElsewhere && region !== '' && { named: region }),
+    ...(failure === 'WRONG_REGION' && region !== '' && { named: region }),
   };
-  return new StoreError(failure, refusalText(failure, refusal, call, bucket, region), more);
+  return new StoreError(failure, refusalText(failure, refusal, call, bucket.name, region), more);
+};
+
+const precise = (failure: StoreFailure, { status, code }: Refusal, there: string, here: string): StoreFailure => {
+  // HEAD is answered without a code, with 400 or 301; 307 comes for some hours after a bucket was made.
+  const isElsewhere = there !== '' && there !== here;
+  if (isElsewhere && (status === 307 || (code === '' && (status === 400 || status === 301)))) return 'WRONG_REGION';
+  // The same code is for a header that is broken in another way, such as by the id of a key.
+  if (code === 'AuthorizationHeaderMalformed' && !isElsewhere) return 'CREDENTIALS';
+  return failure;
 };

@@ -220,7 +220,9 @@ export class S3Store implements ObjectStore {
     else if (after !== undefined && after !== '') query.push([hasTokens ? 'start-after' : 'marker', after]);
     const call: S3Call = { action: 's3:ListBucket', method: 'GET', key: prefix, ofBucket: true, query };
     const answer = await this.#bucket.ask(call, c);
-    return listingOf(documentOf(answer.body, call.action), hasTokens);
+    const page = listingOf(documentOf(answer.body, call.action), hasTokens);
+    if (page.next === undefined || page.next !== from) return page;
+    throw new StoreError('UNREACHABLE', `${this.name} answers with the same page of a listing again and again`);
   }
 
   beginUpload(key: string, object: Omit<NewObject, 'condition'>, c: Context): Promise<string> {
