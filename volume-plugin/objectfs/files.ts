@@ -27,31 +27,36 @@ export class Files {
     this.#parts = parts;
   }
 
-  open(id: number, flags: number): Answer<Opened> {
+  open(id: number, flags: number, caller: Caller): Answer<Opened> {
     const { space, lookups } = this.#parts;
     const node = space.node(id);
     if (node.isFolder) throw new Errno('EISDIR');
+    const gate = space.gateOf(node);
+    if (gate !== undefined) return gate.then(() => this.open(id, flags, caller));
     const writes = (flags & 3) !== 0;
     if (writes || (flags & O_TRUNC) !== 0) space.mayChange();
     const isKnown = node.unlinked || lookups.isOwn(node);
     const isRelied = space.semantics.consistency === 'relaxed' && node.facts !== undefined && space.isFresh(node);
-    if (isKnown || isRelied) return this.#opened(node, flags);
-    return this.#verifyAndOpen(node, flags);
+    const before = caller.resent ? this.#parts.handles.openedBy(caller.unique) : undefined;
+    if (before !== undefined) return this.opened(node, before, this.contentAtHand(node));
+    if (isKnown || isRelied) return this.#opened(node, flags, caller);
+    return this.#verifyAndOpen(node, flags, caller);
   }
 
-  async #verifyAndOpen(node: Node, flags: number): Promise<Opened> {
+  async #verifyAndOpen(node: Node, flags: number, caller: Caller): Promise<Opened> {
     const { space, lookups } = this.#parts;
     const isCut = (flags & O_TRUNC) !== 0;
     await lookups.verify(node, isCut ? 0 : SMALL_BYTES);
+    if (space.gateOf(node) !== undefined) return await this.open(node.id, flags, caller);
     if (space.nodes.path(node) === undefined) throw new Errno('ESTALE', 'it was removed');
-    return await this.#opened(node, flags);
+    return await this.#opened(node, flags, caller);
   }
 
-  #opened(node: Node, flags: number): Answer<Opened> {
+  #opened(node: Node, flags: number, caller: Caller): Answer<Opened> {
     const { space } = this.#parts;
     const content = this.contentAtHand(node);
-    const handle = this.handle(node, flags);
-    space.journal.append(handle.record());
+    const handle = this.handle(node, flags, caller);
+    space.journal.note(handle.record());
     if ((flags & O_TRUNC) !== 0 && content.size > 0) {
       return this.#cut(node, content, handle);
     }
@@ -75,8 +80,8 @@ export class Files {
     return { handle: handle.id, keepCache, ...(passthrough !== undefined && { passthrough }) };
   }
 
-  handle(node: Node, flags: number): Handle {
-    return this.#parts.handles.open(node, flags & ~O_TRUNC);
+  handle(node: Node, flags: number, caller: Caller): Handle {
+    return this.#parts.handles.open(node, flags & ~O_TRUNC, caller.unique);
   }
 
   /** The content of a node whose facts are known. */
@@ -98,6 +103,8 @@ export class Files {
     const known = node.live?.content;
     if (known !== undefined) return known;
     const { space, lookups } = this.#parts;
+    const gate = space.gateOf(node);
+    if (gate !== undefined) return gate.then(() => this.content(node));
     if (node.unlinked || lookups.isOwn(node) || node.facts !== undefined) return this.contentAtHand(node);
     if (space.contents.find(node.id) !== undefined) return this.contentAtHand(node);
     return lookups.refresh(node).then(() => this.contentAtHand(node));
@@ -138,6 +145,7 @@ export class Files {
   async resize(node: Node, size: number): Promise<void> {
     const { space, lookups } = this.#parts;
     if (node.isFolder) throw new Errno('EISDIR');
+    await space.passGates(node);
     if ((node.mode & S_IFMT) !== S_IFREG) throw new Errno('EINVAL');
     if (node.live?.content === undefined && !node.unlinked && !lookups.isOwn(node)) await lookups.verify(node, 0);
     const content = await this.content(node);
@@ -192,7 +200,7 @@ export class Files {
     const { space, handles } = this.#parts;
     const handle = handles.shut(handleId);
     if (handle === undefined) return;
-    space.journal.append({ of: 'shut', h: handleId });
+    space.journal.note({ of: 'shut', h: handleId });
     if (handle.node.lively.opens === 0) this.letGo(handle.node);
   }
 
@@ -262,10 +270,5 @@ export class Files {
       done += await this.write(to.node, to.offset + done, bytes);
     }
     return done;
-  }
-
-  /** Of a request that comes again, as it was answered. */
-  openedBefore(handleId: number, _caller: Caller): Handle | undefined {
-    return this.#parts.handles.find(handleId);
   }
 }

@@ -19,8 +19,8 @@ export interface Intent {
   readonly from: string;
   readonly to: string;
   readonly phase: 'copy' | 'remove';
-  /** Epoch milliseconds by the store's clock, where that is not when the intent was written last. */
-  readonly switched?: number;
+  /** Epoch milliseconds by the store's clock: what was written at the old place before is copied for certain after the switch. */
+  readonly begun?: number;
 }
 
 /** Intents of this host, and how others see that it is at it. */

@@ -46,18 +46,20 @@ export class FolderReading {
     this.#notes = notes;
   }
 
-  open(id: number): Opened {
+  open(id: number, caller: Caller): Opened {
     const node = this.#space.folder(id);
-    const handle = this.#handles.open(node, 0);
+    const before = caller.resent ? this.#handles.openedBy(caller.unique) : undefined;
+    if (before !== undefined) return { handle: before.id, keepCache: false };
+    const handle = this.#handles.open(node, 0, caller.unique);
     if (!node.unlinked) this.#begin(handle);
-    this.#space.journal.append(handle.record());
+    this.#space.journal.note(handle.record());
     return { handle: handle.id, keepCache: false };
   }
 
   close(handleId: number): void {
     const handle = this.#handles.shut(handleId);
     if (handle === undefined) return;
-    this.#space.journal.append({ of: 'shut', h: handleId });
+    this.#space.journal.note({ of: 'shut', h: handleId });
     this.#space.drop(handle.node);
   }
 
@@ -142,7 +144,7 @@ export class FolderReading {
       if (child !== undefined) entries.push(this.#entry(child, plus, LOCALS + at, records));
     }
     if (entries.length < most) this.#fromPages(handle, cookie, plus, most, entries, records);
-    this.#space.journal.append(...records);
+    this.#space.journal.note(...records);
     return entries;
   }
 

@@ -18,6 +18,19 @@ const SILENCE_MS = 120_000;
 /** A folder in which files go on being written is copied again so often before it is taken as it is. */
 const PASSES = 5;
 
+/** How far the times that a store tells may be from each other. */
+const CLOCK_MS = 2_000;
+
+/** What was copied. */
+interface Copies {
+  /** Epoch milliseconds by the store's clock: what was written before, and not since, was copied as it is. */
+  readonly since: number;
+  /** ETags of the sources of what was written later, by the target's key. */
+  readonly recent: Map<string, string>;
+  /** What became of the objects of nodes. */
+  readonly known: Map<Node, { readonly of: string; readonly facts: Facts }>;
+}
+
 /** rename(2) of folders. */
 export class FolderRenaming {
   readonly #parts: Parts;
@@ -54,7 +67,6 @@ export class FolderRenaming {
     space.journal.beginTree(move);
     const intent = intentOf(move, space.host.id);
     await this.#run(intent, move, async (c) => {
-      await this.#intents.write(intent, c);
       await this.#carryOut(intent, move, c);
     });
   }
@@ -81,23 +93,22 @@ export class FolderRenaming {
     const c = space.context();
     const { objects } = await space.store.list(space.naming.hidden('renames/'), {}, c);
     const there = new Set<string>();
-    for (const { key, etag, modified } of objects) {
+    for (const { key, etag } of objects) {
       there.add(key);
       const id = key.slice(space.naming.hidden('renames/').length, -'.json'.length);
       if (this.#running.has(id)) continue;
       const seen = this.#watched.get(key);
       if (seen?.etag !== etag) this.#watched.set(key, { etag, since: space.ms() });
-      else if (space.ms() - seen.since >= SILENCE_MS) await this.#takeOver(id, etag, modified, c);
+      else if (space.ms() - seen.since >= SILENCE_MS) await this.#takeOver(id, etag, c);
     }
     for (const key of this.#watched.keys()) if (!there.has(key)) this.#watched.delete(key);
   }
 
-  async #takeOver(id: string, etag: string, modified: number, c: Context): Promise<void> {
+  async #takeOver(id: string, etag: string, c: Context): Promise<void> {
     const { space } = this.#parts;
     const there = await this.#intents.read(id, c);
     if (there === undefined) return;
-    const switched = there.phase === 'remove' ? { switched: there.switched ?? modified } : {};
-    const intent: Intent = { ...there, host: space.host.id, ...switched };
+    const intent: Intent = { ...there, host: space.host.id };
     try {
       await this.#intents.write(intent, c, etag);
     } catch (error) {
@@ -158,77 +169,86 @@ export class FolderRenaming {
   }
 
   async #carryOut(begun: Intent, move: Move | undefined, c: Context): Promise<void> {
+    const { space } = this.#parts;
+    const node = move === undefined ? undefined : space.nodes.get(move.node);
+    // Nothing is opened, made or removed here in the folder meanwhile.
+    if (node !== undefined) await space.alone(node, () => this.#copyAndSwitch(begun, move, node, c));
+    else await this.#copyAndSwitch(begun, move, undefined, c);
+    await space.store.remove(this.#intents.key(begun.id), c);
+    if (move === undefined) return;
+    space.journal.endTree(move, { of: 'did', u: move.unique });
+    space.journal.noteAnswer(move.unique, {});
+  }
+
+  async #copyAndSwitch(begun: Intent, move: Move | undefined, node: Node | undefined, c: Context): Promise<void> {
     let intent = begun;
-    let switched: number | undefined;
+    let copies: Copies | undefined;
     if (intent.phase === 'copy') {
-      const node = move === undefined ? undefined : this.#parts.space.nodes.get(move.node);
-      const releases = node === undefined || move === undefined ? [] : await this.#holdBelow(node, c);
+      const releases = node === undefined ? [] : await this.#holdBelow(node, c);
       try {
-        const copied = await this.#copyAll(intent, c);
+        const { modified } = await this.#intents.write(intent, c);
+        copies = { since: modified - CLOCK_MS, recent: new Map(), known: new Map() };
+        intent = { ...intent, begun: copies.since };
+        await this.#copyAll(intent, copies, node, c);
         intent = { ...intent, phase: 'remove' };
-        switched = (await this.#intents.write(intent, c)).modified;
-        if (move !== undefined) this.#switch(move, copied);
+        await this.#intents.write(intent, c);
+        if (move !== undefined) this.#switch(move, copies);
       } finally {
         for (const release of releases) release();
       }
-    } else {
-      switched = intent.switched ?? (await this.#parts.space.store.head(this.#intents.key(intent.id), c))?.modified;
-      if (move !== undefined && !this.#isSwitched(move)) this.#switch(move, new Map());
-    }
-    await this.#removeOld(intent, switched ?? 0, c);
-    await this.#parts.space.store.remove(this.#intents.key(intent.id), c);
-    if (move === undefined) return;
-    const { journal } = this.#parts.space;
-    journal.endTree(move, { of: 'did', u: move.unique });
-    journal.noteAnswer(move.unique, {});
+    } else if (move !== undefined && !this.#isSwitched(move)) this.#switch(move, undefined);
+    await this.#removeOld(intent, copies, c);
   }
 
   async #holdBelow(folder: Node, c: Context): Promise<(() => void)[]> {
-    const { space } = this.#parts;
+    const { space, saver } = this.#parts;
     const releases: (() => void)[] = [];
-    for (const node of space.nodes.below(folder)) {
+    for (const node of [...space.nodes.below(folder)]) {
+      await saver.ended(node);
       const content = node.isFolder ? undefined : space.contentOf(node);
       if (content !== undefined) releases.push(await content.hold(c));
     }
     return releases;
   }
 
-  /** Until there is nothing that was not copied, as it is. Answers what became of those that this host knows. */
-  async #copyAll(intent: Intent, c: Context): Promise<Map<string, Facts>> {
-    const { space } = this.#parts;
-    const copied = new Map<string, Facts>();
-    for (let pass = 1; pass <= PASSES; pass += 1) {
-      let done = 0;
+  /** Until there is nothing that was not copied, as it is. */
+  async #copyAll(intent: Intent, copies: Copies, folder: Node | undefined, c: Context): Promise<void> {
+    const nodes = folder === undefined ? new Map<string, Node>() : this.#nodesByKey(folder);
+    for (let pass = 1, done = 1; pass <= PASSES && done > 0; pass += 1) {
+      done = 0;
       for await (const page of this.#pages(intent.from, c)) {
         const targets = new Map((await this.#sameRange(intent, page, c)).map((there) => [there.key, there]));
         await this.#each(page, async (source) => {
           const to = intent.to + source.key.slice(intent.from.length);
           const there = targets.get(to);
-          const before = copied.get(to);
-          const isCopied = before !== undefined && there?.etag === before.etag && there.modified >= source.modified;
-          if (
-            isCopied ||
-            (there?.etag === source.etag && there.size === source.size && there.modified >= source.modified)
-          ) {
-            if (before === undefined && there !== undefined) this.#remember(copied, to, there);
-            return;
+          const isSame = there?.etag === source.etag && there.size === source.size && there.modified >= source.modified;
+          const isCopied = copies.recent.get(to) === source.etag;
+          let facts: Facts | undefined = there;
+          if (!isSame && !isCopied) {
+            done += 1;
+            facts = await this.#copy(source, to, c);
           }
-          done += 1;
-          const facts = await copyObject(space.store, { ...source }, to, {}, c).catch((error: unknown) => {
-            // Changed or removed meanwhile: the next pass sees what it is now.
-            if (isFailure(error, 'CONFLICT', 'NOT_FOUND')) return undefined;
-            throw error;
-          });
-          if (facts !== undefined) this.#remember(copied, to, { ...facts, size: source.size });
+          if (facts === undefined) return;
+          if (source.modified >= copies.since || facts.etag !== source.etag) copies.recent.set(to, source.etag);
+          const node = nodes.get(source.key);
+          if (node !== undefined)
+            copies.known.set(node, { of: source.etag, facts: factsOf({ ...facts, size: source.size }) });
         });
       }
-      if (done === 0) break;
     }
-    return copied;
   }
 
-  #remember(copied: Map<string, Facts>, key: string, facts: Facts): void {
-    copied.set(key, factsOf(facts));
+  /** Undefined: it was changed or removed meanwhile; the next pass sees what it is now. */
+  async #copy(source: ObjectFacts, to: string, c: Context): Promise<ObjectFacts | undefined> {
+    return await copyObject(this.#parts.space.store, source, to, {}, c).catch((error: unknown) => {
+      if (isFailure(error, 'CONFLICT', 'NOT_FOUND')) return undefined;
+      throw error;
+    });
+  }
+
+  #nodesByKey(folder: Node): Map<string, Node> {
+    const { space } = this.#parts;
+    return new Map([...space.nodes.below(folder)].map((node) => [space.keyOf(node), node]));
   }
 
   /** What is at the new place between the first and the last of a page. */
@@ -248,7 +268,7 @@ export class FolderRenaming {
   }
 
   /** From now on the nodes are at the new place; open files go on with the copies. */
-  #switch(move: Move, copied: ReadonlyMap<string, Facts>): void {
+  #switch(move: Move, copies: Copies | undefined): void {
     const { space, listings, lookups } = this.#parts;
     const node = space.nodes.get(move.node);
     const to = space.nodes.get(move.parent);
@@ -267,33 +287,29 @@ export class FolderRenaming {
     lookups.touchedBelow(newPath);
     space.absent(oldPath, space.ms());
     for (const one of space.nodes.below(node)) {
-      const key = space.keyOf(one);
-      const facts = copied.get(key);
       one.seen = Number.NEGATIVE_INFINITY;
-      if (facts === undefined || one.facts === undefined) continue;
-      if (one.pages === one.facts.etag) one.pages = facts.etag;
-      one.facts = facts;
-      if (!one.isFolder) space.contentOf(one)?.moved({ key, etag: facts.etag, size: facts.size });
+      const copy = copies?.known.get(one);
+      if (copy === undefined || copy.of !== one.facts?.etag) continue;
+      const { etag, size } = copy.facts;
+      if (one.pages === copy.of) one.pages = etag;
+      one.facts = copy.facts;
+      if (!one.isFolder) space.contentOf(one)?.moved({ key: space.keyOf(one), etag, size });
     }
     node.seen = space.ms();
   }
 
-  /** What was copied before the switch is removed; what others have put there since goes along, too. */
-  async #removeOld(intent: Intent, switched: number, c: Context): Promise<void> {
+  /** What was copied is removed; what was written at the old place since goes along. */
+  async #removeOld(intent: Intent, copies: Copies | undefined, c: Context): Promise<void> {
     const { space, notes } = this.#parts;
+    const since = intent.begun ?? Number.NEGATIVE_INFINITY;
     for (let left = true; left; ) {
       left = false;
       for await (const page of this.#pages(intent.from, c)) {
         left = true;
         const gone = await this.#each(page, async (source) => {
-          if (source.modified < switched) return source.key;
           const to = intent.to + source.key.slice(intent.from.length);
-          const there = await space.store.head(to, c);
-          if (there === undefined) await copyObject(space.store, source, to, { condition: { ifAbsent: true } }, c);
-          else if (there.etag !== source.etag && source.modified > there.modified) {
-            await copyObject(space.store, source, `${to}.conflict-${intent.id}`, {}, c);
-            space.counts.conflicts += 1;
-          }
+          const isCopied = source.modified < since || copies?.recent.get(to) === source.etag;
+          if (!isCopied) await this.#bringAlong(source, to, intent, c);
           return source.key;
         });
         const kept = await space.store.removeAll(gone, c);
@@ -301,6 +317,21 @@ export class FolderRenaming {
       }
     }
     await notes.forget(intent.from.slice(space.naming.prefix.length, -1));
+  }
+
+  /** Written while the folder was being copied, or after: what is at the new place stays, and this is kept beside it. */
+  async #bringAlong(source: ObjectFacts, to: string, intent: Intent, c: Context): Promise<void> {
+    const { space } = this.#parts;
+    const there = await space.store.head(to, c);
+    if (there?.etag === source.etag) return;
+    if (there === undefined) {
+      await copyObject(space.store, source, to, { condition: { ifAbsent: true } }, c);
+      return;
+    }
+    if (to.endsWith('/')) return;
+    space.counts.conflicts += 1;
+    space.logger.warn('a file was changed while its folder was renamed: kept beside it', { key: to });
+    await copyObject(space.store, source, `${to}.conflict-${intent.id}`, {}, c);
   }
 
   async *#pages(prefix: string, c: Context): AsyncGenerator<readonly ObjectFacts[]> {

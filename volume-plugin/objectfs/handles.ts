@@ -18,11 +18,14 @@ export class Handle {
   /** Names of a folder that are listed first: those that its listing in the store may have or not. */
   locals: readonly string[] | undefined;
   wasRead = false;
+  /** The request by which it was opened. */
+  readonly unique: string;
 
-  constructor(id: number, node: Node, flags: number) {
+  constructor(id: number, node: Node, flags: number, unique: string) {
     this.id = id;
     this.node = node;
     this.flags = flags;
+    this.unique = unique;
   }
 
   get writes(): boolean {
@@ -31,7 +34,7 @@ export class Handle {
 
   record(): StateRecord {
     return {
-      ...{ of: 'open', h: this.id, id: this.node.id, flags: this.flags },
+      ...{ of: 'open', h: this.id, id: this.node.id, flags: this.flags, u: this.unique },
       ...(this.locals !== undefined && this.locals.length > 0 && { locals: this.locals }),
     };
   }
@@ -55,9 +58,9 @@ export class Handles {
   }
 
   /** `id` is given for one of an earlier life. */
-  open(node: Node, flags: number, id: number = this.#next): Handle {
+  open(node: Node, flags: number, unique: bigint | string, id: number = this.#next): Handle {
     this.skipTo(id + 1);
-    const handle = new Handle(id, node, flags);
+    const handle = new Handle(id, node, flags, String(unique));
     this.#byId.set(id, handle);
     node.lively.opens += 1;
     return handle;
@@ -65,6 +68,13 @@ export class Handles {
 
   find(id: number | undefined): Handle | undefined {
     return id === undefined ? undefined : this.#byId.get(id);
+  }
+
+  /** Of a request that comes again. */
+  openedBy(unique: bigint): Handle | undefined {
+    const text = String(unique);
+    for (const handle of this.#byId.values()) if (handle.unique === text) return handle;
+    return undefined;
   }
 
   get(id: number): Handle {

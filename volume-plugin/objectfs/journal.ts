@@ -1,3 +1,4 @@
+import { Errno } from '../fuse/file-system.ts';
 import type { StateLog, StateRecord } from './state-log.ts';
 
 /** A change of the store that takes several steps, which the next life goes on with: from one key, or what keys begin with, to another. */
@@ -62,6 +63,8 @@ export const KINDS = [
  */
 export class Journal {
   readonly #log: StateLog;
+  /** Records that found no room on the disk. */
+  unwritten = 0;
   readonly #begun = new Map<string, string>();
   readonly #answered = new Map<string, Answered>();
   readonly #renames = new Map<string, Move>();
@@ -74,6 +77,20 @@ export class Journal {
 
   append(...records: readonly StateRecord[]): void {
     if (records.length > 0) this.#log.append(...records);
+  }
+
+  /**
+   * As `append`, of what is read only: on a disk that is full a volume can still be read. What could not be written is not known to
+   * the next life, which asks the kernel to look it up again (ESTALE).
+   */
+  note(...records: readonly StateRecord[]): void {
+    if (records.length === 0) return;
+    try {
+      this.#log.append(...records);
+    } catch (error) {
+      if (!(error instanceof Errno && error.code === 'ENOSPC')) throw error;
+      this.unwritten += records.length;
+    }
   }
 
   sync(): Promise<void> {

@@ -32,7 +32,7 @@ export class Making {
     if (again !== undefined) return again;
     const child = space.nodes.child(parent, name);
     this.#parts.storms.made(parent, path, caller.pid);
-    const isFree = child === undefined && space.isAbsent(path);
+    const isFree = child === undefined && space.isAbsent(path) && space.gateOf(parent) === undefined;
     if (isFree && !(space.semantics.consistency === 'strict' && (flags & O_EXCL) !== 0)) {
       return this.#create(parent, name, mode, flags, caller);
     }
@@ -56,6 +56,7 @@ export class Making {
     caller: Caller,
   ): Promise<Entry & Opened> {
     const { space, lookups } = this.#parts;
+    await space.passGates(parent);
     const known = space.nodes.child(parent, name);
     const node = known !== undefined && lookups.isOwn(known) ? known : await lookups.find(parent, name);
     if (node === undefined) {
@@ -63,14 +64,14 @@ export class Making {
         await this.#reserve(parent, name, mode, caller);
       else return this.#create(parent, name, mode, flags, caller);
       const made = await lookups.need(parent, name);
-      return await this.#openMade(made, flags);
+      return await this.#openMade(made, flags, caller);
     }
     if ((flags & O_EXCL) !== 0) throw new Errno('EEXIST');
-    return await this.#openMade(node, flags);
+    return await this.#openMade(node, flags, caller);
   }
 
-  async #openMade(node: Node, flags: number): Promise<Entry & Opened> {
-    const opened = await this.#files.open(node.id, flags);
+  async #openMade(node: Node, flags: number, caller: Caller): Promise<Entry & Opened> {
+    const opened = await this.#files.open(node.id, flags, caller);
     return { ...this.#parts.space.give(node), ...opened };
   }
 
@@ -88,7 +89,7 @@ export class Making {
     live.changed = 1;
     try {
       live.content = space.contents.of(homes.of(node), undefined);
-      const handle = this.#files.handle(node, flags);
+      const handle = this.#files.handle(node, flags, caller);
       const answered = { node: node.id, handle: handle.id };
       space.journal.did(caller.unique, answered, ...space.written(node), attrRecord(node), handle.record());
       return { ...space.entry(node), handle: handle.id, keepCache: true };
@@ -126,6 +127,7 @@ export class Making {
     const { space, lookups } = this.#parts;
     space.mayChange();
     const parent = space.folder(parentId);
+    await space.passGates(parent);
     const path = this.#path(parent, name);
     const answered = caller.resent ? space.nodes.get(space.journal.answerOf(caller.unique)?.node ?? 0) : undefined;
     if (answered !== undefined) return space.entry(answered);

@@ -49,5 +49,6 @@ const UNKNOWN = 'application/octet-stream';
 
 export const contentTypeOf = (name: string): string => {
   const dot = name.lastIndexOf('.');
-  return (dot > 0 ? TYPES[name.slice(dot + 1).toLowerCase()] : undefined) ?? UNKNOWN;
+  const ending = dot > 0 ? name.slice(dot + 1).toLowerCase() : '';
+  return (Object.hasOwn(TYPES, ending) ? TYPES[ending] : undefined) ?? UNKNOWN;
 };

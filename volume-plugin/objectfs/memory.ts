@@ -107,7 +107,7 @@ export class Memory {
         const node = nodes.get(number('id'));
         if (node === undefined) break;
         const { locals } = record;
-        const handle = handles.open(node, number('flags'), number('h'));
+        const handle = handles.open(node, number('flags'), String(record['u'] ?? ''), number('h'));
         if (Array.isArray(locals)) handle.locals = locals.map(String);
         break;
       }

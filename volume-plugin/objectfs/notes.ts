@@ -164,7 +164,7 @@ export class Notes {
   add(path: string, name: string, noted: Noted): void {
     const notes = this.#of(path);
     notes.waiting.set(name, noted);
-    this.#space.journal.append({ of: 'note', path, name, row: rowOf(noted) });
+    this.#space.journal.note({ of: 'note', path, name, row: rowOf(noted) });
     notes.timer ??= setTimeout(() => this.#writeSoon(path, notes), GATHER_MS).unref();
   }
 
@@ -184,7 +184,7 @@ export class Notes {
     const notes = this.#folders.get(path);
     clearTimeout(notes?.timer);
     this.#folders.delete(path);
-    this.#space.journal.append({ of: 'noted', path });
+    this.#space.journal.note({ of: 'noted', path });
     const page = await store.list(this.#prefix(path), {}, c);
     if (page.objects.length > 0)
       await store.removeAll(
@@ -311,7 +311,7 @@ export class Notes {
     const left = [...notes.waiting].map(
       ([name, noted]): StateRecord => ({ of: 'note', path, name, row: rowOf(noted) }),
     );
-    this.#space.journal.append({ of: 'noted', path }, ...left);
+    this.#space.journal.note({ of: 'noted', path }, ...left);
   }
 }
 

@@ -152,8 +152,8 @@ export class ObjectFileSystem implements FileSystem {
     throw new Errno('EPERM', 'an object has one name');
   }
 
-  open(node: number, flags: number, _caller: Caller): Answer<Opened> {
-    return guard(() => this.#files.open(node, flags));
+  open(node: number, flags: number, caller: Caller): Answer<Opened> {
+    return guard(() => this.#files.open(node, flags, caller));
   }
 
   create(parent: number, name: string, mode: number, flags: number, caller: Caller): Answer<Entry & Opened> {
@@ -196,8 +196,8 @@ export class ObjectFileSystem implements FileSystem {
     return guard(() => this.#files.copyRange(from, to, length));
   }
 
-  opendir(node: number, _caller: Caller): Answer<Opened> {
-    return guard(() => this.#parts.reading.open(node));
+  opendir(node: number, caller: Caller): Answer<Opened> {
+    return guard(() => this.#parts.reading.open(node, caller));
   }
 
   readdir(

@@ -47,6 +47,7 @@ export class Renaming {
     if ((flags & ~NOREPLACE) !== 0) throw new Errno('EINVAL');
     const from = space.folder(fromId);
     const to = space.folder(toId);
+    await space.passGates(from, to);
     space.naming.check(space.path(to), newName);
     if (caller.resent && space.journal.answerOf(caller.unique) !== undefined) return;
     if (space.naming.isHidden(space.path(from), name)) throw new Errno('ENOENT');

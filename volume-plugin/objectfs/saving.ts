@@ -27,8 +27,6 @@ export class Saver {
   readonly #timers = new Map<Node, NodeJS.Timeout>();
   readonly #running = new Map<Node, Promise<void>>();
   readonly #pauses = new Map<Node, number>();
-  /** Nodes of which nothing is to be stored now, with what ends that, and by how many. */
-  readonly #held = new Map<Node, { count: number; readonly over: PromiseWithResolvers<void> }>();
 
   constructor(space: Space, lookups: Lookups, notes: Notes) {
     this.#space = space;
@@ -62,34 +60,13 @@ export class Saver {
     this.#timers.set(node, timer.unref());
   }
 
-  /**
-   * From when it is answered until what it answers is called nothing of the node is stored: what is being removed or renamed
-   * must not come back by a copy or a marker that was on its way.
-   */
-  async hold(node: Node): Promise<() => void> {
-    const held = this.#held.get(node) ?? { count: 0, over: Promise.withResolvers<void>() };
-    held.count += 1;
-    this.#held.set(node, held);
-    await this.#running.get(node)?.catch(() => undefined);
-    return () => {
-      held.count -= 1;
-      if (held.count > 0) return;
-      this.#held.delete(node);
-      held.over.resolve();
-    };
-  }
-
   /** Answers when all that was changed before is in the store. Errors: StoreError; then it is tried again later. */
   async now(node: Node): Promise<void> {
     for (;;) {
       await this.ended(node);
       await this.#space.passGates(node);
       if (this.#running.has(node)) continue;
-      const held = this.#held.get(node);
-      if (held !== undefined) {
-        await held.over.promise;
-        continue;
-      }
+      // What is being removed or renamed has a gate: it must not come back by a copy or a marker that was on its way.
       clearTimeout(this.#timers.get(node));
       this.#timers.delete(node);
       // What is not in the store takes its attributes along.

@@ -79,6 +79,7 @@ export class Space {
   readonly surprising = new WeakSet<Node>();
   /** Paths that the store had nothing under, and when it was asked. */
   readonly #absences = new Map<string, number>();
+  #gates = 0;
   readonly #closing = new AbortController();
 
   constructor(options: SpaceOptions) {
@@ -199,7 +200,7 @@ export class Space {
 
   /** An answer that the kernel keeps: the node is written down before it is given away. */
   give(node: Node, ...records: StateRecord[]): Entry {
-    this.journal.append(...this.written(node), ...records);
+    this.journal.note(...this.written(node), ...records);
     return this.entry(node);
   }
 
@@ -234,7 +235,7 @@ export class Space {
 
   writeForgotten(): void {
     if (this.#forgotten.length === 0) return;
-    this.journal.append({ of: 'gone', ids: this.#forgotten.splice(0) });
+    this.journal.note({ of: 'gone', ids: this.#forgotten.splice(0) });
   }
 
   /** A change from outside, seen at a node: what the kernel has of its bytes and attributes is old. */
@@ -248,6 +249,40 @@ export class Space {
     const { parent, name } = node;
     this.nodes.cut(node);
     if (parent !== undefined) this.kernel.invalidateName(parent.id, name);
+  }
+
+  /** While `work` goes on nobody opens the node, or what is below it, and nothing is made or removed there. */
+  async alone<T>(node: Node, work: () => Promise<T>): Promise<T> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const live = node.lively;
+    const outer = live.gate;
+    live.gate = promise;
+    this.#gates += 1;
+    try {
+      return await work();
+    } finally {
+      this.#gates -= 1;
+      if (live.gate === promise) live.gate = outer;
+      resolve();
+    }
+  }
+
+  /** What has to be waited for before something is done with a node; undefined: nothing. */
+  gateOf(node: Node): Promise<void> | undefined {
+    if (this.#gates === 0) return undefined;
+    for (let at: Node | undefined = node; at !== undefined; at = at.parent) {
+      if (at.live?.gate !== undefined) return at.live.gate;
+    }
+    return undefined;
+  }
+
+  /** As `gateOf`, until nothing has to be waited for. */
+  async passGates(...nodes: readonly Node[]): Promise<void> {
+    for (;;) {
+      const gate = nodes.map((node) => this.gateOf(node)).find((one) => one !== undefined);
+      if (gate === undefined) return;
+      await gate;
+    }
   }
 
   absent(path: string, begun: number): void {
