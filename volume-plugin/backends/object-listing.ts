@@ -32,6 +32,14 @@ export class ObjectListing {
     this.#notes = notes;
   }
 
+  /** Buckets that were looked at once, and in which there are no volumes that anybody here has named, are looked at no more. */
+  async forgetEmpty(): Promise<void> {
+    for (const id of this.#buckets.all().named) {
+      const { records = [], local = [] } = this.#notes.get(id) ?? {};
+      if (records.length === 0 && local.length === 0) await this.#notes.forget(id);
+    }
+  }
+
   /**
    * All volumes. Those of a bucket that does not answer are as they were when it did the last time; one that this host has
    * never read is an error. Of two volumes of one name that of the first bucket counts. `onRemoval` is told of removals

@@ -89,7 +89,7 @@ export class ObjectBackend implements Backend {
   async start(c: Context): Promise<void> {
     await this.#parts.notes.load(c.log);
     // Wrong settings are said here.
-    this.#parts.buckets.all();
+    await this.#parts.listing.forgetEmpty();
     if (!this.#draining) void this.#drainLeftovers();
     this.#draining = true;
   }

@@ -25,7 +25,8 @@ async function start(t: Test, engine: EngineVersion): Promise<World> {
   await pluginFolder('volume');
   const rig = await rigFor(t, { hosts: 2, engine });
   const store = await RigStore.start(rig);
-  const install = (n: number) => VolumeHost.install(rig.host(n), { ...store.settings, REFRESH_INTERVAL: '5s', LOG_LEVEL: 'debug' });
+  const install = (n: number) =>
+    VolumeHost.install(rig.host(n), { ...store.settings, REFRESH_INTERVAL: '5s', LOG_LEVEL: 'debug' });
   const one = await install(1);
   const two = await install(2);
   return { rig, store, one, two };
@@ -153,6 +154,13 @@ export function matrix(engine: EngineVersion): void {
       await until('the driver to know its volumes', async () => (await one.holds('uploads').catch(() => 0)) === 1);
       t.equal(plugin.pid(), first, 'the first process is the same');
       t.same(await engines(one), [engineBefore]);
+      if (!t.passing())
+        t.comment(
+          plugin
+            .log()
+            .filter((line) => /mounted|ended/.test(line))
+            .join('\n'),
+        );
       t.equal(await one.must('run', '--rm', '-v', 'uploads:/d', IMAGE, 'cat', '/d/on'), 'on');
       t.equal(await one.holds('uploads'), 1);
     });
@@ -200,9 +208,11 @@ export function matrix(engine: EngineVersion): void {
       const id = await store.control.fault({ action: 'PutObject', fault: { kind: 'unavailable' }, forMs: 600_000 });
       await one.must('exec', 'local', 'sh', '-c', 'echo acknowledged > /d/row && sync /d/row');
       const removing = one.must('rm', '-f', 'local');
-      const waits = async () => Number((await one.volume('local')).Status['waitingFiles'] ?? 0) === 1;
-      await until('Status to show it', waits, { timeoutMs: 20_000 });
-      t.match((await one.volume('local')).Status, { state: 'unmounting', waitingBytes: 13 });
+      const waits = async () => {
+        const { Status } = await one.volume('local');
+        return Status['state'] === 'unmounting' && Status['waitingFiles'] === 1 && Status;
+      };
+      t.match(await until('Status to show it', waits, { timeoutMs: 20_000 }), { waitingBytes: 13 });
       await store.control.removeFault(id);
       await removing;
       await one.untilGone('local');
