@@ -496,7 +496,7 @@ export class FileBytes implements FileContent {
     const base = theirs === undefined ? undefined : { key: theirs.key, etag: theirs.etag, size: theirs.size };
     this.#upload?.abandon();
     this.#upload = undefined;
-    this.#drop(snapshot.layers.length, base);
+    this.#drop(snapshot.layers.length, base, false);
     this.#stored = version;
     this.#lost = true;
     this.#world.logger.warn('somebody else has changed an object: what was written here is kept beside it', {
@@ -554,8 +554,8 @@ export class FileBytes implements FileContent {
     }
   }
 
-  /** The lowest layers are needed no more; below what remains is `base`. */
-  #drop(count: number, base: Base | undefined): void {
+  /** The lowest layers are needed no more; below what remains is `base`, which is what they made unless it is somebody else's. */
+  #drop(count: number, base: Base | undefined, isOurs = true): void {
     this.#log(records.stored(this.home.node, base, count));
     const dropped = this.#layers.splice(0, count);
     this.#early?.stop();
@@ -570,7 +570,7 @@ export class FileBytes implements FileContent {
     this.#setBase(base);
     for (const layer of dropped) {
       this.#world.room.giveBack(layer.room);
-      const only = dropped.length === 1 && base !== undefined;
+      const only = isOurs && dropped.length === 1 && base !== undefined;
       const cache = only && layer.written.covers(0, base.size) ? this.#world.cache : undefined;
       if (base === undefined || cache === undefined || !layer.staging.become((path) => cache.adopt(base, path))) {
         layer.staging.drop();
