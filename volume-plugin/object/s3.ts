@@ -23,6 +23,7 @@ import {
   type Unfinished,
   type WriteCondition,
 } from './store.ts';
+import { childOf } from './xml.ts';
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -46,6 +47,8 @@ export class S3Store implements ObjectStore {
   readonly #bucket: S3Bucket;
   readonly #uploads: S3Uploads;
   readonly #deletions: S3Deletions;
+  /** It knows listings of version 2: old servers answer as if they were asked for version 1. */
+  #hasTokens = true;
 
   constructor(options: S3Options) {
     const { copyMax, metaMax, conditions, copyPart, equalParts } = options.vendor;
@@ -208,7 +211,7 @@ export class S3Store implements ObjectStore {
 
   async list(prefix: string, options: ListOptions, c: Context): Promise<Page> {
     const { delimiter, from, after, limit = PAGE } = options;
-    const hasTokens = this.#bucket.vendor.listTokens;
+    const hasTokens = this.#hasTokens;
     const query: (readonly [string, string])[] = [
       ...(hasTokens ? [['list-type', '2'] as const] : []),
       ['encoding-type', 'url'],
@@ -220,7 +223,12 @@ export class S3Store implements ObjectStore {
     else if (after !== undefined && after !== '') query.push([hasTokens ? 'start-after' : 'marker', after]);
     const call: S3Call = { action: 's3:ListBucket', method: 'GET', key: prefix, ofBucket: true, query };
     const answer = await this.#bucket.ask(call, c);
-    const page = listingOf(documentOf(answer.body, call.action), hasTokens);
+    const document = documentOf(answer.body, call.action);
+    if (hasTokens && childOf(document, 'Marker') !== undefined && childOf(document, 'KeyCount') === undefined) {
+      this.#hasTokens = false;
+      return this.list(prefix, options, c);
+    }
+    const page = listingOf(document, hasTokens);
     if (page.next === undefined || page.next !== from) return page;
     throw new StoreError('UNREACHABLE', `${this.name} answers with the same page of a listing again and again`);
   }

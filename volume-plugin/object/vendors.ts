@@ -25,8 +25,6 @@ export interface Vendor {
   readonly copyConditionPrefix: string;
   /** ETags of objects that were put in one piece and are not encrypted with a key of the customer's are their MD5. */
   readonly md5Etags: boolean;
-  /** Listings have continuation tokens (version 2); else markers. */
-  readonly listTokens: boolean;
   readonly equalParts: boolean;
   /** Bytes. */
   readonly copyMax: number;
@@ -49,7 +47,6 @@ const USUAL: Omit<Vendor, 'title'> = {
   conditions: NONE,
   copyConditionPrefix: '',
   md5Etags: true,
-  listTokens: true,
   equalParts: false,
   copyMax: 5 * GIB,
   metaMax: 2048,

@@ -1,7 +1,8 @@
 // What S3 is beside the contract: its errors in our words, answers that are lost or damaged, ways to its buckets.
+import { createServer } from 'node:http';
 import t from 'tap';
 import { StoreError } from '../../../../volume-plugin/object/store.ts';
-import { bytesOf, context, failureOf, read, text } from '../../../conformance/object-store-tools.ts';
+import { bytesOf, context, failureOf, listed, read, text } from '../../../conformance/object-store-tools.ts';
 import { certificates } from '../../sim/s3-site.ts';
 import { byName, opened, simulated } from './s3-stores.ts';
 
@@ -226,4 +227,33 @@ t.test('keys that the store could not remove just then are asked for again', asy
   for (const key of ['a', 'b']) await store.put(key, text('x'), { meta: {} }, context());
   t.same(await store.removeAll(['a', 'b'], context()), [], 'one by one, where there is no such call');
   t.same((await store.list('', {}, context())).objects, []);
+});
+
+t.test('a server that knows listings of version 1 only is asked for those', async (t) => {
+  const keys = ['a', 'b+c d', 'e/f', 'e/g', 'h'];
+  const asked: Record<string, string>[] = [];
+  const old = createServer((request, response) => {
+    const query = Object.fromEntries(new URL(request.url ?? '', 'http://x').searchParams);
+    asked.push(query);
+    const behind = keys.filter((key) => key > (query['marker'] ?? ''));
+    const page = behind.slice(0, 2);
+    const contents = page.map((key) => `<Contents><Key>${key}</Key><Size>1</Size><ETag>"x"</ETag></Contents>`).join('');
+    response.end(
+      `<ListBucketResult><Marker>${query['marker'] ?? ''}</Marker><IsTruncated>${behind.length > 2}</IsTruncated>${contents}</ListBucketResult>`,
+    );
+  });
+  await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => old.close());
+  const address = old.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const store = opened(t, {
+    ...{ kind: 's3', bucket: 'bucket', endpoint: `http://127.0.0.1:${port}`, vendor: 'generic' },
+    credentials: { anonymous: true },
+  });
+  t.same((await listed(t, store, '')).keys, keys);
+  t.same((await listed(t, store, '', { after: 'b+c d' })).keys, ['e/f', 'e/g', 'h']);
+  t.same(
+    asked.map(({ marker }) => marker),
+    [undefined, undefined, 'b+c d', 'e/g', 'b+c d', 'e/g'],
+  );
 });
