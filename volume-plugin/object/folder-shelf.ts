@@ -55,7 +55,12 @@ export class FolderShelf {
     const folder = join(this.root, 'being-written');
     for (const name of await readdir(folder)) {
       const path = join(folder, name);
-      if (Date.now() - (await stat(path)).mtimeMs > ABANDONED_MS) await rm(path, { force: true });
+      const found = await stat(path).catch((error: unknown) => {
+        // Written meanwhile.
+        if (codeOf(error) !== 'ENOENT') throw error;
+        return undefined;
+      });
+      if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS) await rm(path, { force: true });
     }
   }
 
