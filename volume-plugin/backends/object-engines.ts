@@ -5,6 +5,7 @@ import { type Context, newContext, sleep, throwIfDone } from '../../shared/conte
 import { codeOf } from '../../shared/error-code.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
+import { KeyedMutex } from '../../shared/keyed-mutex.ts';
 import type { Logger } from '../../shared/log.ts';
 import { makeFolder, replaceFile } from '../../shared/state/files.ts';
 import { drainEngine, EngineAway, endEngine, engineStatus } from '../engine/control-client.ts';
@@ -65,6 +66,8 @@ export class ObjectEngines {
   readonly #onDead: (volume: string, device: string) => void;
   readonly #statuses = new Map<string, { readonly at: number; readonly status: EngineStatus }>();
   readonly #asking = new Coalescer<void>();
+  /** By the folder: of two keepers at once nobody would know which one has the mount. */
+  readonly #starting = new KeyedMutex();
   /** What waits for the store, of volumes that are being written out, by name. */
   readonly #left = new Map<string, Left>();
 
@@ -93,13 +96,14 @@ export class ObjectEngines {
     const folder = this.folderOf(uuid);
     const source = sourceOf(volume);
     await this.dropDead(uuid, volume, target, c);
-    if (mountAt(readMountTable(), target)?.source !== source) {
+    const start = async (): Promise<void> => {
       await this.#end(folder, volume, c);
       await makeFolder(this.#base);
       await makeFolder(folder);
       await replaceFile(join(folder, OPTIONS_FILE), Buffer.from(JSON.stringify(options)), () => undefined);
       await this.#runner.start({ folder, volume, memoryBytes, mount: { target, source } }, c);
-    }
+    };
+    if (mountAt(readMountTable(), target)?.source !== source) await this.#starting.run(uuid, start, c);
     await this.#untilAnswers(folder, volume, target, c);
     const found = mountAt(readMountTable(), target);
     if (found?.source !== source) throw new PluginError('OBJECT_ENGINE', { volume, reason: 'it was unmounted again' });
@@ -178,10 +182,14 @@ export class ObjectEngines {
 
   /** Brings to the store what an engine that is gone has left; resolves when it is there. */
   async drainLeftover(options: EngineOptions, c: Context): Promise<void> {
-    const folder = this.folderOf(options.uuid);
-    if (this.#runner.isAlive(folder)) return;
-    await writeFile(join(folder, OPTIONS_FILE), JSON.stringify(options), { mode: 0o600 });
-    await this.#runner.start({ folder, volume: options.volume, memoryBytes: options.memoryBytes }, c);
+    const { uuid, volume, memoryBytes } = options;
+    const folder = this.folderOf(uuid);
+    const start = async (): Promise<void> => {
+      if (this.#runner.isAlive(folder)) return;
+      await writeFile(join(folder, OPTIONS_FILE), JSON.stringify(options), { mode: 0o600 });
+      await this.#runner.start({ folder, volume, memoryBytes }, c);
+    };
+    await this.#starting.run(uuid, start, c);
     while (this.#runner.isAlive(folder)) await sleep(20 * LOOK_MS, c);
   }
 

@@ -177,7 +177,7 @@ t.test('a plugin that is started again finds its engines; a mount whose engine i
   await until(() => mountAt(readMountTable(), later.target('uploads')) === undefined);
   t.equal(mountAt(readMountTable(), later.target('uploads')), undefined, 'a dead mount is taken away');
   t.match(await later.mount(volume), { source: mounted.source });
-  t.equal(later.engines.started.length, 2);
+  t.equal(later.engines.started.filter(({ mount }) => mount !== undefined).length, 2);
 });
 
 t.test(
