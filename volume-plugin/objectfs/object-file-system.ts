@@ -77,7 +77,7 @@ export class ObjectFileSystem implements FileSystem {
     this.#recovering.catch((error: unknown) => space.failed('what was begun before could not be finished', error));
     this.#adopting = setInterval(() => {
       this.#folders.adopt().catch((error: unknown) => space.failed('renames of other hosts were not looked at', error));
-    }, ADOPT_MS).unref();
+    }, this.#options.adoptMs ?? ADOPT_MS).unref();
   }
 
   async #finishBegun(): Promise<void> {

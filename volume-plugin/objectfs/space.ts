@@ -32,6 +32,8 @@ export interface SpaceOptions {
   readonly host: { readonly id: string; readonly name: string };
   /** Is it the mount of the engine's earlier life, whose nodes and handles the kernel still has? */
   readonly survived: boolean;
+  /** How often renames that other hosts have left are looked for, in milliseconds. */
+  readonly adoptMs?: number;
   /** Nanoseconds since the epoch. */
   readonly time?: () => bigint;
   /** Milliseconds of a clock that never steps. */

@@ -3,9 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Context, newContext } from '../../../../shared/context.ts';
 import { silentLogger as logger } from '../../../../shared/log.ts';
-import type { Attributes, Caller, Entry, FileSystem, Kernel } from '../../../../volume-plugin/fuse/file-system.ts';
+import {
+  type Attributes,
+  type Caller,
+  type Entry,
+  Errno,
+  type FileSystem,
+  type Kernel,
+} from '../../../../volume-plugin/fuse/file-system.ts';
 import { FolderStore } from '../../../../volume-plugin/object/folder.ts';
-import type { ObjectStore } from '../../../../volume-plugin/object/store.ts';
+import type { ObjectStore, StoreLimits } from '../../../../volume-plugin/object/store.ts';
 import type { Contents } from '../../../../volume-plugin/objectfs/content.ts';
 import { openContents } from '../../../../volume-plugin/objectfs/content-set.ts';
 import { FileStateLog } from '../../../../volume-plugin/objectfs/file-state-log.ts';
@@ -28,6 +35,8 @@ export class Mortal {
   left: number | undefined;
   steps = 0;
   isDead = false;
+  /** Of the disk that the log is on. */
+  isFull = false;
   readonly died = Promise.withResolvers<void>();
 
   /** Answers true when this is where it dies. */
@@ -80,6 +89,7 @@ class MortalLog implements StateLog {
 
   append(...records: readonly StateRecord[]): void {
     if (this.#mortal.isDead) throw new Error('killed');
+    if (this.#mortal.isFull) throw new Errno('ENOSPC');
     this.#log.append(...records);
     if (this.#mortal.step()) throw new Error('killed');
   }
@@ -117,14 +127,18 @@ const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 export class World {
   readonly context = context;
   readonly folder = mkdtempSync(join(SCRATCH, 'namespace-'));
-  readonly store: ObjectStore = new FolderStore({ folder: this.folder, bucket: 'b', durable: false });
+  readonly store: ObjectStore;
   readonly #disks = new Map<string, Disk>();
   readonly #hosts: Host[] = [];
   /** Milliseconds that clocks of hosts have been put forward: what was relied on is old. */
   ahead = 0;
 
-  static async make(): Promise<World> {
-    const world = new World();
+  constructor(limits: Partial<StoreLimits> = {}) {
+    this.store = new FolderStore({ folder: this.folder, bucket: 'b', durable: false, limits });
+  }
+
+  static async make(limits: Partial<StoreLimits> = {}): Promise<World> {
+    const world = new World(limits);
     await world.store.createBucket(context);
     return world;
   }
@@ -222,6 +236,7 @@ export class Host {
         defaults: { uid: 0, gid: 0, fileMode: 0o644, dirMode: 0o755 },
         ...semantics,
       },
+      adoptMs: 20,
       ms: () => performance.now() + world.ahead,
     });
   }
@@ -252,6 +267,10 @@ export class Host {
       ...{ uid: 0, gid: 0, pid: 1, unique: this.#unique, resent: false, signal: new AbortController().signal },
       ...more,
     };
+  }
+
+  set isFull(isFull: boolean) {
+    this.mortal.isFull = isFull;
   }
 
   count(call: string): number {
