@@ -39,6 +39,8 @@ export interface StoreDescription {
   readonly credentials?: StoreCredentials;
   /** Writes under conditions are relied on (or not), whatever is known of the vendor. */
   readonly conditionalWrites?: boolean;
+  /** Of `s3`: what bodies are guarded by on their way, whatever is known of the vendor. */
+  readonly guard?: 'crc32' | 'md5';
   /** Connections at most; 128 when left out. */
   readonly connections?: number;
 }

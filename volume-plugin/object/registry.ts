@@ -80,7 +80,7 @@ const keeping = ({ sse, storageClass, requesterPays }: StoreDescription) => ({
 });
 
 const openS3 = (description: StoreDescription): ObjectStore => {
-  const { bucket, conditionalWrites: heeds, credentials } = description;
+  const { bucket, conditionalWrites: heeds, guard, credentials } = description;
   const place = placeOf(description);
   if (place.vendorName === 'aws' && bucket.endsWith('--x-s3')) {
     throw invalid(
@@ -91,7 +91,7 @@ const openS3 = (description: StoreDescription): ObjectStore => {
   const { vendor, region, endpoint } = place;
   const conditions = heeds === undefined ? vendor.conditions : { ...vendor.conditions, put: heeds, complete: heeds };
   return new S3Store({
-    ...{ bucket, region, vendor: { ...vendor, conditions } },
+    ...{ bucket, region, vendor: { ...vendor, conditions, guard: guard ?? vendor.guard } },
     caller: new StoreCaller({ http, signer: new SigV4({ region }), keys: keysOf('aws', credentials) }),
     address: new BucketAddress(endpoint, bucket, description.addressing ?? usualAddressing(place, bucket)),
     ...keeping(description),

@@ -1,6 +1,6 @@
 // What S3 is beside the contract: its errors in our words, answers that are lost or damaged, ways to its buckets.
-import { createServer } from 'node:http';
-import t from 'tap';
+import { createServer, type RequestListener } from 'node:http';
+import t, { type Test } from 'tap';
 import { StoreError } from '../../../../volume-plugin/object/store.ts';
 import { bytesOf, context, failureOf, listed, read, text } from '../../../conformance/object-store-tools.ts';
 import { certificates } from '../../sim/s3-site.ts';
@@ -14,6 +14,15 @@ const errorOf = async (call: Promise<unknown>): Promise<StoreError> => {
   );
   if (error instanceof StoreError) return error;
   throw new Error(`no StoreError: ${String(error)}`);
+};
+
+/** The endpoint of a server that answers as one likes. */
+const served = async (t: Test, answer: RequestListener): Promise<string> => {
+  const server = createServer(answer);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const address = server.address();
+  return `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
 };
 
 const MIB5 = 5 * 2 ** 20;
@@ -157,21 +166,61 @@ t.test('bytes that are damaged on the way are read again, and are an error when 
 });
 
 t.test('objects are kept as the description says: class, encryption, who pays', async (t) => {
-  const { sim, description } = await simulated(t);
-  const store = opened(t, {
-    ...description,
-    storageClass: 'STANDARD_IA',
-    sse: { algorithm: 'aws:kms', keyId: 'key-1' },
-    requesterPays: true,
+  const sent: (readonly [string, Readonly<Record<string, unknown>>])[] = [];
+  const endpoint = await served(t, (request, response) => {
+    sent.push([`${request.method} ${request.url}`, request.headers]);
+    request.resume();
+    response.setHeader('etag', '"x"');
+    response.end('<Result><ETag>"x"</ETag><UploadId>id</UploadId></Result>');
   });
-  await store.put('k', text('x'), { meta: {} }, context());
-  t.equal(sim.bucket('bucket').find('k')?.storageClass, 'STANDARD_IA');
-  await store.copy('k', 'copy', {}, context());
-  t.equal(sim.bucket('bucket').find('copy')?.storageClass, 'STANDARD_IA');
-  const id = await store.beginUpload('up', { meta: {} }, context());
-  const part = await store.uploadPart('up', id, 1, text('part'), context());
-  await store.completeUpload('up', id, [part], undefined, context());
-  t.equal(sim.bucket('bucket').find('up')?.storageClass, 'STANDARD_IA');
+  const store = opened(t, {
+    ...{ kind: 's3', bucket: 'bucket', endpoint, vendor: 'aws', credentials: { anonymous: true } },
+    ...{ storageClass: 'STANDARD_IA', sse: { algorithm: 'aws:kms', keyId: 'key-1' }, requesterPays: true },
+  });
+  const web = { 'cache-control': 'no-cache' };
+  await store.put('k', text('123456789'), { meta: { mode: '1' }, contentType: 'a/b', web }, context());
+  await store.copy('k ü', 'copy', { sourceSize: 1, ifSourceMatch: 'e', replace: { meta: {} } }, context());
+  await store.beginUpload('up', { meta: {} }, context());
+  const kept = {
+    'x-amz-storage-class': 'STANDARD_IA',
+    'x-amz-server-side-encryption': 'aws:kms',
+    'x-amz-server-side-encryption-aws-kms-key-id': 'key-1',
+    'x-amz-request-payer': 'requester',
+  };
+  const described = { 'x-amz-meta-mode': '1', 'content-type': 'a/b', ...web };
+  t.match(sent[0], ['PUT /bucket/k', { ...kept, ...described, 'x-amz-checksum-crc32': 'y/Q5Jg==' }]);
+  const source = { 'x-amz-copy-source': '/bucket/k%20%C3%BC', 'x-amz-copy-source-if-match': '"e"' };
+  t.match(sent[1], ['PUT /bucket/copy', { ...kept, ...source, 'x-amz-metadata-directive': 'REPLACE' }]);
+  t.match(sent[2], ['POST /bucket/up?uploads=', { ...kept, 'x-amz-checksum-algorithm': 'CRC32' }]);
+  await store.remove('k', context());
+  t.match(sent[3], ['DELETE /bucket/k', { 'x-amz-request-payer': 'requester' }]);
+  t.notOk(sent[3]?.[1]['x-amz-storage-class'], 'and nothing where nothing is kept');
+  const md5 = opened(t, { ...{ kind: 's3', bucket: 'b', endpoint, vendor: 'ceph' }, credentials: { anonymous: true } });
+  await md5.put('k', text('123456789'), { meta: {} }, context());
+  t.match(sent[4], ['PUT /b/k', { 'content-md5': 'JfnnlDI7RTiF9RgfG2JNCw==' }]);
+  t.notOk(sent[4]?.[1]['x-amz-checksum-crc32']);
+  const said = opened(t, {
+    ...{ kind: 's3', bucket: 'b', endpoint, vendor: 'ceph', guard: 'crc32' },
+    credentials: { anonymous: true },
+  });
+  await said.put('k', text('123456789'), { meta: {} }, context());
+  t.match(sent[5], ['PUT /b/k', { 'x-amz-checksum-crc32': 'y/Q5Jg==' }]);
+});
+
+t.test('more uploads than fit a page are all found', async (t) => {
+  const { description } = await simulated(t);
+  const store = opened(t, description);
+  const queue = Array.from({ length: 1_005 }, (_, i) => `u/${i} ü`);
+  const keys = [...queue];
+  const begin = async (): Promise<void> => {
+    for (let key = queue.pop(); key !== undefined; key = queue.pop())
+      await store.beginUpload(key, { meta: {} }, context());
+  };
+  await Promise.all(Array.from({ length: 32 }, begin));
+  t.same(
+    (await store.unfinished('u/', context())).map(({ key }) => key),
+    keys.sort(),
+  );
 });
 
 t.test('the bucket may be in the name of the host, over TLS, and behind IPv6', async (t) => {
@@ -232,7 +281,7 @@ t.test('keys that the store could not remove just then are asked for again', asy
 t.test('a server that knows listings of version 1 only is asked for those', async (t) => {
   const keys = ['a', 'b+c d', 'e/f', 'e/g', 'h'];
   const asked: Record<string, string>[] = [];
-  const old = createServer((request, response) => {
+  const endpoint = await served(t, (request, response) => {
     const query = Object.fromEntries(new URL(request.url ?? '', 'http://x').searchParams);
     asked.push(query);
     const behind = keys.filter((key) => key > (query['marker'] ?? ''));
@@ -242,12 +291,8 @@ t.test('a server that knows listings of version 1 only is asked for those', asyn
       `<ListBucketResult><Marker>${query['marker'] ?? ''}</Marker><IsTruncated>${behind.length > 2}</IsTruncated>${contents}</ListBucketResult>`,
     );
   });
-  await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => old.close());
-  const address = old.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
   const store = opened(t, {
-    ...{ kind: 's3', bucket: 'bucket', endpoint: `http://127.0.0.1:${port}`, vendor: 'generic' },
+    ...{ kind: 's3', bucket: 'bucket', endpoint, vendor: 'generic' },
     credentials: { anonymous: true },
   });
   t.same((await listed(t, store, '')).keys, keys);
