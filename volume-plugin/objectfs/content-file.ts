@@ -12,7 +12,7 @@ import { Reader } from './reader.ts';
 import { StagingFile } from './staging.ts';
 import { bring, type Freight, LostUpdate } from './uploader.ts';
 import { keepAside } from './uploader-conflict.ts';
-import type { EarlyUpload } from './uploader-early.ts';
+import { EarlyUpload } from './uploader-early.ts';
 
 const ZEROS = Buffer.alloc(256 * 1024);
 /** So many layers are made one before the next upload. */
@@ -606,8 +606,34 @@ export class FileBytes implements FileContent {
   #changed(start: number, end: number): void {
     this.#version += 1;
     // What is written over what is on its way is looked at when that has ended.
-    if (this.#upload !== undefined && this.#layers.length <= this.#upload.state.layers)
-      this.#upload.touched(start, end);
+    const upload = this.#upload;
+    if (upload !== undefined && this.#layers.length <= upload.state.layers) upload.touched(start, end);
+    if (this.#early !== undefined) this.#early.pump();
+    else if (end > this.#world.sizes.putMost) this.#beginEarly();
+  }
+
+  /** A long file that is written from its beginning on is uploaded meanwhile. */
+  #beginEarly(): void {
+    const layer = this.#layers[0];
+    const key = this.home.key();
+    const { sizes } = this.#world;
+    const only = this.#layers.length === 1 && this.#frozen === 0 && this.#upload === undefined;
+    if (layer === undefined || key === undefined || !only || layer.limit > 0 || sizes.limits.equalParts) return;
+    if (layer.written.prefix <= sizes.putMost) return;
+    this.#early = new EarlyUpload(
+      this.#world,
+      {
+        node: this.home.node,
+        written: () => (this.#layers[0] === layer && this.#frozen === 0 ? layer.written.prefix : 0),
+        describe: () => this.home.description(),
+        begun: (upload) => {
+          if (this.#layers[0] === layer) this.#upload = upload;
+          else upload.abandon();
+        },
+        read: (offset, into) => layer.staging.readLater(offset, into),
+      },
+      key,
+    );
   }
 
   /** An upload that was begun earlier: its parts of bytes that were written since are not to be used. */
