@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Context } from '../../shared/context.ts';
 import { type Caller, Errno } from '../fuse/file-system.ts';
 import type { ObjectFacts } from '../object/store.ts';
 import { describe, factsOf } from './attributes.ts';
@@ -211,21 +212,26 @@ export class Renaming {
    * is neither what was to be replaced nor the copy.
    */
   async resume(move: Move): Promise<void> {
+    const node = this.#parts.space.nodes.get(move.node);
+    if (node === undefined || node.unlinked) await this.#resume(move);
+    else await this.#removing.hold(node, () => this.#resume(move));
+  }
+
+  async #resume(move: Move): Promise<void> {
     const { space, lookups } = this.#parts;
     const c = space.context(COPY_MS);
-    const [source, target] = await Promise.all([space.store.head(move.from, c), space.store.head(move.to, c)]);
-    const isCopy = (there: Facts | undefined): boolean => there?.size === move.size && there.etag === move.etag;
-    let copied: Facts | undefined = isCopy(target) ? target : undefined;
-    if (copied === undefined && source?.etag === move.etag) {
-      const base = { key: move.from, etag: move.etag, size: move.size };
-      const condition = move.replaced === '' ? { ifAbsent: true } : { ifMatch: move.replaced };
-      copied = await copyObject(space.store, base, move.to, { condition }, c).catch((error: unknown) => {
-        if (isFailure(error, 'CONFLICT', 'NOT_FOUND')) return undefined;
-        throw error;
-      });
+    let source: Facts | undefined;
+    let copied: Facts | undefined;
+    // A copy that was asked for before the engine died may be carried out only now: whoever meets it looks again.
+    for (let attempt = 1, isOver = false; !isOver && attempt <= TRIES; attempt += 1) {
+      let target: Facts | undefined;
+      [source, target] = await Promise.all([space.store.head(move.from, c), space.store.head(move.to, c)]);
+      const isCopy = target?.size === move.size && (target.etag === move.etag || source === undefined);
+      if (isCopy) copied = target;
+      else if (source?.etag === move.etag) copied = await this.#copyAgain(move, c);
+      const isReplaceable = move.replaced === '' ? target === undefined : target?.etag === move.replaced;
+      isOver = copied !== undefined || source?.etag !== move.etag || !isReplaceable;
     }
-    // After the removal a copy in parts is known by its size alone: its ETag is another one.
-    if (copied === undefined && source === undefined && target?.size === move.size) copied = target;
     if (copied === undefined) {
       space.journal.endRename(move);
       space.logger.warn('a rename was given up: others have changed what it was about', {
@@ -244,6 +250,18 @@ export class Renaming {
       space.kernel.invalidateName(to.id, move.name);
       lookups.touched(space.path(node));
     } else space.journal.endRename(move);
+  }
+
+  /** Undefined: the target is not what it was, or the source is gone. */
+  async #copyAgain(move: Move, c: Context): Promise<Facts | undefined> {
+    const base = { key: move.from, etag: move.etag, size: move.size };
+    const condition = move.replaced === '' ? { ifAbsent: true } : { ifMatch: move.replaced };
+    try {
+      return await copyObject(this.#parts.space.store, base, move.to, { condition }, c);
+    } catch (error) {
+      if (isFailure(error, 'CONFLICT', 'NOT_FOUND')) return undefined;
+      throw error;
+    }
   }
 
   /** A file was stored where it was before it was renamed: it follows. */

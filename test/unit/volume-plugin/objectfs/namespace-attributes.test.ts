@@ -145,7 +145,7 @@ t.test(
     await until(() => a.count('copy') > copies);
     a.kill();
     t.ok((await w.keys()).some((key) => key.includes('.drayage/renames/')));
-    const b = await w.host('b');
+    const b = await w.host('b', { adoptMs: 20 });
     await new Promise((resolve) => setTimeout(resolve, 100));
     t.ok((await w.names()).includes('old/f'), 'not before');
     w.later(121_000);

@@ -116,6 +116,7 @@ export interface HostOptions {
   readonly semantics?: Partial<VolumeSemantics>;
   readonly survived?: boolean;
   readonly prefix?: string;
+  readonly adoptMs?: number;
   /** With the contents of the engine, instead of plain ones in memory. */
   readonly real?: boolean;
 }
@@ -212,7 +213,7 @@ export class Host {
     world: World,
     name: string,
     parts: Pick<SpaceOptions, 'store' | 'log' | 'contents'> & { mortal: Mortal; calls: Map<string, number> },
-    { semantics = {}, survived = false, prefix = PREFIX }: HostOptions,
+    { semantics = {}, survived = false, prefix = PREFIX, adoptMs }: HostOptions,
   ) {
     const { mortal, calls, store, log, contents } = parts;
     this.#name = name;
@@ -236,7 +237,7 @@ export class Host {
         defaults: { uid: 0, gid: 0, fileMode: 0o644, dirMode: 0o755 },
         ...semantics,
       },
-      adoptMs: 20,
+      ...(adoptMs !== undefined && { adoptMs }),
       ms: () => performance.now() + world.ahead,
     });
   }
