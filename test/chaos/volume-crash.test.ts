@@ -16,7 +16,7 @@ import { Rig } from '../rig/rig.ts';
 import { mortalPlugin } from './support/image.ts';
 import { armKill, disarmKill, type KillPoint } from './support/kill-point.ts';
 import { BOOT_FILE, SLOW_FILE } from './support/volume-files.ts';
-import { collect, looks, stateFolder, untilReady, untilRestarted } from './support/volume-holdings.ts';
+import { collect, starts, stateFolder, untilReady, untilRestarted } from './support/volume-holdings.ts';
 
 t.setTimeout(240_000);
 
@@ -46,7 +46,7 @@ const phaseOf = async (one: VolumeHost, name: string): Promise<unknown> => (awai
 /** Runs the command with the plugin dying at step `at` of it. Resolves with whether it came to that. */
 async function dieAt(t: Test, one: VolumeHost, step: Step, at: number, when: KillPoint['when']): Promise<boolean> {
   const what = `${step.name}, killed ${when} step ${at}`;
-  const before = looks(one);
+  const before = starts(one);
   armKill(stateFolder(one), at, when);
   const outcome = await one.host.docker(step.command);
   const isDead = (): boolean => !readdirSync(stateFolder(one)).includes('kill-point.json');
@@ -216,7 +216,7 @@ t.test('the cloudvol driver outlives its deaths', async (t) => {
     await one.must(...runIt);
     t.equal((await plugin.disable()).code, 0);
     await isThere(t, 'while the plugin is disabled');
-    const before = looks(one);
+    const before = starts(one);
     await plugin.enable();
     await untilRestarted(one, before);
     t.equal(await one.holds('data'), 1);

@@ -5,13 +5,14 @@ import { ask } from '../../../bin/cli/client.ts';
 import type { VolumeHost } from '../../integration/support/volume-host.ts';
 import { until } from '../../rig/command.ts';
 import { WINDOWS_FILE } from './kill-point.ts';
-import { SEEN } from './volume-files.ts';
+
+const READY = /"message":"ready"/;
 
 /** Where plugin and test share files. */
 export const stateFolder = ({ host }: VolumeHost): string => join(host.stateFolder, 'volume');
 
-/** How often the engine has found the plugin there after a start. */
-export const looks = ({ plugin }: VolumeHost): number => plugin.log().filter((line) => line === SEEN).length;
+/** How often the driver has been started and has come up. */
+export const starts = ({ plugin }: VolumeHost): number => plugin.log().filter((line) => READY.test(line)).length;
 
 /** Resolves when the plugin has read its state: it listens before that. */
 export async function untilReady(one: VolumeHost): Promise<void> {
@@ -24,14 +25,10 @@ export async function untilReady(one: VolumeHost): Promise<void> {
   await until('an answer of the plugin', answers, { timeoutMs: 20_000, everyMs: 50 });
 }
 
-/**
- * Resolves when the engine has started the plugin once more than `before`, and found it there: it looks 0.5 s after the
- * start and then every 3 s, and a plugin that dies before it was seen is not started again but disabled (moby,
- * plugin/manager_linux.go).
- */
+/** Resolves when the driver has come up once more than `before`: its plugin's first process starts it again. */
 export async function untilRestarted(one: VolumeHost, before: number): Promise<void> {
   try {
-    await until('the restart of the plugin', () => looks(one) > before, { timeoutMs: 20_000, everyMs: 50 });
+    await until('the restart of the plugin', () => starts(one) > before, { timeoutMs: 20_000, everyMs: 50 });
     await untilReady(one);
   } catch (error) {
     const engine = one.host.engine.log().split('\n').slice(-40).join('\n');

@@ -1,26 +1,16 @@
 // What the chaos tests put into the image in the place of volume-plugin/main.ts: the same plugin, with a store that can
 // end it at any update, with times that the test can change, with slow disks and with another boot id where it asks for
 // them.
-import { subscribe } from 'node:diagnostics_channel';
 import { existsSync, readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LoopProvider } from '../../../volume-plugin/block/loop.ts';
 import { WINDOWS } from '../../../volume-plugin/parts.ts';
 import { runProgram } from '../../../volume-plugin/program.ts';
 import { watchedStore, windowsOf } from './kill-point.ts';
-import { BOOT_FILE, SEEN, SLOW_FILE } from './volume-files.ts';
+import { BOOT_FILE, SLOW_FILE } from './volume-files.ts';
 
 const textOf = (file: string): string | undefined => (existsSync(file) ? readFileSync(file, 'utf8') : undefined);
-
-// After each start the engine looks whether somebody listens, and says nothing.
-subscribe('net.server.socket', (message) => {
-  const { socket } = message as { socket: Socket };
-  socket.once('close', () => {
-    if (socket.bytesRead === 0) console.log(SEEN);
-  });
-});
 
 void runProgram({
   env: { ...process.env, LOG_LEVEL: 'debug' },
