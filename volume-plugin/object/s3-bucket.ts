@@ -2,11 +2,12 @@ import { type Context, remaining, sleep } from '../../shared/context.ts';
 import { pauseMs } from '../../shared/retry.ts';
 import type { BucketAddress } from './addressing.ts';
 import type { Caller, StoreAnswer, StoreCall } from './call.ts';
+import type { HttpHead } from './http/message.ts';
 import { type Refusal, refusalOf, verdictOf } from './refusal.ts';
-import { documentOf } from './s3-answers.ts';
+import { detailsOf, documentOf } from './s3-answers.ts';
 import { refused } from './s3-failure.ts';
 import { crc32Of, md5Of } from './s3-guard.ts';
-import type { NewObject, StoreError, WriteCondition } from './store.ts';
+import type { NewObject, ObjectDetails, StoreError, WriteCondition } from './store.ts';
 import type { Vendor } from './vendors.ts';
 import type { XmlElement } from './xml.ts';
 
@@ -86,6 +87,30 @@ export class S3Bucket {
       if (!isPassing || attempt >= ATTEMPTS || pause >= remaining(c)) throw error;
       await sleep(pause, c).catch(() => Promise.reject(error));
     }
+  }
+
+  /** The head of an object; undefined: there is no object. `withSum`: and its checksum, if it has one. */
+  async head(key: string, withSum: boolean, c: Context): Promise<HttpHead['headers'] | undefined> {
+    const headers = { ...(withSum && this.vendor.guard === 'crc32' && { 'x-amz-checksum-mode': 'ENABLED' }) };
+    const call: S3Call = { action: 's3:GetObject', method: 'HEAD', key, headers };
+    const answer = await this.call(call, c);
+    if (answer.refusal === undefined) return answer.headers;
+    if (answer.refusal.status === 404) return undefined;
+    throw this.refused(answer, answer.refusal, call);
+  }
+
+  /** The object there, if it has the checksum or the ETag that is given: what was written may be told by the one or the other. */
+  async same(
+    key: string,
+    { crc32, etag }: { readonly crc32: string | undefined; readonly etag: string | undefined },
+    c: Context,
+  ): Promise<ObjectDetails | undefined> {
+    const headers = await this.head(key, true, c);
+    if (headers === undefined) return undefined;
+    const there = detailsOf(key, headers);
+    const sum = headers.get('x-amz-checksum-crc32');
+    const isSame = sum === undefined || crc32 === undefined ? there.etag.toLowerCase() === etag : sum === crc32;
+    return isSame ? there : undefined;
   }
 
   refused(answer: StoreAnswer, refusal: Refusal, call: S3Call): StoreError {

@@ -26,6 +26,12 @@ export const etagOfParts = (etags: readonly string[]): string | undefined => {
   return `${hash.digest('hex')}-${etags.length}`;
 };
 
+/** The same of their CRC-32s, as `x-amz-checksum-crc32` has it. */
+export const crc32OfParts = (sums: readonly (string | undefined)[]): string | undefined => {
+  const bytes = sums.map((sum) => Buffer.from(sum ?? '', 'base64'));
+  return bytes.every(({ length }) => length === 4) ? `${crc32Of(bytes)}-${sums.length}` : undefined;
+};
+
 export interface Told {
   readonly headers: ReadonlyMap<string, string>;
   readonly etag: string;

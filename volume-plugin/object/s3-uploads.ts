@@ -4,10 +4,9 @@ import { SERVER_SIDE_MS } from './call.ts';
 import { mustBeMeta } from './checking.ts';
 import { bareEtag, dateOf, documentOf, resultOf, uploadsOf } from './s3-answers.ts';
 import { conditionHeaders, type S3Bucket, type S3Call } from './s3-bucket.ts';
-import { etagOfParts } from './s3-guard.ts';
+import { crc32OfParts, etagOfParts } from './s3-guard.ts';
 import {
   type NewObject,
-  type ObjectDetails,
   type ObjectFacts,
   type Part,
   type Range,
@@ -23,11 +22,9 @@ const sizeOf = (body: readonly { readonly length: number }[]): number =>
 /** Uploads in parts to S3. */
 export class S3Uploads {
   readonly #bucket: S3Bucket;
-  readonly #head: (key: string, c: Context) => Promise<ObjectDetails | undefined>;
 
-  constructor(bucket: S3Bucket, head: (key: string, c: Context) => Promise<ObjectDetails | undefined>) {
+  constructor(bucket: S3Bucket) {
     this.#bucket = bucket;
-    this.#head = head;
   }
 
   /** Sent again when no answer has come: an upload that nobody knows of is found by `unfinished`. */
@@ -117,10 +114,10 @@ export class S3Uploads {
   }
 
   async #completed(key: string, parts: readonly Part[], c: Context): Promise<ObjectFacts | undefined> {
-    const expected = etagOfParts(parts.map(({ etag }) => etag));
-    const there = expected === undefined ? undefined : await this.#head(key, c);
-    if (there === undefined || there.etag.toLowerCase() !== expected) return undefined;
-    return { key, size: there.size, etag: there.etag, modified: there.modified };
+    const etag = etagOfParts(parts.map((part) => part.etag));
+    const crc32 = crc32OfParts(parts.map(({ checksum }) => checksum));
+    const there = await this.#bucket.same(key, { crc32, etag }, c);
+    return there && { key, size: there.size, etag: there.etag, modified: there.modified };
   }
 
   async #isThere(key: string, id: string, c: Context): Promise<boolean> {

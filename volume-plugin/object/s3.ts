@@ -5,7 +5,7 @@ import type { HttpHead } from './http/message.ts';
 import { bareEtag, dateOf, detailsOf, documentOf, listingOf, resultOf } from './s3-answers.ts';
 import { conditionHeaders, S3Bucket, type S3Call, type S3Options } from './s3-bucket.ts';
 import { S3Deletions } from './s3-deletions.ts';
-import { isIntact, md5Of } from './s3-guard.ts';
+import { crc32Of, isIntact, md5Of } from './s3-guard.ts';
 import { S3Uploads } from './s3-uploads.ts';
 import {
   type CopyOptions,
@@ -54,7 +54,7 @@ export class S3Store implements ObjectStore {
     const { copyMax, metaMax, conditions, copyPart, equalParts } = options.vendor;
     this.#bucket = new S3Bucket(options);
     this.name = this.#bucket.name;
-    this.#uploads = new S3Uploads(this.#bucket, (key, c) => this.head(key, c));
+    this.#uploads = new S3Uploads(this.#bucket);
     this.#deletions = new S3Deletions(this.#bucket);
     this.limits = {
       ...{ partMin: 5 * MIB, partMax: 5 * GIB, parts: 10_000, putMax: 5 * GIB, copyMax, metaMax },
@@ -113,11 +113,8 @@ export class S3Store implements ObjectStore {
 
   async head(key: string, c: Context): Promise<ObjectDetails | undefined> {
     mustBeKey(key);
-    const call: S3Call = { action: 's3:GetObject', method: 'HEAD', key };
-    const answer = await this.#bucket.call(call, c);
-    if (answer.refusal === undefined) return detailsOf(key, answer.headers);
-    if (answer.refusal.status === 404) return undefined;
-    throw this.#bucket.refused(answer, answer.refusal, call);
+    const headers = await this.#bucket.head(key, false, c);
+    return headers === undefined ? undefined : detailsOf(key, headers);
   }
 
   async put(key: string, body: readonly Buffer[], object: NewObject, c: Context): Promise<ObjectFacts> {
@@ -153,9 +150,8 @@ export class S3Store implements ObjectStore {
 
   /** The object there, if it is what this write would have made. */
   async #ours(key: string, body: readonly Buffer[], { meta }: NewObject, c: Context): Promise<ObjectFacts | undefined> {
-    const there = await this.head(key, c);
-    if (there === undefined || there.etag.toLowerCase() !== md5Of(body, 'hex')) return undefined;
-    const isSame = Object.entries(meta).every(([name, value]) => there.meta[name] === value);
+    const there = await this.#bucket.same(key, { crc32: crc32Of(body), etag: md5Of(body, 'hex') }, c);
+    const isSame = there !== undefined && Object.entries(meta).every(([name, value]) => there.meta[name] === value);
     return isSame ? { key, size: there.size, etag: there.etag, modified: there.modified } : undefined;
   }
 
