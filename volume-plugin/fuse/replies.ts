@@ -14,6 +14,7 @@ const COPIED = 16 * 1024;
 
 const ENTRY = 128;
 const ENOENT = 2;
+const ENODEV = 19;
 const DIRENT = 24;
 const DATA = OUT_HEADER;
 
@@ -154,7 +155,7 @@ export class Replies {
 
   /** ENOENT: whoever asked does not wait any more. ENODEV: it was unmounted. */
   #failed(to: Request, reason: string | number): void {
-    if (reason === ENOENT || reason === 'ENOENT') return;
+    if ([ENOENT, ENODEV, 'ENOENT', 'ENODEV'].includes(reason)) return;
     this.#log.warn('the kernel has not taken an answer', { operation: to.opcode, node: to.node, reason });
   }
 }
