@@ -16,10 +16,13 @@ import type { Host } from '../rig/host.ts';
 import { ENGINES } from '../rig/packages.ts';
 import type { InstalledPlugin } from '../rig/plugin.ts';
 import { rigFor } from '../rig/rig.ts';
+import { pluginFolder } from './support/plugin-folder.ts';
 
 t.setTimeout(600_000);
 
 const MAX_BYTES = 120e6;
+/** With a shell, file systems' programs, and the engines of volumes in buckets. */
+const MAX_VOLUME_BYTES = 125e6;
 const MAX_FIRST_REPLY_MS = 300;
 const MAX_STOP_MS = 1_000;
 const MAX_IDLE_KB = 70 * 1024;
@@ -37,6 +40,23 @@ t.test('the image is at most 120 MB unpacked, its folders included', async (t) =
   t.comment(`${(Number(bytes) / 1e6).toFixed(1)} MB`);
   t.ok(Number(bytes) <= MAX_BYTES, `${bytes} bytes`);
   t.ok((await sizeOf(rootfs)) <= Number(bytes), 'what the builder reports is no more than what du counts');
+});
+
+t.test('the image of the volume plugin is at most 125 MB, and starts with its own shell', async (t) => {
+  const root = join(await pluginFolder('volume'), 'rootfs');
+  const [bytes = ''] = execFileSync('du', ['-s', '--apparent-size', '-B1', root], { encoding: 'utf8' }).split('\t');
+  t.comment(`${(Number(bytes) / 1e6).toFixed(1)} MB`);
+  t.ok(Number(bytes) <= MAX_VOLUME_BYTES, `${bytes} bytes`);
+  const inImage = async (...argv: string[]) => run(['chroot', root, ...argv], { env: { PATH: process.env.PATH } });
+  const { entrypoint } = JSON.parse(readFileSync(join(root, '../config.json'), 'utf8')) as { entrypoint: string[] };
+  t.same(entrypoint.slice(0, 3), ['/bin/sh', '/usr/lib/drayage/first.sh', '/usr/bin/node']);
+  t.match(await inImage('/bin/sh', '/usr/lib/drayage/first.sh', '/usr/bin/node', '-p', '6*7'), {
+    code: 0,
+    stdout: '42\n',
+  });
+  for (const program of ['date', 'sleep', 'rm']) {
+    t.match(await inImage('/bin/sh', '-c', `${program} --version`), { code: 0 }, program);
+  }
 });
 
 t.test('the programs and libraries of the image need nothing else', async (t) => {
@@ -102,21 +122,48 @@ for (const engine of ENGINES) {
     await shortName(t, host);
     await settings(t, host, plugin);
     await missingFolder(t, host, plugin);
+    if (engine === '28') await volumes(t, host);
+  });
+}
+
+/** The same of the volume plugin: its driver, and the shell that starts it. */
+async function volumes(t: Test, host: Host): Promise<void> {
+  await t.test('the volume plugin answers within 300 ms, too, and holds at most 70 MB when idle', async (t) => {
+    const plugin = await host.installPlugin(await pluginFolder('volume'), { name: 'cloudvol', enable: false });
+    let reply = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < MIN_STARTS || (i < MAX_STARTS && reply > MAX_FIRST_REPLY_MS); i += 1) {
+      if (i > 0) await plugin.disable();
+      const { firstReply } = await timeEnable(plugin, 'VolumeDriver.Capabilities');
+      t.comment(`first reply after ${firstReply.toFixed(0)} ms`);
+      reply = Math.min(reply, firstReply);
+    }
+    t.ok(reply <= MAX_FIRST_REPLY_MS, `first reply after ${reply.toFixed(0)} ms`);
+    await sleep(1_500);
+    const pids = [plugin.pid() ?? 0, plugin.driverPid() ?? 0];
+    const kilobytes = pids.map((pid) =>
+      Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]),
+    );
+    t.comment(`${kilobytes.map((one) => (one / 1024).toFixed(1)).join(' + ')} MB`);
+    t.not(pids[0], pids[1], 'its first process is another one');
+    t.ok(kilobytes.reduce((sum, one) => sum + one, 0) <= MAX_IDLE_KB, `${kilobytes.join(' + ')} kB`);
   });
 }
 
 /** From the start of `docker plugin enable` to the first answer over the socket. */
-async function timeEnable(plugin: InstalledPlugin): Promise<{ firstReply: number; enable: number }> {
+async function timeEnable(
+  plugin: InstalledPlugin,
+  method = 'NetworkDriver.GetCapabilities',
+): Promise<{ firstReply: number; enable: number }> {
   const started = performance.now();
   const enabling = plugin.enable();
-  const firstReply = await until('the first reply', () => answered(plugin), { timeoutMs: 10_000, everyMs: 2 });
+  const firstReply = await until('the first reply', () => answered(plugin, method), { timeoutMs: 10_000, everyMs: 2 });
   const { ms } = await enabling;
   return { firstReply: firstReply - started, enable: ms };
 }
 
 /** The time when the plugin has answered, undefined while it does not. */
-async function answered(plugin: InstalledPlugin): Promise<number | undefined> {
-  const answer = await plugin.call('NetworkDriver.GetCapabilities', '', 5_000).catch(() => undefined);
+async function answered(plugin: InstalledPlugin, method: string): Promise<number | undefined> {
+  const answer = await plugin.call(method, '', 5_000).catch(() => undefined);
   return answer?.status === 200 ? performance.now() : undefined;
 }
 
