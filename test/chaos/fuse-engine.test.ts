@@ -21,7 +21,7 @@ const CLIENT = join(import.meta.dirname, 'support/fuse-client.ts');
 const KINDS = ['write', 'write', 'read', 'name', 'name'];
 
 t.test(`an engine that is killed ${KILLS} times: no client gets an error`, async (t) => {
-  const one = await MemoryMount.make(t, { validMs: 0 });
+  const one = await MemoryMount.built(t, { validMs: 0 });
   const { keeper } = one;
   const stop = join(one.base, 'stop');
   const clients = KINDS.map((kind, at) => {

@@ -4,12 +4,15 @@ import { createLogger } from '../../shared/log.ts';
 import { Session } from '../../volume-plugin/fuse/session.ts';
 import { MemoryFileSystem, type MemoryOptions } from './memory-file-system.ts';
 
-const folder = process.argv.at(-1) ?? '';
-const options = process.argv.length > 3 ? (JSON.parse(process.argv[2] ?? '{}') as MemoryOptions) : {};
-const log = createLogger({ level: 'warn' });
-const fs = new MemoryFileSystem(folder, options);
-const session = new Session(3, fs, { folder, readAheadKb: 8192, passthrough: options.passthrough === true, log });
-await session.start();
-await session.ended;
-session.stop();
-await fs.close();
+const run = async (folder: string, options: MemoryOptions): Promise<void> => {
+  const log = createLogger({ level: 'warn' });
+  const fs = new MemoryFileSystem(folder, options);
+  const session = new Session(3, fs, { folder, readAheadKb: 8192, passthrough: options.passthrough === true, log });
+  await session.start();
+  await session.ended;
+  session.stop();
+  await fs.close();
+};
+
+// As a bundle it cannot wait at its top level.
+void run(process.argv.at(-1) ?? '', JSON.parse(process.argv[2] ?? '{}') as MemoryOptions);
