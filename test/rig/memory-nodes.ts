@@ -8,6 +8,7 @@ import {
   readFileSync,
   readSync,
   truncateSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -201,6 +202,14 @@ export class MemoryNodes {
     return list.slice(low, low + 512).filter(([name]) => children.has(name));
   }
 }
+
+/** Puts `count` empty files, `entry-1` and so on, into the root of a file system that is not there yet. */
+export const seed = (folder: string, count: number): void => {
+  const ids = Array.from({ length: count }, (_, at) => ROOT + 1 + at);
+  const nodes = ids.map((id) => plain(newNode(id, REGULAR | 0o644, 0, 0)));
+  const names = ids.map((id) => [ROOT, `entry-${id - ROOT}`, id] as const);
+  writeFileSync(join(folder, 'memory.log'), `${JSON.stringify({ unique: '0', nodes, names } satisfies Line)}\n`);
+};
 
 /** Nanoseconds. */
 export const now = (): bigint => BigInt(Date.now()) * 1_000_000n;
