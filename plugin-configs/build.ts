@@ -8,7 +8,7 @@
 import { constants, cp, lstat, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ENGINE_FLAGS } from '../volume-plugin/backends/object-runner.ts';
+import { ENGINE_FLAGS } from '../volume-plugin/engine/flags.ts';
 import { bundle } from './bundle.ts';
 import { fillCompileCache } from './compile-cache.ts';
 import { configText, isPluginName, isUpToDate, nodeFlags, PLUGINS, type PluginName, rewriteConfig } from './config.ts';

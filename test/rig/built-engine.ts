@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundle } from '../../plugin-configs/bundle.ts';
-import { ENGINE_FLAGS } from '../../volume-plugin/backends/object-runner.ts';
+import { ENGINE_FLAGS } from '../../volume-plugin/engine/flags.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** Where libraries of node_modules are found from. */

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { exec } from '../../shared/kernel/exec.ts';
+import { ENGINE_FLAGS } from '../engine/flags.ts';
 import { findKeeper, killKeeper, startKeeper } from '../fuse/keeper.ts';
 import type { EngineRunner, EngineStart } from './object-engines.ts';
 
@@ -12,12 +13,6 @@ const findFile = (...names: readonly string[]): string => {
   if (path === undefined) throw new Error(`${names[0]} is not installed`);
   return path;
 };
-
-/**
- * Of Node, for every engine alike: the code that was compiled when the image was built is valid for these. What an engine holds is
- * bounded by its own budget; a heap that is larger than this is a fault.
- */
-export const ENGINE_FLAGS = ['--max-semi-space-size=4', '--max-old-space-size=384', '--disable-warning=DEP0169'];
 
 /** Threads that wait for the kernel's requests and for the host's disk. */
 const ENVIRONMENT = { UV_THREADPOOL_SIZE: '8', MALLOC_ARENA_MAX: '2' };

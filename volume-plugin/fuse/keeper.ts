@@ -30,6 +30,8 @@ export interface KeeperStart {
 
 /** For the kernel, beside the descriptor; it checks modes and owners itself. */
 const MOUNT_OPTIONS = [
+  // Nobody gets a device by what others can write into a bucket.
+  'nodev',
   'rootmode=40000',
   'user_id=0',
   'group_id=0',
