@@ -1,7 +1,8 @@
 import type { Answer, Caller, FolderEntry, Opened } from '../fuse/file-system.ts';
 import { applyStated } from './attributes.ts';
 import type { Handle, Handles } from './handles.ts';
-import type { FindNote, Listed, Listing, Listings } from './listing.ts';
+import type { FindNote, Listed, Listing } from './listing.ts';
+import type { Listings } from './listings.ts';
 import type { Lookups } from './lookups.ts';
 import { GUESSED, type Node } from './nodes.ts';
 import { applyNote, isSameObject, type Noted, type Notes } from './notes.ts';
@@ -18,8 +19,6 @@ const PAGES = 2 ** 32;
 const PER_PAGE = 2 ** 20;
 /** With `attributes=objects`: so many objects are asked at a time. */
 const ASKED_AT_ONCE = 64;
-/** Nodes beyond which listings give names only, so that the table stays small. */
-const MOST_NODES = 150_000;
 
 export interface FolderReadingParts {
   readonly space: Space;
@@ -191,8 +190,7 @@ export class FolderReading {
   ): FolderEntry {
     const { name } = listed;
     const known = this.#space.nodes.child(parent, name);
-    const isTooMany = known === undefined && this.#space.nodes.size >= MOST_NODES;
-    const node = plus && !isTooMany ? this.nodeOf(parent, listed, find?.(name, listed.facts), begun) : known;
+    const node = plus ? this.nodeOf(parent, listed, find?.(name, listed.facts), begun) : known;
     // What would only be guessed where guesses were wrong is looked up by whoever wants it.
     if (node !== undefined && !(node.known === GUESSED && this.#space.surprising.has(parent))) {
       return this.#entry(node, plus, cookie, records);

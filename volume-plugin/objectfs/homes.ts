@@ -1,7 +1,7 @@
 import type { ObjectFacts } from '../object/store.ts';
 import { describe, factsOf, sameDescription } from './attributes.ts';
 import type { Description, FileHome } from './content.ts';
-import type { Listings } from './listing.ts';
+import type { Listings } from './listings.ts';
 import type { Lookups } from './lookups.ts';
 import { NAME_MAX } from './naming.ts';
 import { GUESSED, type Node } from './nodes.ts';

@@ -12,6 +12,14 @@ export interface Listed {
   readonly facts: Facts | undefined;
 }
 
+/** Names of a folder behind `from`, up to and with `to` (undefined: the end), as they were at `begun`. */
+export interface ListedRange {
+  readonly from: string;
+  readonly to: string | undefined;
+  readonly begun: number;
+  readonly names: ReadonlyMap<string, Listed>;
+}
+
 /** What is noted of an object, or (without facts) of a folder, under a name. */
 export type FindNote = (name: string, facts: Facts | undefined) => Noted | undefined;
 
@@ -26,8 +34,6 @@ interface ListedPage {
 const AHEAD = 20;
 /** Pages behind the one that is wanted that are kept of a folder with very many entries. */
 const BEHIND = 40;
-/** So many entries of finished listings are remembered for the volume. */
-const REMEMBERED = 100_000;
 /** A listing that has been changed here more often is not used again. */
 const CHANGES = 10_000;
 const DROPPED: readonly undefined[] = [];
@@ -111,9 +117,32 @@ export class Listing {
     return undefined;
   }
 
-  /** Fetches all of it, if it is not too long. */
-  async whole(): Promise<void> {
-    for (let n = 0; n < AHEAD; n += 1) if ((await this.page(n)) === undefined) return;
+  /** Fetches all of it. False: it is too long for that. */
+  async whole(): Promise<boolean> {
+    for (let n = 0; n < AHEAD; n += 1) if ((await this.page(n)) === undefined) return true;
+    return this.isWhole;
+  }
+
+  /** Fetches one page, of what is behind a name. */
+  async only(name: string): Promise<void> {
+    const page = await this.#space.store.list(
+      this.#prefix,
+      { delimiter: '/', after: this.#prefix + name },
+      this.#space.context(),
+    );
+    const entries = this.#entries(page.objects, page.prefixes, 1);
+    this.#here[0] = { entries, last: page.next === undefined ? undefined : lastOf(page) };
+  }
+
+  range(from: string): ListedRange {
+    const last = this.#here[0]?.last;
+    this.find(from);
+    return {
+      from,
+      to: last === undefined ? undefined : last.slice(this.#prefix.length),
+      begun: this.begun,
+      names: this.#names ?? new Map(),
+    };
   }
 
   /** What a listing that is whole says of a name; undefined: it is not there. */
@@ -292,96 +321,3 @@ const isBeyond = (page: Page, bound: string): boolean => {
   const last = lastOf(page);
   return last !== undefined && byteOrder(last, bound) > 0;
 };
-
-/** Listings of folders that were read last. */
-export class Listings {
-  readonly #space: Space;
-  readonly #byPath = new Map<string, Listing>();
-  /** On their way to take the place of those that are there. */
-  readonly #renewing = new Map<string, Listing>();
-  readonly #bounds = new Map<string, readonly string[]>();
-  begun = 0;
-
-  constructor(space: Space) {
-    this.#space = space;
-  }
-
-  /** One that may be relied on, or a new one. */
-  of(path: string): Listing {
-    return this.fresh(path) ?? this.begin(path);
-  }
-
-  /** One that is young enough to be relied on. */
-  fresh(path: string): Listing | undefined {
-    const listing = this.#byPath.get(path);
-    if (listing === undefined || !listing.isUsable) return undefined;
-    return this.#space.ms() - listing.begun < this.#space.reliedMs ? listing : undefined;
-  }
-
-  begin(path: string): Listing {
-    this.begun += 1;
-    const old = this.#byPath.get(path);
-    if (old?.isWhole === true) this.#bounds.set(path, old.bounds);
-    const listing = new Listing(this.#space, path, this.#bounds.get(path));
-    this.#byPath.delete(path);
-    this.#byPath.set(path, listing);
-    this.#forgetOld();
-    return listing;
-  }
-
-  /** A folder that this host has just made has nothing in it. */
-  seed(path: string, begun: number): void {
-    const listing = new Listing(this.#space, path);
-    listing.beEmpty(begun);
-    this.#byPath.set(path, listing);
-  }
-
-  /** A new one in the background; until it is whole the old one is what it was. `read` reads the folder's notes. */
-  renew(path: string, read: (path: string) => Promise<FindNote>): void {
-    if (this.#renewing.has(path)) return;
-    this.begun += 1;
-    const listing = new Listing(this.#space, path, this.#byPath.get(path)?.bounds ?? this.#bounds.get(path));
-    this.#renewing.set(path, listing);
-    Promise.all([read(path), listing.whole()])
-      .then(([findNote]) => {
-        listing.findNote = findNote;
-        if (this.#renewing.get(path) === listing && listing.isWhole) this.#byPath.set(path, listing);
-        this.#forgetOld();
-      })
-      .catch((error: unknown) => this.#space.logger.debug('a folder could not be listed in advance', { path, error }))
-      .finally(() => this.#renewing.delete(path));
-  }
-
-  /** This host has made or removed a name. */
-  changed(folder: string, name: string, isThere: boolean): void {
-    this.#byPath.get(folder)?.changed(name, isThere);
-    this.#renewing.get(folder)?.changed(name, isThere);
-  }
-
-  /** A folder, or what is below it, has gone elsewhere. */
-  forgetBelow(path: string): void {
-    for (const map of [this.#byPath, this.#renewing, this.#bounds]) {
-      for (const one of map.keys()) if (one === path || one.startsWith(`${path}/`)) map.delete(one);
-    }
-  }
-
-  get entries(): number {
-    let sum = 0;
-    for (const { size } of this.#byPath.values()) sum += size;
-    return sum;
-  }
-
-  #forgetOld(): void {
-    let left = this.entries;
-    for (const [path, listing] of this.#byPath) {
-      if ((left <= REMEMBERED && this.#byPath.size <= 1_000) || this.#byPath.size === 1) break;
-      if (listing.isWhole) this.#bounds.set(path, listing.bounds);
-      left -= listing.size;
-      this.#byPath.delete(path);
-    }
-    while (this.#bounds.size > 1_000) {
-      const [oldest] = this.#bounds.keys();
-      if (oldest !== undefined) this.#bounds.delete(oldest);
-    }
-  }
-}

@@ -2,7 +2,7 @@ import type { ObjectFacts } from '../object/store.ts';
 import { FolderReading } from './folder-reading.ts';
 import { Handles } from './handles.ts';
 import { Homes } from './homes.ts';
-import { Listings } from './listing.ts';
+import { Listings } from './listings.ts';
 import { Lookups } from './lookups.ts';
 import type { Node } from './nodes.ts';
 import { Notes } from './notes.ts';

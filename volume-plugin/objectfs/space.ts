@@ -7,6 +7,7 @@ import type { Base, Contents, FileContent } from './content.ts';
 import { Journal } from './journal.ts';
 import type { Naming } from './naming.ts';
 import { GUESSED, type Node, Nodes } from './nodes.ts';
+import { Shedding } from './shedding.ts';
 import type { StateLog, StateRecord } from './state-log.ts';
 
 /** What a volume is to be, as its user wants it. */
@@ -81,6 +82,7 @@ export class Space {
   readonly surprising = new WeakSet<Node>();
   /** Paths that the store had nothing under, and when it was asked. */
   readonly #absences = new Map<string, number>();
+  readonly #shedding: Shedding;
   #gates = 0;
   readonly #closing = new AbortController();
 
@@ -100,6 +102,7 @@ export class Space {
     this.nodes = new Nodes(dirMode);
     this.nodes.root.uid = uid;
     this.nodes.root.gid = gid;
+    this.#shedding = new Shedding(this.nodes, (parent, name) => this.kernel.invalidateName(parent, name));
   }
 
   /** For what one request asks of the store; `timeoutMs` for what takes longer than a request usually may. */
@@ -134,6 +137,7 @@ export class Space {
 
   /** Work in the background ends. */
   end(): void {
+    this.#shedding.close();
     this.#closing.abort(new Errno('EIO', 'the volume is being closed'));
   }
 
@@ -209,6 +213,7 @@ export class Space {
   /** As `give`, of one that is written down: one more reference. */
   entry(node: Node): Entry {
     node.refs += 1;
+    this.#shedding.given();
     const { attributes, attributesMs } = this.attributes(node);
     return { attributes, attributesMs, entryMs: attributesMs };
   }

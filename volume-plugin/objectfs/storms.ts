@@ -1,8 +1,10 @@
+import { byteOrder } from '../object/byte-order.ts';
 import type { FolderReading } from './folder-reading.ts';
-import type { Listing, Listings } from './listing.ts';
+import type { Listed, ListedRange, Listing } from './listing.ts';
+import type { Listings } from './listings.ts';
 import type { Lookups } from './lookups.ts';
 import { GUESSED, type Node } from './nodes.ts';
-import type { Notes } from './notes.ts';
+import type { Noted, Notes } from './notes.ts';
 import type { Space } from './space.ts';
 
 /** So many lookups in a folder within so many milliseconds: from then on the folder is listed instead of asking for each name. */
@@ -27,6 +29,9 @@ interface Row {
 interface FolderLookups extends Row {
   lookups: number;
   since: number;
+  /** Of a long folder: what is behind a name that was looked up, and who fetches that. */
+  range: ListedRange | undefined;
+  fetching: Promise<void> | undefined;
 }
 
 export interface StormParts {
@@ -65,6 +70,7 @@ export class Storms {
     counts.lookups += 1;
     const isMaking = this.#isMaking(counts, thread, now);
     if (counts.lookups < STORM_LOOKUPS && !isMaking) return undefined;
+    if (this.#parts.listings.isLong(path)) return this.#fromRange(counts, folder, path, name, now);
     const listing = this.#listing(path, now);
     const answer = listing === undefined ? undefined : this.#fromListing(listing, folder, name, isMaking);
     if (answer !== undefined) this.answered += 1;
@@ -87,13 +93,46 @@ export class Storms {
   }
 
   #fromListing(listing: Listing, folder: Node, name: string, isMaking: boolean): Node | null | undefined {
-    const { space, reading } = this.#parts;
     const change = listing.changes.get(name);
     // What was made here is known as a node, or another host has it by now.
     if (change === true) return undefined;
     const listed = change === false ? undefined : listing.find(name);
     if (listed === undefined) return isMaking ? null : undefined;
-    const node = reading.nodeOf(folder, listed, listing.findNote?.(name, listed.facts), listing.begun);
+    return this.#safely(folder, listed, listing.findNote?.(name, listed.facts), listing.begun);
+  }
+
+  /** In the order of names a folder of any length is looked up with a request for each thousand. */
+  #fromRange(counts: FolderLookups, folder: Node, path: string, name: string, now: number): Node | undefined {
+    const { listings, space } = this.#parts;
+    const { range } = counts;
+    const isIn =
+      range !== undefined &&
+      now - range.begun < space.reliedMs &&
+      range.begun > listings.changedAt(path) &&
+      byteOrder(name, range.from) > 0 &&
+      (range.to === undefined || byteOrder(name, range.to) <= 0);
+    const listed = isIn ? range.names.get(name) : undefined;
+    const node = listed === undefined || !isIn ? undefined : this.#safely(folder, listed, undefined, range.begun);
+    if (node !== undefined) this.answered += 1;
+    else if (!isIn) {
+      counts.fetching ??= listings
+        .after(path, name)
+        .then(
+          (found) => {
+            counts.range = found;
+          },
+          (error: unknown) => space.logger.debug('a folder could not be listed in advance', { path, error }),
+        )
+        .finally(() => {
+          counts.fetching = undefined;
+        });
+    }
+    return node;
+  }
+
+  #safely(folder: Node, listed: Listed, noted: Noted | undefined, begun: number): Node | undefined {
+    const { space, reading } = this.#parts;
+    const node = reading.nodeOf(folder, listed, noted, begun);
     const isGuess = node.known === GUESSED;
     const isSafe = listed.facts !== undefined && listed.facts.size > LINK_BYTES && !space.surprising.has(folder);
     if (!isGuess || isSafe) return node;
@@ -121,7 +160,15 @@ export class Storms {
   #countsOf(folder: Node, now: number): FolderLookups {
     const known = this.#folders.get(folder);
     if (known !== undefined) return known;
-    const counts = { count: 0, missed: undefined, at: now, lookups: 0, since: now };
+    const counts = {
+      count: 0,
+      missed: undefined,
+      at: now,
+      lookups: 0,
+      since: now,
+      range: undefined,
+      fetching: undefined,
+    };
     this.#folders.set(folder, counts);
     return counts;
   }

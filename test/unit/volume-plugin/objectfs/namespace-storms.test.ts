@@ -1,6 +1,7 @@
 // Many lookups at once, and many files that are made one after another: how often the store is asked.
 import t from 'tap';
-import { PREFIX, refused, World } from './namespace-world.ts';
+import type { ObjectFacts } from '../../../../volume-plugin/object/store.ts';
+import { bound, PREFIX, refused, World } from './namespace-world.ts';
 
 const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
   const made = await World.make();
@@ -77,6 +78,38 @@ t.test('many lookups in a folder are answered from a listing of it', async (t) =
   for (const name of names) await a.fs.lookup(d, name, a.caller());
   t.ok(asked(a.calls) < 60, `and ${asked(a.calls)} when all is to be looked at again`);
 });
+
+t.test(
+  'a folder that is too long to be listed for it is looked up with a request for each thousand names',
+  async (t) => {
+    const w = await world(t);
+    const count = 25_000;
+    const keyOf = (n: number): string => `${PREFIX}d/f${String(n).padStart(6, '0')}`;
+    const factsOf = (n: number): ObjectFacts => ({ key: keyOf(n), size: 2_000, etag: `e${n}`, modified: 1_000 });
+    const numberIn = (key: string): number => Number(key.slice(-6));
+    w.wrap((store) => ({
+      ...bound(store),
+      head: async (key) => (key.startsWith(`${PREFIX}d/f`) ? { ...factsOf(numberIn(key)), meta: {} } : undefined),
+      list: async (prefix, { after, from, limit = 1_000 }) => {
+        if (prefix !== `${PREFIX}d/`) return { objects: [], prefixes: [] };
+        const start = from ?? after;
+        const at = start === undefined ? 0 : numberIn(start) + 1;
+        const objects = Array.from({ length: Math.max(0, Math.min(limit, count - at)) }, (_, n) => factsOf(at + n));
+        return { objects, prefixes: [], ...(at + limit < count && { next: keyOf(at + limit - 1) }) };
+      },
+    }));
+    const a = await w.host();
+    const d = await a.node('d');
+    for (let n = 0; n < 200; n += 1) await a.fs.lookup(d, `f${String(n).padStart(6, '0')}`, a.caller());
+    a.calls.clear();
+    for (let n = 200; n < 5_200; n += 1) {
+      const { attributes } = await a.fs.lookup(d, `f${String(n).padStart(6, '0')}`, a.caller());
+      if (attributes.size !== 2_000) t.fail(`${n} has ${attributes.size} bytes`);
+    }
+    t.ok(asked(a.calls) < 200, `asked ${asked(a.calls)} times for 5,000 names`);
+    t.equal((await a.list('d', false, 700)).length, count, 'and it is listed whole');
+  },
+);
 
 t.test('where objects turn out to have attributes that no listing tells, each is asked', async (t) => {
   const w = await world(t);

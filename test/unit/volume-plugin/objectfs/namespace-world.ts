@@ -112,6 +112,15 @@ class MortalLog implements StateLog {
   }
 }
 
+/** A store's methods, to be replaced one by one. */
+export const bound = (store: ObjectStore): ObjectStore => {
+  const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(store)).map((name) => {
+    const value: unknown = Reflect.get(store, name);
+    return [name, typeof value === 'function' ? value.bind(store) : value];
+  });
+  return { ...store, ...Object.fromEntries(methods) };
+};
+
 export interface HostOptions {
   readonly semantics?: Partial<VolumeSemantics>;
   readonly survived?: boolean;
@@ -128,7 +137,7 @@ const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 export class World {
   readonly context = context;
   readonly folder = mkdtempSync(join(SCRATCH, 'namespace-'));
-  readonly store: ObjectStore;
+  store: ObjectStore;
   readonly #disks = new Map<string, Disk>();
   readonly #hosts: Host[] = [];
   /** Milliseconds that clocks of hosts have been put forward: what was relied on is old. */
@@ -142,6 +151,11 @@ export class World {
     const world = new World(limits);
     await world.store.createBucket(context);
     return world;
+  }
+
+  /** Puts something between the hosts that are made from now on and the store. */
+  wrap(work: (store: ObjectStore) => ObjectStore): void {
+    this.store = work(this.store);
   }
 
   later(ms = 2_000): void {

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { type Node, Nodes } from '../../../../volume-plugin/objectfs/nodes.ts';
+import { Shedding } from '../../../../volume-plugin/objectfs/shedding.ts';
 
 const FILE = 0o100644;
 const FOLDER = 0o040755;
@@ -59,6 +60,33 @@ t.test('a node of an earlier life goes when the kernel gives back more than it g
   t.same(nodes.drop(f, none), [], 'one reference is of this life');
   nodes.forget(f, 5);
   t.equal(nodes.drop(f, none).length, 3);
+});
+
+t.test('the kernel is asked to forget names, the oldest first, until the table is small again', async (t) => {
+  const nodes = new Nodes(0o755);
+  const asked: string[] = [];
+  const shedding = new Shedding(
+    nodes,
+    (parent, name) => {
+      asked.push(`${parent} ${name}`);
+      const node = nodes.child(nodes.root, name);
+      if (node === undefined) return;
+      nodes.forget(node, 1);
+      nodes.drop(node, none);
+    },
+    100,
+  );
+  t.teardown(() => shedding.close());
+  for (let n = 0; n < 3_000; n += 1) {
+    const node = nodes.make(nodes.root, `f${n}`, FILE);
+    node.refs = 1;
+    if (n === 3) node.lively.opens = 1;
+    shedding.given();
+  }
+  const end = performance.now() + 10_000;
+  while (nodes.size > 1_100 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
+  t.ok(nodes.size <= 1_100, `${nodes.size} are left`);
+  t.same(asked.slice(0, 4), ['1 f0', '1 f1', '1 f2', '1 f4'], 'not what is open');
 });
 
 t.test('numbers are not given twice', async (t) => {
