@@ -32,11 +32,13 @@ const tools = [
 ];
 
 /** Beside those: a second client of the simulated AWS, and what virtual machines run on. */
-const testTools = [...tools, 'awscli', 'qemu-system-x86', 'qemu-utils'];
+const testTools = [...tools, 'awscli', 'fio', 'git', 'qemu-system-x86', 'qemu-utils', 'rsync'];
 
 /** Command → what to run on the pinned Node (one after the other), the Debian packages it needs, and whether as root. */
 const commands = {
   test: { run: [['test/run.ts']], packages: testTools, root: true },
+  // What takes hours; postgresql would bring a service along: its suite is left out where there is none.
+  'test:long': { run: [['test/long/object-suites.ts']], packages: testTools, root: true },
   demo: { run: [['test/rig/demo.ts']], packages: tools, root: true },
   rig: { run: [['test/rig/main.ts']], packages: tools, root: true },
   'bench:net': {

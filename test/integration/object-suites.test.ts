@@ -24,7 +24,7 @@ t.test('files behave as POSIX says', async (t) => {
   for (const [what, why] of OUT_OF_SCOPE) t.comment(`out of scope: ${what}, for ${why}`);
 });
 
-for (const { name, missing, run } of PROGRAMS) {
+for (const { name, missing, run } of PROGRAMS.filter(({ long }) => long !== true)) {
   const reason = missing();
   t.test(name, reason === undefined ? {} : { skip: reason }, async (t) => {
     const volume = await SuiteVolume.make(t);
