@@ -118,6 +118,15 @@ export class S3Bucket {
     return refused(answer, refusal, { ...call, address: address.of('') }, { name: this.name, region });
   }
 
+  /** `prefix`: of the headers' names. */
+  conditions({ ifMatch, ifAbsent = false }: WriteCondition = {}, prefix = ''): Headers {
+    const etag = this.vendor.bareEtags ? ifMatch : `"${ifMatch}"`;
+    return {
+      ...(ifMatch !== undefined && etag !== undefined && { [`${prefix}if-match`]: etag }),
+      ...(ifAbsent && { [`${prefix}if-none-match`]: '*' }),
+    };
+  }
+
   /** What is said of a new object, with how and where it is kept. */
   describing({ meta, contentType, web }: Omit<NewObject, 'condition'>): Headers {
     const { sse, storageClass } = this.options;
@@ -145,8 +154,3 @@ export class S3Bucket {
     };
   }
 }
-
-export const conditionHeaders = ({ ifMatch, ifAbsent = false }: WriteCondition = {}, prefix = ''): Headers => ({
-  ...(ifMatch !== undefined && { [`${prefix}if-match`]: `"${ifMatch}"` }),
-  ...(ifAbsent && { [`${prefix}if-none-match`]: '*' }),
-});

@@ -3,7 +3,7 @@ import { byteOrder } from './byte-order.ts';
 import { SERVER_SIDE_MS } from './call.ts';
 import { mustBeMeta } from './checking.ts';
 import { bareEtag, dateOf, documentOf, resultOf, uploadsOf } from './s3-answers.ts';
-import { conditionHeaders, type S3Bucket, type S3Call } from './s3-bucket.ts';
+import type { S3Bucket, S3Call } from './s3-bucket.ts';
 import { crc32OfParts, etagOfParts } from './s3-guard.ts';
 import {
   type NewObject,
@@ -89,7 +89,7 @@ export class S3Uploads {
     if (parts.length === 0) throw new StoreError('INVALID', `the upload of ${key} has no parts`, { key });
     const call: S3Call = {
       ...{ action: 's3:PutObject', method: 'POST', key, query: [['uploadId', id]], patienceMs: SERVER_SIDE_MS },
-      headers: { 'content-type': 'application/xml', ...conditionHeaders(condition) },
+      headers: { 'content-type': 'application/xml', ...this.#bucket.conditions(condition) },
       body: [Buffer.from(completionOf(parts))],
     };
     try {
@@ -139,7 +139,8 @@ export class S3Uploads {
       const answer = await this.#bucket.ask(
         {
           ...{ action: 's3:ListBucketMultipartUploads', method: 'GET', key: prefix, ofBucket: true },
-          query: [['uploads', ''], ['encoding-type', 'url'], ['prefix', prefix], ...from],
+          // Ceph encodes keys when it is asked to, and does not say so.
+          query: [['uploads', ''], ['prefix', prefix], ...from],
         },
         c,
       );

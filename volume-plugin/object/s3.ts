@@ -3,7 +3,7 @@ import { SERVER_SIDE_MS, type StoreAnswer } from './call.ts';
 import { mustBeKey, mustBeMeta } from './checking.ts';
 import type { HttpHead } from './http/message.ts';
 import { bareEtag, dateOf, detailsOf, documentOf, listingOf, resultOf } from './s3-answers.ts';
-import { conditionHeaders, S3Bucket, type S3Call, type S3Options } from './s3-bucket.ts';
+import { S3Bucket, type S3Call, type S3Options } from './s3-bucket.ts';
 import { S3Deletions } from './s3-deletions.ts';
 import { crc32Of, isIntact, md5Of } from './s3-guard.ts';
 import { S3Uploads } from './s3-uploads.ts';
@@ -123,7 +123,11 @@ export class S3Store implements ObjectStore {
     const condition = await this.#condition(key, object.condition, this.limits.conditionalPut, c);
     const call: S3Call = {
       ...{ action: 's3:PutObject', method: 'PUT', key, body },
-      headers: { ...this.#bucket.describing(object), ...this.#bucket.guarding(body), ...conditionHeaders(condition) },
+      headers: {
+        ...this.#bucket.describing(object),
+        ...this.#bucket.guarding(body),
+        ...this.#bucket.conditions(condition),
+      },
     };
     const size = body.reduce((sum, { length }) => sum + length, 0);
     const answer = await this.#asked(call, condition, c);
@@ -181,7 +185,7 @@ export class S3Store implements ObjectStore {
         ...this.#bucket.copying(from, ifSourceMatch),
         ...this.#bucket.describing(replace ?? { meta: {} }),
         ...(replace !== undefined && { 'x-amz-metadata-directive': 'REPLACE' }),
-        ...conditionHeaders(condition, this.#bucket.vendor.copyConditionPrefix),
+        ...this.#bucket.conditions(condition, this.#bucket.vendor.copyConditionPrefix),
       },
     };
     try {

@@ -21,6 +21,8 @@ export interface Vendor {
   readonly copyPart: boolean;
   /** Which of the conditions `If-Match` and `If-None-Match: *` it heeds: others take the header and write all the same. */
   readonly conditions: { readonly put: boolean; readonly complete: boolean; readonly copy: boolean };
+  /** Conditions on writes want ETags without quotes. */
+  readonly bareEtags: boolean;
   /** What the headers of conditions on a copy's target begin with. */
   readonly copyConditionPrefix: string;
   /** ETags of objects that were put in one piece and are not encrypted with a key of the customer's are their MD5. */
@@ -45,6 +47,7 @@ const USUAL: Omit<Vendor, 'title'> = {
   deleteMany: true,
   copyPart: true,
   conditions: NONE,
+  bareEtags: false,
   copyConditionPrefix: '',
   md5Etags: true,
   equalParts: false,
@@ -83,11 +86,12 @@ export const VENDORS = {
     conditions: { put: true, complete: false, copy: false },
     locationUnless: 'us-east-1',
   },
-  // Completions heed conditions since late 2025 only.
+  // Completions heed conditions since late 2025 only. Ceph 18 compares If-Match with the bare ETag, and later ones take that too.
   ceph: {
     ...USUAL,
     title: 'Ceph',
     addressing: 'path',
+    bareEtags: true,
     conditions: { put: true, complete: false, copy: false },
   },
   // https://developers.cloudflare.com/r2/api/s3/conditional-operations/
