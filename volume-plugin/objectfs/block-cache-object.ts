@@ -1,4 +1,15 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, statSync, unlink, write } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  unlink,
+  write,
+} from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -174,14 +185,15 @@ export class CachedObject {
     const added = this.#there.bytes - before;
     this.#room.giveBack(bytes - added);
     this.#room.added(this.#name, added);
-    if (this.#there.bytes === this.base.size && !this.#complete) void this.#finish();
+    if (this.#there.bytes === this.base.size && !this.#complete) this.#finish();
     else this.#timer ??= setTimeout(() => this.#writeMap(), MAP_AFTER_MS).unref();
   }
 
-  async #finish(): Promise<void> {
+  #finish(): void {
     clearTimeout(this.#timer);
     try {
-      await rename(join(this.#folder, `${this.#name}.part`), join(this.#folder, this.#name));
+      // At once: by another thread it might come after the object was forgotten, and its file removed.
+      renameSync(join(this.#folder, `${this.#name}.part`), join(this.#folder, this.#name));
       this.#complete = true;
       unlink(join(this.#folder, `${this.#name}.map`), (error) => {
         if (error !== null && error.code !== 'ENOENT') this.#room.refused(error);
@@ -201,7 +213,10 @@ export class CachedObject {
     const fresh = join(this.#folder, `${this.#name}.new`);
     writeFile(fresh, `${crc32(text)} ${text}`, { mode: 0o600 })
       .then(() => rename(fresh, path))
-      .catch((error: unknown) => this.#room.refused(error));
+      .catch((error: unknown) => {
+        // Of what was forgotten meanwhile nobody misses the map.
+        if (!this.#gone) this.#room.refused(error);
+      });
   }
 
   /** Nothing of it is believed any more. */

@@ -1,15 +1,15 @@
-import { randomBytes } from 'node:crypto';
 import { type Context, noLongerThan } from '../../shared/context.ts';
 import { Errno } from '../fuse/file-system.ts';
 import type { ObjectFacts } from '../object/store.ts';
 import type { Base, FileContent, FileHome } from './content.ts';
-import { asErrno, isLost } from './content-errors.ts';
-import { Layer, piecesOf, type Snapshot } from './content-layer.ts';
+import { BaseBytes } from './content-base.ts';
+import { asErrno } from './content-errors.ts';
+import type { Layer, Snapshot } from './content-layer.ts';
 import { type Past, records } from './content-records.ts';
+import { Stack } from './content-stack.ts';
 import type { World } from './content-world.ts';
-import type { PartsUpload } from './parts-upload.ts';
-import { Reader } from './reader.ts';
-import { StagingFile } from './staging.ts';
+import { longestFile } from './parts-plan.ts';
+import { type PartsUpload, TOKEN } from './parts-upload.ts';
 import { bring, type Freight, LostUpdate } from './uploader.ts';
 import { keepAside } from './uploader-conflict.ts';
 import { EarlyUpload } from './uploader-early.ts';
@@ -34,11 +34,8 @@ export class FileBytes implements FileContent {
   readonly home: FileHome;
   readonly #world: World;
   readonly #keeper: Keeper;
-  #base: Base | undefined;
-  #reader: Reader | undefined;
-  /** The undermost first. The first `#frozen` are on their way to the store and do not change. */
-  readonly #layers: Layer[] = [];
-  #frozen = 0;
+  readonly #base: BaseBytes;
+  readonly #stack: Stack;
   /** Counts changes. */
   #version = 0;
   /** Up to here everything is in the store. */
@@ -60,20 +57,23 @@ export class FileBytes implements FileContent {
   #wanted = false;
   #open = true;
   #lost = false;
-  /** Bytes of this base were given to somebody. */
-  #shown = false;
+  #synced = false;
 
   constructor(world: World, keeper: Keeper, home: FileHome, base: Base | undefined) {
     this.#world = world;
     this.#keeper = keeper;
     this.home = home;
-    this.#base = base;
+    this.#base = new BaseBytes(world, home, base, () => !this.dirty);
+    this.#stack = new Stack(world, home.node, () => {
+      this.#current = undefined;
+      if (this.#stack.layers.length === 1) keeper.turned(this);
+    });
   }
 
   /** A new file: dirty from the start. */
   static fresh(world: World, keeper: Keeper, home: FileHome): FileBytes {
     const made = new FileBytes(world, keeper, home, undefined);
-    made.#top();
+    made.#stack.top(undefined);
     made.#version = 1;
     return made;
   }
@@ -88,28 +88,29 @@ export class FileBytes implements FileContent {
     upload: PartsUpload | undefined,
   ): FileBytes {
     const made = new FileBytes(world, keeper, home, past.base);
-    made.#layers.push(...layers);
+    made.#stack.layers.push(...layers);
     made.#tokens = [...past.tokens];
     made.#current = past.current;
     // What may have been put already does not change any more.
-    if (past.tokens.length > 0) made.#frozen = layers.length;
+    if (past.tokens.length > 0) made.#stack.frozen = layers.length;
     made.#version = 1;
     made.#wanted = past.wanted;
+    made.#synced = past.synced;
     made.#upload = upload;
     made.#open = false;
     return made;
   }
 
   get size(): number {
-    return this.#layers.at(-1)?.size ?? this.#base?.size ?? 0;
+    return this.#stack.size(this.base);
   }
 
   get dirty(): boolean {
-    return this.#layers.length > 0;
+    return this.#stack.dirty;
   }
 
   get base(): Base | undefined {
-    return this.#base;
+    return this.#base.now;
   }
 
   get isOpen(): boolean {
@@ -127,7 +128,7 @@ export class FileBytes implements FileContent {
 
   /** Bytes that are here and not in the store. */
   get waiting(): number {
-    return this.#layers.reduce((sum, layer) => sum + layer.written.bytes, 0);
+    return this.#stack.waiting;
   }
 
   reopen(): void {
@@ -137,10 +138,10 @@ export class FileBytes implements FileContent {
   read(offset: number, length: number, c: Context): readonly Buffer[] | Promise<readonly Buffer[]> {
     const end = Math.min(offset + length, this.size);
     if (offset >= end) return [];
-    if (this.#layers.length === 0) return this.#readBase(offset, end - offset, c);
+    if (this.#stack.layers.length === 0) return this.#readBase(offset, end - offset, c);
     const found: (readonly Buffer[] | Promise<readonly Buffer[]>)[] = [];
     let waits = false;
-    for (const { start, end: until, from } of piecesOf(this.#layers, offset, end)) {
+    for (const { start, end: until, from } of this.#stack.pieces(offset, end)) {
       const bytes = until - start;
       if (from === 'base') {
         const some = this.#readBase(start, bytes, c);
@@ -162,43 +163,7 @@ export class FileBytes implements FileContent {
   }
 
   #readBase(offset: number, length: number, c: Context): readonly Buffer[] | Promise<readonly Buffer[]> {
-    const base = this.#base;
-    if (base === undefined) return [Buffer.alloc(length)];
-    this.#reader ??= new Reader(this.#world, base);
-    const found = this.#reader.read(offset, length, c);
-    if (!(found instanceof Promise)) {
-      this.#shown = true;
-      return found;
-    }
-    return found.then(
-      (buffers) => {
-        this.#shown = true;
-        return buffers;
-      },
-      (error: unknown) => this.#missed(base, offset, length, error, c),
-    );
-  }
-
-  /** The base could not be read: it may have been changed by others. */
-  async #missed(base: Base, offset: number, length: number, error: unknown, c: Context): Promise<readonly Buffer[]> {
-    if (!isLost(error)) throw asErrno(error);
-    // Somebody here has put another one in its place meanwhile, or the namespace has heard of it.
-    if (this.#base !== base && !this.#shown && !this.dirty) return this.#readAgain(offset, length, c);
-    let now: ObjectFacts | undefined;
-    try {
-      now = await this.#world.store.head(base.key, c);
-    } catch (failure) {
-      throw asErrno(failure);
-    }
-    const rebased = now !== undefined && !this.#shown && !this.dirty && this.#base === base;
-    if (now !== undefined && rebased) this.rebase({ key: now.key, etag: now.etag, size: now.size });
-    this.home.changed(now, rebased);
-    if (rebased) return this.#readAgain(offset, length, c);
-    throw new Errno('ESTALE', `${base.key} was changed by others while it was open here`, error);
-  }
-
-  async #readAgain(offset: number, length: number, c: Context): Promise<readonly Buffer[]> {
-    return this.read(offset, length, c);
+    return this.#base.read(offset, length, c, () => this.read(offset, length, c));
   }
 
   write(offset: number, data: Buffer, c: Context): number | Promise<number> {
@@ -207,31 +172,9 @@ export class FileBytes implements FileContent {
 
   #write(offset: number, data: Buffer): number {
     if (data.length === 0) return 0;
-    const end = offset + data.length;
-    const layer = this.#top();
-    const { staging } = layer;
-    let fresh = 0;
-    for (const one of layer.written.pieces(offset, end)) if (!one.inside) fresh += one.end - one.start;
-    this.#world.room.take(fresh);
-    const length = staging.length;
-    try {
-      // Bytes that are appended to the staging file count by its length; all others by a record that follows them.
-      if (end > length && (layer.tail === undefined || offset > length)) {
-        const from = Math.max(offset, length);
-        this.#log(records.tail(this.home.node, from, layer.tail === undefined ? undefined : length));
-        layer.tail = from;
-      }
-      staging.write(offset, data);
-      const told = Math.min(end, layer.tail ?? end);
-      if (offset < told && !layer.written.covers(offset, told)) this.#log(records.write(this.home.node, offset, told));
-    } catch (error) {
-      this.#world.room.giveBack(fresh);
-      staging.shorten(length);
-      throw asErrno(error);
-    }
-    layer.room += fresh;
-    layer.write(offset, end);
-    this.#changed(offset, end);
+    this.#mustFit(offset + data.length);
+    this.#stack.write(this.base, offset, data);
+    this.#changed(offset, offset + data.length);
     return data.length;
   }
 
@@ -239,38 +182,29 @@ export class FileBytes implements FileContent {
     return this.#change(c, () => {
       const before = this.size;
       if (size === before) return;
-      const layer = this.#top();
-      this.#log(records.cut(this.home.node, size, layer.staging.length));
-      layer.endTail(layer.staging.length);
-      layer.cut(size);
-      layer.staging.shorten(size);
-      this.#settleRoom(layer);
+      this.#mustFit(size);
+      this.#stack.cut(this.base, size);
       this.#changed(Math.min(size, before), Math.max(size, before));
     });
   }
 
   zero(offset: number, length: number, keepSize: boolean, c: Context): void | Promise<void> {
     return this.#change(c, () => {
-      const before = this.size;
-      const end = keepSize ? Math.min(offset + length, before) : offset + length;
+      const end = keepSize ? Math.min(offset + length, this.size) : offset + length;
       if (offset >= end) return;
-      const layer = this.#top();
-      const size = Math.max(before, end);
-      this.#log(records.zero(this.home.node, offset, end, size, layer.staging.length));
-      layer.endTail(layer.staging.length);
-      layer.zero(offset, end, size);
-      this.#settleRoom(layer);
+      this.#mustFit(end);
+      this.#stack.zero(this.base, offset, end);
       this.#changed(offset, end);
     });
   }
 
+  #mustFit(size: number): void {
+    const longest = longestFile(this.#world.store.limits);
+    if (size > longest) throw new Errno('EFBIG', `an object has at most ${longest} bytes`);
+  }
+
   seek(offset: number, data: boolean): number | undefined {
-    const { size } = this;
-    if (offset >= size) return undefined;
-    for (const { start, from } of piecesOf(this.#layers, offset, size)) {
-      if ((from === 'zeros') !== data) return start;
-    }
-    return data ? undefined : size;
+    return this.#stack.seek(this.base, offset, data);
   }
 
   async flush(c: Context): Promise<void> {
@@ -304,13 +238,16 @@ export class FileBytes implements FileContent {
   #want(): void {
     if (this.#wanted) return;
     this.#wanted = true;
-    this.#log(records.wanted(this.home.node));
+    this.#stack.log(records.wanted(this.home.node));
   }
 
   async sync(_c: Context): Promise<void> {
     try {
-      await Promise.all(this.#layers.map((layer) => layer.staging.sync()));
-      if (this.dirty) this.#log(records.synced(this.home.node));
+      await this.#stack.sync();
+      if (this.dirty) {
+        this.#stack.log(records.synced(this.home.node));
+        this.#synced = true;
+      }
       await this.#world.log.sync();
     } catch (error) {
       throw asErrno(error);
@@ -318,19 +255,16 @@ export class FileBytes implements FileContent {
   }
 
   rebase(base: Base | undefined): void {
-    if (this.dirty) return;
-    this.#setBase(base);
+    if (!this.dirty) this.#base.rebase(base);
   }
 
   moved(base: Base): void {
-    const shown = this.#shown;
-    if (this.dirty) this.#log(records.stored(this.home.node, base, 0));
-    this.#setBase(base);
-    this.#shown = shown;
+    if (this.dirty) this.#stack.log(records.stored(this.home.node, base, 0));
+    this.#base.replace(base);
   }
 
   async detach(copy: Base | undefined, c: Context): Promise<void> {
-    const base = this.#base;
+    const { base } = this;
     if (base === undefined) return;
     if (copy !== undefined) {
       this.moved(copy);
@@ -345,14 +279,14 @@ export class FileBytes implements FileContent {
   }
 
   async #pull(base: Base, c: Context): Promise<void> {
-    for (const { start, end, from } of [...piecesOf(this.#layers, 0, this.size)]) {
+    for (const { start, end, from } of [...this.#stack.pieces(0, this.size)]) {
       if (from !== 'base') continue;
       for (let at = start; at < end; at += 4 * MIB) {
         const lent = await this.#world.memory.take(Math.min(4 * MIB, end - at), c);
         try {
           await this.#world.fetch(base, at, lent.buffer, c);
           // What was written meanwhile stays.
-          for (const now of [...piecesOf(this.#layers, at, Math.min(at + lent.buffer.length, this.size))]) {
+          for (const now of [...this.#stack.pieces(at, Math.min(at + lent.buffer.length, this.size))]) {
             if (now.from === 'base') this.#write(now.start, lent.buffer.subarray(now.start - at, now.end - at));
           }
           lent.free();
@@ -364,10 +298,7 @@ export class FileBytes implements FileContent {
   }
 
   local(): number | undefined {
-    if (this.dirty || this.#base === undefined) return undefined;
-    if (this.#reader === undefined && this.#world.cache?.has(this.#base) !== true) return undefined;
-    this.#reader ??= new Reader(this.#world, this.#base);
-    return this.#reader.descriptor;
+    return this.dirty ? undefined : this.#base.local;
   }
 
   async hold(c: Context): Promise<() => void> {
@@ -393,14 +324,25 @@ export class FileBytes implements FileContent {
     return end;
   }
 
+  async landed(c: Context): Promise<ObjectFacts | undefined> {
+    const key = this.home.key();
+    if (key === undefined || this.#tokens.length === 0) return undefined;
+    const found = await this.#world.store.head(key, c);
+    const token = found?.meta[TOKEN];
+    if (found === undefined || token === undefined || !this.#tokens.includes(token)) return undefined;
+    const { base } = this;
+    if (found.etag !== base?.etag || base.key !== key) this.moved({ key, etag: found.etag, size: found.size });
+    return found;
+  }
+
   release(): void {
     this.#open = false;
     if (this.dirty) {
-      if (this.home.key() === undefined && this.#running === undefined) this.#drop(this.#layers.length, this.#base);
+      if (this.home.key() === undefined && this.#running === undefined)
+        this.#drop(this.#stack.layers.length, this.base);
       else this.flushLater();
     }
-    this.#reader?.close();
-    this.#reader = undefined;
+    this.#base.close();
     this.#keeper.turned(this);
   }
 
@@ -413,10 +355,10 @@ export class FileBytes implements FileContent {
   past(): Past {
     return {
       node: this.home.node,
-      base: this.#base,
-      layers: this.#layers.map((layer) => ({ id: layer.id, state: layer })),
+      base: this.base,
+      layers: this.#stack.layers.map((layer) => ({ id: layer.id, state: layer })),
       wanted: this.#wanted,
-      synced: false,
+      synced: this.#synced,
       tokens: this.#tokens,
       current: this.#current,
       upload: this.#upload?.over === false ? this.#upload.state : undefined,
@@ -424,13 +366,13 @@ export class FileBytes implements FileContent {
   }
 
   lengthOf(layer: string): number {
-    return this.#layers.find(({ id }) => id === layer)?.staging.length ?? 0;
+    return this.#stack.layers.find(({ id }) => id === layer)?.staging.length ?? 0;
   }
 
   /** At the end of the engine's life: files stay as they are. */
   leave(): void {
-    for (const layer of this.#layers) layer.staging.leave();
-    this.#reader?.close();
+    this.#stack.leave();
+    this.#base.close();
   }
 
   #bring(): { readonly version: number; readonly done: Promise<void> } {
@@ -448,14 +390,14 @@ export class FileBytes implements FileContent {
     this.#early?.stop();
     await this.#early?.begun;
     this.#early = undefined;
-    if (this.#layers.length > LAYERS_MOST) await this.#quietly(() => this.#join());
-    const before = this.#frozen;
+    if (this.#stack.layers.length > LAYERS_MOST) await this.#quietly(() => this.#join());
+    const before = this.#stack.frozen;
     // What may be in the store already stays as it is after a failure, too: it can be known again by its token.
     let announced = false;
-    this.#frozen = this.#layers.length;
+    this.#stack.frozen = this.#stack.layers.length;
     const version = this.#version;
     this.#fitUpload(version);
-    const snapshot: Snapshot = { layers: [...this.#layers], base: this.#base, size: this.size };
+    const snapshot: Snapshot = { layers: [...this.#stack.layers], base: this.base, size: this.size };
     try {
       const brought = await bring(
         this.#world,
@@ -465,8 +407,8 @@ export class FileBytes implements FileContent {
       );
       if (brought === undefined) {
         // Unlinked: readers may have it open still.
-        this.#frozen = before;
-        if (!this.#open) this.#drop(this.#layers.length, this.#base);
+        this.#stack.frozen = before;
+        if (!this.#open) this.#drop(this.#stack.layers.length, this.base);
         this.#stored = version;
         return;
       }
@@ -475,7 +417,7 @@ export class FileBytes implements FileContent {
       this.#stored = version;
       this.home.stored(brought.facts, brought.described);
     } catch (error) {
-      if (!announced) this.#frozen = before;
+      if (!announced) this.#stack.frozen = before;
       if (!(error instanceof LostUpdate)) throw error;
       await this.#quietly(() => this.#giveWay(error));
     } finally {
@@ -485,13 +427,12 @@ export class FileBytes implements FileContent {
 
   /** Somebody else was faster: all that was written here goes beside it, and the file is theirs. */
   async #giveWay({ theirs }: LostUpdate): Promise<void> {
-    const snapshot: Snapshot = { layers: [...this.#layers], base: this.#base, size: this.size };
+    const snapshot: Snapshot = { layers: [...this.#stack.layers], base: this.base, size: this.size };
     const version = this.#version;
-    const keptAs = this.home.conflictKey();
-    const { whole } = await keepAside(
+    const { keptAs, whole } = await keepAside(
       this.#world,
       this.#freight(snapshot, version, () => undefined),
-      keptAs,
+      this.home.conflictKey(),
     );
     const base = theirs === undefined ? undefined : { key: theirs.key, etag: theirs.etag, size: theirs.size };
     this.#upload?.abandon();
@@ -513,7 +454,7 @@ export class FileBytes implements FileContent {
     return {
       node: this.home.node,
       snapshot,
-      base: () => this.#base,
+      base: () => this.base,
       key: () => this.home.key(),
       replaces: () => this.home.replaces(),
       describe: () => this.home.description(),
@@ -524,10 +465,10 @@ export class FileBytes implements FileContent {
         return current;
       },
       announce: (token) => {
-        this.#log(records.put(this.home.node, token, snapshot.layers.length));
+        this.#stack.log(records.put(this.home.node, token, snapshot.layers.length));
         this.#tokens.push(token);
         current = token;
-        this.#current = this.#layers.length === snapshot.layers.length ? token : undefined;
+        this.#current = this.#stack.layers.length === snapshot.layers.length ? token : undefined;
         announced();
       },
       upload: () => this.#upload,
@@ -537,8 +478,8 @@ export class FileBytes implements FileContent {
       },
       place: (work) => this.#place(work),
       rebase: (found) => {
-        this.#log(records.stored(this.home.node, found, 0));
-        this.#setBase(found);
+        this.#stack.log(records.stored(this.home.node, found, 0));
+        this.#base.replace(found);
       },
     };
   }
@@ -556,20 +497,21 @@ export class FileBytes implements FileContent {
 
   /** The lowest layers are needed no more; below what remains is `base`, which is what they made unless it is somebody else's. */
   #drop(count: number, base: Base | undefined, isOurs = true): void {
-    this.#log(records.stored(this.home.node, base, count));
-    const dropped = this.#layers.splice(0, count);
+    const dropped = this.#stack.shift(count, base);
     this.#early?.stop();
     this.#early = undefined;
     // One that was completed is over.
     this.#upload?.abandon();
     this.#upload = undefined;
-    this.#frozen = 0;
     this.#tokens = [];
     this.#current = undefined;
-    if (this.#layers.length === 0) this.#wanted = false;
-    this.#setBase(base);
+    if (!this.dirty) {
+      this.#wanted = false;
+      this.#synced = false;
+    }
+    if (isOurs) this.#base.replace(base);
+    else this.#base.rebase(base);
     for (const layer of dropped) {
-      this.#world.room.giveBack(layer.room);
       const only = isOurs && dropped.length === 1 && base !== undefined;
       const cache = only && layer.written.covers(0, base.size) ? this.#world.cache : undefined;
       if (base === undefined || cache === undefined || !layer.staging.become((path) => cache.adopt(base, path))) {
@@ -578,56 +520,31 @@ export class FileBytes implements FileContent {
     }
   }
 
-  #setBase(base: Base | undefined): void {
-    const before = this.#base;
-    this.#base = base;
-    this.#shown = false;
-    this.#reader?.close();
-    this.#reader = undefined;
-    if (before !== undefined && before.etag !== base?.etag) this.#world.cache?.forget(before);
-  }
-
-  /** The layer that changes go to. */
-  #top(): Layer {
-    const top = this.#layers.at(-1);
-    if (top !== undefined && this.#layers.length > this.#frozen) return top;
-    const { size } = this;
-    const id = `${this.home.node.toString(36)}-${randomBytes(9).toString('base64url')}`;
-    const staging = StagingFile.fresh(this.#world.room.folder, id, this.#world.room);
-    this.#log(records.open(this.home.node, id, this.#base, size, size, top?.staging.length));
-    top?.endTail(top.staging.length);
-    const layer = new Layer(staging, size, size);
-    this.#current = undefined;
-    this.#layers.push(layer);
-    if (this.#layers.length === 1) this.#keeper.turned(this);
-    return layer;
-  }
-
   #changed(start: number, end: number): void {
     this.#version += 1;
     // What is written over what is on its way is looked at when that has ended.
     const upload = this.#upload;
-    if (upload !== undefined && this.#layers.length <= upload.state.layers) upload.touched(start, end);
+    if (upload !== undefined && this.#stack.layers.length <= upload.state.layers) upload.touched(start, end);
     if (this.#early !== undefined) this.#early.pump();
     else if (end > this.#world.sizes.putMost) this.#beginEarly();
   }
 
   /** A long file that is written from its beginning on is uploaded meanwhile. */
   #beginEarly(): void {
-    const layer = this.#layers[0];
+    const layer = this.#stack.layers[0];
     const key = this.home.key();
     const { sizes } = this.#world;
-    const only = this.#layers.length === 1 && this.#frozen === 0 && this.#upload === undefined;
+    const only = this.#stack.layers.length === 1 && this.#stack.frozen === 0 && this.#upload === undefined;
     if (layer === undefined || key === undefined || !only || layer.limit > 0 || sizes.limits.equalParts) return;
     if (layer.written.prefix <= sizes.putMost) return;
     this.#early = new EarlyUpload(
       this.#world,
       {
         node: this.home.node,
-        written: () => (this.#layers[0] === layer && this.#frozen === 0 ? layer.written.prefix : 0),
+        written: () => (this.#stack.layers[0] === layer && this.#stack.frozen === 0 ? layer.written.prefix : 0),
         describe: () => this.home.description(),
         begun: (upload) => {
-          if (this.#layers[0] === layer) this.#upload = upload;
+          if (this.#stack.layers[0] === layer) this.#upload = upload;
           else upload.abandon();
         },
         read: (offset, into) => layer.staging.readLater(offset, into),
@@ -647,12 +564,12 @@ export class FileBytes implements FileContent {
       this.#upload = undefined;
       return;
     }
-    for (const layer of this.#layers.slice(upload.state.layers)) {
+    for (const layer of this.#stack.layers.slice(upload.state.layers)) {
       for (const { start, end } of layer.written) upload.touched(start, end);
       for (const { start, end } of layer.holes) upload.touched(start, end);
       upload.touched(layer.limit, Math.max(layer.limit, layer.size));
     }
-    upload.state.layers = this.#layers.length;
+    upload.state.layers = this.#stack.layers.length;
   }
 
   #change<T>(c: Context, work: () => T): T | Promise<T> {
@@ -661,6 +578,13 @@ export class FileBytes implements FileContent {
       () => this.#change(c, work),
       (error: unknown) => Promise.reject(asErrno(error)),
     );
+  }
+
+  async #join(): Promise<void> {
+    this.#upload?.abandon();
+    this.#upload = undefined;
+    this.#current = undefined;
+    await this.#stack.join();
   }
 
   /** Does what changes must wait for. */
@@ -672,47 +596,6 @@ export class FileBytes implements FileContent {
     } finally {
       this.#still = undefined;
       still.resolve();
-    }
-  }
-
-  /** Brings the bytes of upper layers into the lowest one. After a crash in the middle of it the upper ones still cover what was changed. */
-  async #join(): Promise<void> {
-    this.#upload?.abandon();
-    this.#upload = undefined;
-    for (let upper = this.#layers.at(-1); upper !== undefined && this.#layers.length > 1; upper = this.#layers.at(-1)) {
-      const lower = this.#layers.at(-2);
-      if (lower === undefined) return;
-      for (const { start, end } of upper.written) {
-        for (let at = start; at < end; at += MIB) {
-          const into = Buffer.allocUnsafe(Math.min(MIB, end - at));
-          await upper.staging.readLater(at, into);
-          lower.staging.write(at, into);
-        }
-      }
-      this.#log(records.merge(this.home.node, upper.staging.length));
-      this.#current = undefined;
-      upper.endTail(upper.staging.length);
-      lower.merge(upper);
-      this.#layers.pop();
-      this.#frozen = 0;
-      this.#settleRoom(lower);
-      this.#world.room.giveBack(upper.room);
-      upper.staging.drop();
-    }
-  }
-
-  #settleRoom(layer: Layer): void {
-    const bytes = layer.written.bytes;
-    if (bytes < layer.room) this.#world.room.giveBack(layer.room - bytes);
-    else this.#world.room.found(bytes - layer.room);
-    layer.room = bytes;
-  }
-
-  #log(record: ReturnType<(typeof records)[keyof typeof records]>): void {
-    try {
-      this.#world.log.append(record);
-    } catch (error) {
-      throw asErrno(error);
     }
   }
 }

@@ -95,6 +95,11 @@ export interface FileContent {
    * renaming and unlinking: what is in the store, and under which key, stays as it is meanwhile. Parts may go on.
    */
   hold(c: Context): Promise<() => void>;
+  /**
+   * Under `hold`: an upload whose answer was lost may have put its object there. It is looked for, and is the base then; undefined:
+   * there is none. Whoever removes or renames the file must know of it. Errors: StoreError.
+   */
+  landed(c: Context): Promise<ObjectFacts | undefined>;
   /** Nobody has it open any more. Dirty bytes stay, and go to the store as after `flushLater`; of an unlinked file they are dropped. */
   release(): void;
 }

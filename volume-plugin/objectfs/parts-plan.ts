@@ -32,6 +32,9 @@ export const sizesFor = (
   };
 };
 
+/** The longest file that can be brought to a store, in bytes. */
+export const longestFile = ({ parts, partMax, putMax }: StoreLimits): number => Math.max(putMax, parts * partMax);
+
 export interface PlannedPart extends Span {
   /** From 1. */
   readonly number: number;

@@ -16,13 +16,22 @@ export class Chunk implements Idle {
   #over = false;
   readonly #memory: Memory;
   readonly #onFree: () => void;
+  readonly #giveUp: () => void;
 
-  constructor(memory: Memory, start: number, lent: Lent, fetch: (into: Buffer) => Promise<void>, onFree: () => void) {
+  constructor(
+    memory: Memory,
+    start: number,
+    lent: Lent,
+    fetch: (into: Buffer) => Promise<void>,
+    onFree: () => void,
+    giveUp: () => void,
+  ) {
     this.start = start;
     this.end = start + lent.buffer.length;
     this.lent = lent;
     this.#memory = memory;
     this.#onFree = onFree;
+    this.#giveUp = giveUp;
     this.came = fetch(lent.buffer).then(
       () => {
         this.there = true;
@@ -78,6 +87,8 @@ export class Chunk implements Idle {
   }
 
   #settle(): void {
-    if (this.#pins === 0 && this.there) this.lent.free();
+    if (this.#pins > 0) return;
+    if (this.there) this.lent.free();
+    else if (!this.failed) this.#giveUp();
   }
 }

@@ -71,6 +71,7 @@ export class Reader {
     return found;
   }
 
+  /** What somebody waits for comes still; what was fetched ahead does not. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -104,6 +105,7 @@ export class Reader {
       // The bytes are looked at until the turn is over in which they are answered.
       setImmediate(() => {
         for (const one of unpin) one();
+        if (this.#closed) for (const chunk of needed) chunk.retire();
       });
     }
   }
@@ -149,7 +151,7 @@ export class Reader {
   }
 
   #fetch(start: number, lent: Chunk['lent']): Chunk {
-    const { context } = this.#context;
+    const { context, cancel } = cancellable(this.#world.context);
     const chunk = new Chunk(
       this.#world.memory,
       start,
@@ -162,6 +164,7 @@ export class Reader {
         const at = this.#chunks.indexOf(chunk);
         if (at >= 0) this.#chunks.splice(at, 1);
       },
+      () => cancel(new Error('the file was closed')),
     );
     this.#chunks.push(chunk);
     chunk.came.catch(() => chunk.retire());
