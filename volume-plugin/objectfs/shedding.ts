@@ -1,10 +1,12 @@
 import type { Node, Nodes } from './nodes.ts';
 
 /** Nodes beyond which the kernel is asked to forget some: the table has about half a KiB for each. */
-const MOST_NODES = 80_000;
+const MOST_NODES = 50_000;
 /** Names that the kernel is asked to forget at a time. */
 const AT_A_TIME = 1_000;
 const PAUSE_MS = 20;
+/** What the kernel has not forgotten when it was asked once it is using: it is asked again later and later. */
+const LONGEST_PAUSE_MS = 60_000;
 
 /**
  * Keeps the table of nodes small: the kernel holds on to each name that it was told of until it needs the memory itself, and
@@ -15,8 +17,9 @@ export class Shedding {
   readonly #forget: (parent: number, name: string) => void;
   readonly #most: number;
   #timer: NodeJS.Timeout | undefined;
-  /** Where in the table it goes on: the oldest come first, and all in turn. */
-  #rest: Iterator<Node> | undefined;
+  /** Behind which number it goes on: the oldest come first, and all in turn. (An iterator would keep the table as it was.) */
+  #after = 0;
+  #pauseMs = PAUSE_MS;
   shed = 0;
 
   constructor(nodes: Nodes, forget: (parent: number, name: string) => void, most: number = MOST_NODES) {
@@ -27,7 +30,8 @@ export class Shedding {
 
   /** To be called for each node that is given to the kernel. */
   given(): void {
-    if (this.#nodes.size > this.#most) this.#timer ??= setTimeout(() => this.#run(), PAUSE_MS).unref();
+    if (this.#nodes.size > this.#most) this.#timer ??= setTimeout(() => this.#run(), this.#pauseMs).unref();
+    else this.#pauseMs = PAUSE_MS;
   }
 
   close(): void {
@@ -37,14 +41,16 @@ export class Shedding {
   #run(): void {
     this.#timer = undefined;
     let asked = 0;
-    for (let looked = 0; asked < AT_A_TIME && looked < this.#nodes.size; looked += 1) {
-      this.#rest ??= this.#nodes.values()[Symbol.iterator]();
-      const { value: node, done } = this.#rest.next();
-      if (done === true) this.#rest = undefined;
-      else if (this.#canGo(node)) {
-        this.#forget(node.parent?.id ?? 0, node.name);
-        asked += 1;
-      }
+    for (const node of this.#nodes.values()) {
+      if (node.id <= this.#after || !this.#canGo(node)) continue;
+      this.#forget(node.parent?.id ?? 0, node.name);
+      this.#after = node.id;
+      asked += 1;
+      if (asked === AT_A_TIME) break;
+    }
+    if (asked < AT_A_TIME) {
+      this.#after = 0;
+      this.#pauseMs = Math.min(4 * this.#pauseMs, LONGEST_PAUSE_MS);
     }
     this.shed += asked;
     if (asked > 0) this.given();
