@@ -7,7 +7,8 @@ import { MemoryFileSystem, type MemoryOptions } from './memory-file-system.ts';
 const run = async (folder: string, options: MemoryOptions): Promise<void> => {
   const log = createLogger({ level: 'warn' });
   const fs = new MemoryFileSystem(folder, options);
-  const session = new Session(3, fs, { folder, readAheadKb: 8192, passthrough: options.passthrough === true, log });
+  const { passthrough = false, resend = true, xattrs = true } = options;
+  const session = new Session(3, fs, { folder, readAheadKb: 8192, passthrough, resend, xattrs, log });
   await session.start();
   await session.ended;
   session.stop();

@@ -21,6 +21,9 @@ const O_TRUNC = 0o1000;
 export interface MemoryOptions {
   /** How long the kernel may rely on names and attributes. */
   readonly validMs?: number;
+  /** Of the session: see there. */
+  readonly resend?: boolean;
+  readonly xattrs?: boolean;
   /** Give the kernel the files behind regular files that are opened for reading. */
   readonly passthrough?: boolean;
   /** Milliseconds that look-ups of names that begin with `slow` take, and reads and writes of files after `@slow`, unless they are interrupted. */

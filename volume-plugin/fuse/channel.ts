@@ -35,7 +35,7 @@ export interface ChannelEvents {
  * is to be done costs one wake-up. Then it is read until it is empty.
  */
 export class Channel {
-  readonly #fd: number;
+  #fd: number;
   readonly #events: ChannelEvents;
   readonly #log: Logger;
   readonly #free: RequestMemory[] = [];
@@ -54,8 +54,16 @@ export class Channel {
   }
 
   start(): void {
-    control(this.#fd, F_SETFL, control(this.#fd, F_GETFL, 0) | constants.O_NONBLOCK);
+    this.use(this.#fd);
+  }
+
+  /** Reads from another descriptor from now on, after the request that is just being served. */
+  use(fd: number): void {
+    const before = this.#socket;
+    this.#fd = fd;
+    control(fd, F_SETFL, control(fd, F_GETFL, 0) | constants.O_NONBLOCK);
     this.#wait();
+    before?.destroy();
   }
 
   /** Reads nothing more. */

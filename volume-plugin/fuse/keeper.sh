@@ -18,10 +18,11 @@ engine='' ending=''
 trap '' HUP INT PIPE
 trap 'ending=yes; [ -z "$engine" ] || kill -TERM "$engine" 2>/dev/null' TERM
 
-# By these the driver's next life knows this process again: the host's start, and what the kernel says of it.
+# By these the driver's next life knows this process again: the host's start, and what the kernel says of it. The engine learns
+# where it is mounted.
 read -r boot </proc/sys/kernel/random/boot_id || exit 1
 read -r stat </proc/$$/stat || exit 1
-printf '%s\n%s\n' "$boot" "$stat" >"$folder/keeper" || exit 1
+printf '%s\n%s\n%s\n' "$boot" "$stat" "$target" >"$folder/keeper" || exit 1
 
 if [ -n "$target" ]; then
   exec 3<>/dev/fuse || exit 1
@@ -32,9 +33,15 @@ fi
 echo mounted
 exec >/dev/null
 
+# Hundredths of a second since the host was started, which nobody sets.
+uptime() {
+  read -r now _ </proc/uptime
+  echo "${now%.*}${now#*.}"
+}
+
 deaths=0
 while [ -z "$ending" ]; do
-  begun=$(date +%s)
+  begun=$(uptime)
   "$@" "$folder" &
   engine=$!
   # It may have come while there was no engine to be told.
@@ -48,7 +55,7 @@ while [ -z "$ending" ]; do
   [ "$status" -eq 0 ] && exit 0
   printf '{"level":"warn","message":"an engine has ended","folder":"%s","status":%d}\n' "$folder" "$status" >&2
   # One that dies again and again within a second is given time: 0, 0, 0.2, 1, 1, … seconds.
-  if [ $(($(date +%s) - begun)) -ge 1 ]; then deaths=0; fi
+  if [ $(($(uptime) - begun)) -ge 100 ]; then deaths=0; fi
   deaths=$((deaths + 1))
   case $deaths in
   1 | 2) ;;

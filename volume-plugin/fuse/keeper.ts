@@ -4,13 +4,12 @@ import { type Context, sleep } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { startDetached } from '../../shared/kernel/companion.ts';
+import { parseProcess, readKeeperFile, readProcess } from './keeper-file.ts';
 import { MAX_WRITE } from './wire.ts';
 
 const SHELL = '/bin/sh';
 /** Beside this file in the sources, and beside the driver's own in the image. */
 const SCRIPT = join(import.meta.dirname, 'keeper.sh');
-/** Written by the script. */
-const FILE = 'keeper';
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const LOOK_MS = 20;
 const STDERR = 2;
@@ -59,13 +58,12 @@ export const startKeeper = async (start: KeeperStart, c: Context): Promise<numbe
  * /proc only, so it never hangs.
  */
 export const findKeeper = (folder: string): number | undefined => {
-  const text = readIfThere(join(folder, FILE));
-  const [boot, line = ''] = text?.split('\n') ?? [];
-  if (boot !== bootId()) return undefined;
-  const pid = Number.parseInt(line, 10);
+  const file = readKeeperFile(folder);
+  if (file === undefined || file.boot !== bootId()) return undefined;
+  const { pid, started } = parseProcess(file.stat);
   const found = readProcess(pid);
-  // With the time of its start nobody else's, should the number be given again.
-  return found !== undefined && !found.dead && found.started === parseProcess(line).started ? pid : undefined;
+  // The number may have been given again.
+  return found !== undefined && !found.dead && found.started === started ? pid : undefined;
 };
 
 /** The engines of a keeper and what they have started; usually one, none just between two. */
@@ -104,32 +102,5 @@ const sessionOf = (first: number): readonly number[] =>
       const found = pid > 0 ? readProcess(pid) : undefined;
       return found !== undefined && !found.dead && found.session === first;
     });
-
-interface Process {
-  readonly started: string;
-  readonly session: number;
-  readonly dead: boolean;
-}
-
-/** Undefined: there is no such process. */
-const readProcess = (pid: number): Process | undefined => {
-  const text = readIfThere(`/proc/${pid}/stat`);
-  return text === undefined ? undefined : parseProcess(text);
-};
-
-/** A line of /proc/<pid>/stat: the name, in parentheses, may have anything in it; the fields behind it are numbered from 3 on (proc_pid_stat(5)). */
-const parseProcess = (line: string): Process => {
-  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
-  return { started: fields[19] ?? '', session: Number(fields[3]), dead: 'ZX'.includes(fields[0] ?? '') };
-};
-
-const readIfThere = (path: string): string | undefined => {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return undefined;
-    throw error;
-  }
-};
 
 const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();

@@ -41,18 +41,17 @@ export interface Negotiated {
 
 export const hasFlag = (agreed: Negotiated, flag: bigint): boolean => (BigInt(agreed.flags) & flag) !== 0n;
 
-/** Answers INIT: what was agreed on, and the bytes that tell the kernel. Undefined: the kernel is too old. */
+/** Answers INIT: what was agreed on (nothing of INIT_FLAGs that are unwanted), and the bytes that tell the kernel. Undefined: the kernel is too old. */
 export const negotiate = (
   request: Request,
   readAheadBytes: number,
-  passthrough: boolean,
+  unwanted: bigint,
 ): { readonly agreed: Negotiated; readonly answer: Buffer } | undefined => {
   const [major, minor] = [request.u32(0), request.u32(4)];
   if (major !== 7 || minor < OLDEST_MINOR) return undefined;
   const first = BigInt(request.u32(12));
   const offered = (first & INIT_FLAG.INIT_EXT) === 0n ? first : first | (BigInt(request.u32(16)) << 32n);
-  let flags = offered & WANTED;
-  if (!passthrough) flags &= ~INIT_FLAG.PASSTHROUGH;
+  const flags = offered & WANTED & ~unwanted;
   const answer = Buffer.alloc(INIT_OUT);
   answer.writeUInt32LE(7, 0);
   answer.writeUInt32LE(Math.min(minor, OURS_MINOR), 4);

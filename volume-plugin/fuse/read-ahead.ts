@@ -1,19 +1,20 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
+import { mountAt, readMountTable } from '../../shared/kernel/mount-table.ts';
 import type { Logger } from '../../shared/log.ts';
+import { targetOf } from './keeper-file.ts';
 
 /**
- * How far the kernel reads ahead of whoever reads a file of the mount, in KiB: 128 when nothing is said, which halves what
- * is read in a second. Where /sys may not be written to, or the kernel (before 6.7) does not say which mount is behind /dev/fuse, it stays so.
+ * How far the kernel reads ahead of whoever reads a file of the mount that is kept for `folder`, in KiB: 128 when nothing is
+ * said, which halves what is read in a second. Where /sys may not be written to it stays so.
  */
-export const setReadAhead = (fd: number, kilobytes: number, log: Logger): void => {
+export const setReadAhead = (folder: string, kilobytes: number, log: Logger): void => {
   try {
-    const info = readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
-    const connection = /^fuse_connection:\s*(\d+)$/m.exec(info)?.[1];
-    if (connection === undefined) log.debug('the kernel does not tell the number of the mount');
-    else writeFileSync(`/sys/class/bdi/0:${connection}/read_ahead_kb`, String(kilobytes));
+    const target = targetOf(folder);
+    const device = target === undefined ? undefined : mountAt(readMountTable(), target)?.device;
+    if (device === undefined) log.debug('it is not known where the volume is mounted', { folder });
+    else writeFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, String(kilobytes));
   } catch (error) {
-    log.info('the kernel reads ahead as far as it usually does', {
-      reason: error instanceof Error ? error.message : String(error),
-    });
+    const reason = error instanceof Error ? error.message : String(error);
+    log.info('the kernel reads ahead as far as it usually does', { reason });
   }
 };

@@ -20,13 +20,18 @@ const DATA = OUT_HEADER;
 
 /** Answers to requests, each one written by one system call, at once: the kernel never lets writers wait. */
 export class Replies {
-  readonly #fd: number;
+  #fd: number;
   readonly #log: Logger;
   readonly #out = new ReplyMemory(OUT_HEADER + LARGEST);
 
   constructor(fd: number, log: Logger) {
     this.#fd = fd;
     this.#log = log;
+  }
+
+  /** Answers go to where their requests come from. */
+  use(fd: number): void {
+    this.#fd = fd;
   }
 
   /** `errno` is positive; 0: it was done, and there is nothing else to say. */

@@ -1,3 +1,5 @@
+import { openSync } from 'node:fs';
+import { deviceControl } from '../../shared/kernel/syscalls.ts';
 import type { Logger } from '../../shared/log.ts';
 import { Answers } from './answers.ts';
 import { Channel } from './channel.ts';
@@ -9,7 +11,7 @@ import { Passthrough } from './passthrough.ts';
 import { setReadAhead } from './read-ahead.ts';
 import { Replies } from './replies.ts';
 import type { Request } from './request.ts';
-import { FOPEN, INIT_FLAG, OPCODE, OPEN_KILL_SUIDGID, WRITE_CACHE, WRITE_KILL_SUIDGID } from './wire.ts';
+import { CLONE, FOPEN, INIT_FLAG, OPCODE, OPEN_KILL_SUIDGID, WRITE_CACHE, WRITE_KILL_SUIDGID } from './wire.ts';
 
 /** Data of writes that is copied out of the request before; more is kept in its place when the answer takes longer. */
 const COPIED = 32 * 1024;
@@ -21,6 +23,8 @@ export interface SessionOptions {
   readonly readAheadKb: number;
   /** May the kernel read local files by itself? */
   readonly passthrough: boolean;
+  /** May the kernel be asked to send again what was not answered? True when absent; kernels before 6.9 cannot. */
+  readonly resend?: boolean;
   /** Are there extended attributes? The same in all lives of an engine: the kernel remembers a no. True when absent. */
   readonly xattrs?: boolean;
   readonly log: Logger;
@@ -73,10 +77,25 @@ export class Session {
     this.#agreed = keptNegotiated(this.#options.folder);
     this.#passthrough.start();
     await this.#fs.start(this.#notifier);
-    // Without this the kernel waits for ever for answers of the engine that died. Kernels before 6.9 do.
-    this.#notifier.resend();
     this.#channel.start();
-    if (this.#agreed !== undefined) setReadAhead(this.#fd, this.#options.readAheadKb, this.#log);
+    if (this.#agreed === undefined || hasFlag(this.#agreed, INIT_FLAG.HAS_RESEND)) this.#notifier.resend();
+    if (this.#agreed !== undefined) this.#begin(this.#agreed);
+  }
+
+  /** From the agreement on, in each life. */
+  #begin(agreed: Negotiated): void {
+    const { folder, readAheadKb } = this.#options;
+    this.#agreed = agreed;
+    setReadAhead(folder, readAheadKb, this.#log);
+    if (hasFlag(agreed, INIT_FLAG.HAS_RESEND)) return;
+    // A kernel that sends nothing again waits for ever, and with it who has asked, for answers of an engine that died; unless
+    // the requests came by a descriptor of its own, which dies with it: then they fail.
+    const own = openSync('/dev/fuse', 'r+');
+    const from = Buffer.alloc(4);
+    from.writeInt32LE(this.#fd, 0);
+    deviceControl(own, CLONE, from);
+    this.#replies.use(own);
+    this.#channel.use(own);
   }
 
   /** Stops reading requests; the mount stays. */
@@ -141,17 +160,17 @@ export class Session {
   }
 
   #init(r: Request): void {
-    const { folder, readAheadKb, passthrough } = this.#options;
-    const outcome = negotiate(r, readAheadKb * 1024, passthrough);
+    const { folder, readAheadKb, passthrough, resend = true } = this.#options;
+    const unwanted = (passthrough ? 0n : INIT_FLAG.PASSTHROUGH) | (resend ? 0n : INIT_FLAG.HAS_RESEND);
+    const outcome = negotiate(r, readAheadKb * 1024, unwanted);
     if (outcome === undefined) {
       this.#log.error('the kernel is too old for this file system: it takes Linux 5.4', { minor: r.u32(4) });
       this.#replies.failure(r, ERRNO.EIO);
       return;
     }
-    this.#agreed = outcome.agreed;
     keepNegotiated(folder, outcome.agreed);
     this.#replies.data(r, [outcome.answer]);
-    setReadAhead(this.#fd, readAheadKb, this.#log);
+    this.#begin(outcome.agreed);
     this.#log.info('mounted', { ...outcome.agreed });
   }
 }

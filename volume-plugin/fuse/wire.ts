@@ -93,6 +93,7 @@ export const FSYNC_FDATASYNC = 1;
 export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, DELETE: 6, RESEND: 7 } as const;
 
 /** ioctls of /dev/fuse. */
+export const CLONE = 0x8004e500;
 export const BACKING_OPEN = 0x4010e501;
 export const BACKING_CLOSE = 0x4004e502;
 

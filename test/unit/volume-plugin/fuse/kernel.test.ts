@@ -20,6 +20,7 @@ import t, { type Test } from 'tap';
 import { codeOf } from '../../../../shared/error-code.ts';
 import { until } from '../../../rig/command.ts';
 import { MemoryMount } from '../../../rig/memory-mount.ts';
+import { getAttribute, listAttributes, setAttribute } from '../../../suites/libc.ts';
 import { inOwnMounts } from '../block/scratch.ts';
 
 inOwnMounts(import.meta.filename);
@@ -173,6 +174,51 @@ t.test('names are taken from the kernel while others work in the folder, and whi
   t.not(await one.engine(), engine);
   await writeFile(one.path('folder', 'file'), 'y');
   t.equal(await readFile(one.path('folder', 'file'), 'utf8'), 'y');
+});
+
+t.test(
+  'a kernel that sends nothing again: what waits when the engine is killed fails, and nothing hangs',
+  async (t) => {
+    const one = await MemoryMount.make(t, { validMs: 3_600_000, slowMs: 60_000, resend: false });
+    writeFileSync(one.path('file'), 'x');
+    command(t, one, 'slow', 'file');
+    const engines = [await one.engine()];
+    for (const life of [1, 2]) {
+      const waiting = readFile(one.path('slow')).catch((error: unknown) => codeOf(error));
+      await sleep(200);
+      process.kill(engines[0] ?? 0, 'SIGKILL');
+      t.equal(await waiting, 'ECONNABORTED', `life ${life}`);
+      writeFileSync(one.path(`after-${life}`), 'it goes on');
+      t.equal(readFileSync(one.path(`after-${life}`), 'utf8'), 'it goes on');
+      engines.unshift(await one.engine());
+    }
+    t.equal(new Set(engines).size, 3);
+    await one.unmount();
+  },
+);
+
+t.test('without extended attributes the kernel asks for none', async (t) => {
+  const one = await MemoryMount.make(t, { xattrs: false });
+  writeFileSync(one.path('file'), 'x');
+  t.equal(
+    refusal(() => setAttribute(one.path('file'), 'user.one', Buffer.from('x'))),
+    'ENOTSUP',
+  );
+  t.equal(
+    refusal(() => getAttribute(one.path('file'), 'user.one')),
+    'ENOTSUP',
+  );
+  t.equal(
+    refusal(() => listAttributes(one.path('file'))),
+    'ENOTSUP',
+  );
+});
+
+t.test('a reader is read ahead of', async (t) => {
+  const one = await MemoryMount.make(t);
+  writeFileSync(one.path('file'), 'x');
+  const { dev } = statSync(one.path('file'));
+  t.equal(readFileSync(`/sys/class/bdi/0:${dev}/read_ahead_kb`, 'utf8').trim(), '8192');
 });
 
 t.test('the kernel reads local files by itself where it can', async (t) => {

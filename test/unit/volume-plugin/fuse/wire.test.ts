@@ -150,7 +150,7 @@ t.test('INIT is answered with what both have', async (t) => {
     return requestOf(body);
   };
   const all = (1n << 64n) - 1n;
-  const { agreed, answer } = negotiate(init(60, all), 8 << 20, true) ?? {};
+  const { agreed, answer } = negotiate(init(60, all), 8 << 20, 0n) ?? {};
   t.equal(agreed?.minor, 45);
   const flags = BigInt(agreed?.flags ?? 0);
   t.equal(answer?.readUInt32LE(12), Number(flags & 0xffffffffn));
@@ -163,11 +163,11 @@ t.test('INIT is answered with what both have', async (t) => {
   t.equal(flags & INIT_FLAG.HAS_RESEND, INIT_FLAG.HAS_RESEND);
   for (const bit of [1n, 10n, 12n, 16n, 17n]) t.equal(flags & (1n << bit), 0n, 'no locks, nor the cache of writes');
 
-  const without = negotiate(init(45, all), 0, false);
+  const without = negotiate(init(45, all), 0, INIT_FLAG.PASSTHROUGH);
   t.equal(BigInt(without?.agreed.flags ?? 0) & INIT_FLAG.PASSTHROUGH, 0n);
 
-  const old = negotiate(init(31, 0x3fffffffn), 0, true);
+  const old = negotiate(init(31, 0x3fffffffn), 0, 0n);
   t.equal(old?.agreed.minor, 31);
   t.equal(BigInt(old?.agreed.flags ?? 0) >> 32n, 0n, 'a kernel without INIT_EXT has no second word');
-  t.equal(negotiate(init(30, all), 0, true), undefined);
+  t.equal(negotiate(init(30, all), 0, 0n), undefined);
 });
