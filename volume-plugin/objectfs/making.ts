@@ -77,7 +77,7 @@ export class Making {
 
   /** Only one of all hosts makes the file: it is in the store at once. */
   async #reserve(parent: Node, name: string, mode: number, caller: Caller): Promise<void> {
-    await this.#put(parent, name, mode, 0, [], caller);
+    await this.#put(parent, name, S_IFREG | (mode & 0o7777), 0, [], caller);
   }
 
   /** It is this host's alone until it is closed. */

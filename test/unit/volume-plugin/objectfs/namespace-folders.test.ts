@@ -4,6 +4,7 @@ import { PREFIX, refused, World } from './namespace-world.ts';
 
 const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
   const made = await World.make();
+  made.stopped = performance.now();
   t.teardown(() => made.end());
   return made;
 };

@@ -5,6 +5,7 @@ import { bound, PREFIX, refused, World } from './namespace-world.ts';
 
 const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
   const made = await World.make();
+  made.stopped = performance.now();
   t.teardown(() => made.end());
   return made;
 };
@@ -62,6 +63,7 @@ t.test('with consistency=strict O_EXCL gives a name to one host only', async (t)
   const strict = { semantics: { consistency: 'strict' as const } };
   const [a, b] = [await w.host('a', strict), await w.host('b', strict)];
   await a.create('lock', 0o600, 0o200);
+  t.equal((await w.store.head(`${PREFIX}lock`, w.context))?.meta['mode'], String(0o100600));
   t.equal(await refused(() => b.create('lock', 0o600, 0o200)), 'EEXIST');
 });
 

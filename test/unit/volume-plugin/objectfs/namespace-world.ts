@@ -128,6 +128,8 @@ export interface HostOptions {
   readonly adoptMs?: number;
   /** With the contents of the engine, instead of plain ones in memory. */
   readonly real?: boolean;
+  /** How long a store that does not answer is waited for. */
+  readonly retryMs?: number;
 }
 
 /** In memory where there is such a folder: these tests are about deaths of the engine, not of the host. */
@@ -142,6 +144,8 @@ export class World {
   readonly #hosts: Host[] = [];
   /** Milliseconds that clocks of hosts have been put forward: what was relied on is old. */
   ahead = 0;
+  /** Set: time goes on by `later` alone, however slow the machine is. */
+  stopped: number | undefined;
 
   constructor(limits: Partial<StoreLimits> = {}) {
     this.store = new FolderStore({ folder: this.folder, bucket: 'b', durable: false, limits });
@@ -172,7 +176,14 @@ export class World {
     const folder = join(this.folder, `engine-${name}`);
     const contents =
       options.real === true
-        ? await openContents({ store, folder, log, logger, context, options: { reserve: 0, retryMs: 5_000 } })
+        ? await openContents({
+            store,
+            folder,
+            log,
+            logger,
+            context,
+            options: { reserve: 0, retryMs: options.retryMs ?? 5_000 },
+          })
         : new PlainContents(store, disk, context);
     const host = new Host(this, name, { store, log, contents, mortal, calls }, options);
     this.#hosts.push(host);
@@ -252,7 +263,7 @@ export class Host {
         ...semantics,
       },
       ...(adoptMs !== undefined && { adoptMs }),
-      ms: () => performance.now() + world.ahead,
+      ms: () => (world.stopped ?? performance.now()) + world.ahead,
     });
   }
 
