@@ -25,8 +25,10 @@ for (const plugin of names) {
 
 t.test('an image of the Dockerfile starts as the plugins do', async (t) => {
   const dockerfile = await readFile(new URL('../../../plugin-configs/Dockerfile', import.meta.url), 'utf8');
-  const entrypoint: unknown = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? '');
-  for (const plugin of names) t.same((await read(plugin)).entrypoint, entrypoint, plugin);
+  const entrypoint = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? '') as string[];
+  t.same((await read('network')).entrypoint, entrypoint);
+  // Its driver is started by a first process that starts it again.
+  t.same((await read('volume')).entrypoint, ['/bin/sh', '/usr/lib/drayage/first.sh', ...entrypoint]);
   const { env } = await read('network');
   const fixed = env
     .filter(({ name }) => /^(MALLOC_ARENA|NODE_COMPILE)/.test(name))
