@@ -127,8 +127,13 @@ export class Files {
   }
 
   #write(node: Node, content: FileContent, offset: number, data: Buffer): Answer<number> {
+    this.#mustBeThere(node);
     this.touch(node);
     return content.write(offset, data, this.#parts.space.lazy());
+  }
+
+  #mustBeThere(node: Node): void {
+    if (this.#parts.space.isLost(node)) throw new Errno('ESTALE', 'another host has removed or renamed it');
   }
 
   /** Its bytes are being changed: that is its time, and what it has is remembered over the engine's death. */
@@ -150,6 +155,7 @@ export class Files {
     if (node.live?.content === undefined && !node.unlinked && !lookups.isOwn(node)) await lookups.verify(node, 0);
     const content = await this.content(node);
     if (content.size !== size) {
+      this.#mustBeThere(node);
       this.touch(node);
       await content.truncate(size, space.lazy());
     }
@@ -167,17 +173,26 @@ export class Files {
     if (handles.find(handleId)?.writes !== true) return;
     const content = space.contentOf(node);
     if (content?.dirty === true && !node.unlinked) await this.#bring(node, content);
-    else if (node.isChanged) await this.#saveAttributes(node);
+    else {
+      await this.#lost(content);
+      if (node.isChanged) await this.#saveAttributes(node);
+    }
   }
 
   async fsync(id: number): Promise<void> {
     const { space } = this.#parts;
     const node = space.node(id);
     const content = space.contentOf(node);
+    if (content?.dirty !== true) await this.#lost(content);
     if (node.unlinked) return;
     if (content?.dirty === true) await this.#bring(node, content);
     await this.#saveAttributes(node);
     if (space.semantics.durability === 'local') await space.journal.sync();
+  }
+
+  /** ESTALE when what was written has lost against another host's change while it was brought to the store in the background. */
+  async #lost(content: FileContent | undefined): Promise<void> {
+    if (content?.dirty === false) await content.flush(this.#parts.space.context());
   }
 
   async #saveAttributes(node: Node): Promise<void> {
@@ -187,6 +202,7 @@ export class Files {
   /** As durable as the volume is to be. */
   async #bring(node: Node, content: FileContent): Promise<void> {
     const { space } = this.#parts;
+    this.#mustBeThere(node);
     if (space.semantics.durability === 'server') {
       await content.flush(space.context(FLUSH_MS));
       if (node.isChanged && !content.dirty) await this.#parts.saver.now(node);

@@ -19,13 +19,18 @@ export class Finding {
     if (known !== undefined) return space.give(known);
     space.naming.check(path, name);
     const listed = this.#isListedAbsent(folder, path, name) ? null : storms.answer(folder, path, name, caller.pid);
-    if (listed === null) return this.#missing(folder, name, caller);
-    if (listed !== undefined) return space.give(listed);
+    if (listed === null && !this.#hasOwn(folder, name)) return this.#missing(folder, name, caller);
+    if (listed !== undefined && listed !== null) return space.give(listed);
     return lookups.find(folder, name).then((node) => {
       if (node !== undefined) return space.give(node);
       storms.missed(folder, lookups.pathOf(folder, name), caller.pid);
       throw new Errno('ENOENT');
     });
+  }
+
+  #hasOwn(folder: Node, name: string): boolean {
+    const child = this.#parts.space.nodes.child(folder, name);
+    return child !== undefined && this.#parts.lookups.hasOwn(child);
   }
 
   #missing(folder: Node, name: string, caller: Caller): never {

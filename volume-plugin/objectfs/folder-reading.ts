@@ -213,6 +213,7 @@ export class FolderReading {
     let child = nodes.child(parent, name);
     if (child !== undefined && (child.seen > begun || this.#lookups.isOwn(child))) return child;
     if (child !== undefined && child.isFolder !== (facts === undefined)) {
+      if (this.#lookups.hasOwn(child)) return child;
       this.#space.lose(child);
       child = undefined;
     }

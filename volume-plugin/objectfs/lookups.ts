@@ -136,6 +136,13 @@ export class Lookups {
       child.seen = this.#space.ms();
       return child;
     }
+    if (child !== undefined && found?.isFolder !== true && this.hasOwn(child)) {
+      // Others have removed or renamed the folder; it is there again with the first of its files that is stored.
+      child.facts = undefined;
+      child.known = EXACT;
+      child.seen = this.#space.ms();
+      return child;
+    }
     if (found === undefined) {
       if (child !== undefined) this.#space.lose(child);
       return undefined;
@@ -154,6 +161,13 @@ export class Lookups {
   /** Has this host bytes of it that nobody else has? Then it is what it is here. */
   isOwn(node: Node): boolean {
     return node.live?.isNew === true || this.#space.contentOf(node)?.dirty === true;
+  }
+
+  /** Is there anything below a folder that only this host has? What is to be closed still must not lose its name. */
+  hasOwn(folder: Node): boolean {
+    if (!folder.isFolder || folder.children === undefined) return false;
+    for (const node of this.#space.nodes.below(folder)) if (this.isOwn(node)) return true;
+    return false;
   }
 
   applyFile(node: Node, details: ObjectDetails): void {

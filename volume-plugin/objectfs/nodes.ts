@@ -72,6 +72,8 @@ export class Node {
   /** Is it in the state log? */
   logged = false;
   unlinked = false;
+  /** It was not this host that has taken its name away. */
+  isLost = false;
   children: Map<string, Node> | undefined;
   live: Live | undefined;
 

@@ -113,8 +113,14 @@ export class Removing {
     await space.passGates(node);
     return await space.alone(node, async () => {
       await saver.ended(node);
-      const release = await space.contentOf(node)?.hold(space.context(COPY_MS));
+      const content = space.contentOf(node);
+      const release = await content?.hold(space.context(COPY_MS));
       try {
+        const landed = await content?.landed(space.context());
+        if (landed !== undefined) {
+          node.facts = factsOf(landed);
+          node.lively.isNew = false;
+        }
         return await work();
       } finally {
         release?.();

@@ -126,14 +126,16 @@ export class Renaming {
     };
     space.journal.append(...space.written(node), ...space.written(to));
     space.journal.beginRename(move);
+    let copied: ObjectFacts | undefined;
     try {
       await this.#removing.keepFolder(from);
-      const facts = await this.#copy(node, move);
+      copied = await this.#copy(node, move);
       await space.store.remove(move.from, space.context());
-      this.#finish(move, node, from, to, facts);
+      this.#finish(move, node, from, to, copied);
     } catch (error) {
-      if (isFailure(error, 'CONFLICT', 'NOT_FOUND', 'DENIED', 'READ_ONLY', 'FULL')) await this.#undo(move, target);
-      else this.#resumeLater(move);
+      if (isFailure(error, 'CONFLICT', 'NOT_FOUND', 'DENIED', 'READ_ONLY', 'FULL')) {
+        await this.#undo(move, target === undefined ? copied : undefined);
+      } else this.#resumeLater(move);
       throw error;
     }
   }
@@ -184,12 +186,12 @@ export class Renaming {
     space.absent(oldPath, space.ms());
   }
 
-  /** It was refused: what was copied is taken away again where there was nothing before. */
-  async #undo(move: Move, target: Node | undefined): Promise<void> {
+  /** It was refused: what was copied is taken away again where there was nothing before, and nobody else's of the same bytes. */
+  async #undo(move: Move, copied: ObjectFacts | undefined): Promise<void> {
     const { space } = this.#parts;
-    if (target === undefined) {
-      const copied = await space.store.head(move.to, space.context());
-      if (copied?.etag === move.etag && copied.size === move.size) await space.store.remove(move.to, space.context());
+    if (copied !== undefined) {
+      const there = await space.store.head(move.to, space.context());
+      if (there?.etag === copied.etag) await space.store.remove(move.to, space.context());
     }
     space.journal.endRename(move);
   }

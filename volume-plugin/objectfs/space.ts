@@ -255,7 +255,19 @@ export class Space {
   lose(node: Node): void {
     const { parent, name } = node;
     this.nodes.cut(node);
+    node.isLost = true;
     if (parent !== undefined) this.kernel.invalidateName(parent.id, name);
+  }
+
+  /**
+   * Have others taken the name away, its own or that of a folder it is in? Then nothing that is written to it would be found
+   * again. What was unlinked here is not lost: that is as its user wanted it.
+   */
+  isLost(node: Node): boolean {
+    for (let at: Node | undefined = node; at !== undefined; at = at.parent) {
+      if (at.isLost || (at.parent === undefined && at !== this.nodes.root && at !== node)) return true;
+    }
+    return false;
   }
 
   /** While `work` goes on nobody opens the node, or what is below it, and nothing is made or removed there. */

@@ -217,6 +217,10 @@ class PlainContent implements FileContent {
     return undefined;
   }
 
+  async landed(): Promise<undefined> {
+    // What fails here has not been carried out.
+  }
+
   async hold(): Promise<() => void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#held = promise;

@@ -1,0 +1,155 @@
+// What two hosts, or a store that loses answers, could cost: each of these lost acknowledged bytes, or left an object behind.
+import t from 'tap';
+import { type ObjectStore, StoreError } from '../../../../volume-plugin/object/store.ts';
+import { PREFIX, refused, World } from './namespace-world.ts';
+
+const real = { real: true };
+
+const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
+  const made = await World.make();
+  t.teardown(() => made.end());
+  return made;
+};
+
+/** The next call of that name is carried out, and nobody hears of it. */
+const loseAnswers = (w: World, call: 'put' | 'copy', times: number): void => {
+  const store = w.store as { [call in 'put' | 'copy']: (...values: never[]) => Promise<unknown> };
+  const plain = store[call].bind(store) as (...values: unknown[]) => Promise<unknown>;
+  let left = times;
+  store[call] = async (...values: unknown[]): Promise<unknown> => {
+    const answer = await plain(...values);
+    left -= 1;
+    if (left < 0) return answer;
+    throw new StoreError('UNREACHABLE', 'nobody answers');
+  };
+};
+
+const failing = (w: World, call: keyof ObjectStore, error: StoreError): (() => void) => {
+  const store = w.store as unknown as Record<string, unknown>;
+  store[call] = async (): Promise<never> => Promise.reject(error);
+  return () => delete store[call];
+};
+
+t.test('a folder that another host has removed keeps what this host has not closed yet', async (t) => {
+  const w = await world(t);
+  const [a, b] = [await w.host('a', real), await w.host('b', real)];
+  await a.mkdir('d');
+  const opened = await a.create('d/f');
+  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('bytes'), false, a.caller());
+  await b.rmdir('d');
+  w.later();
+  t.ok(await a.exists('d'), 'it is still a folder here');
+  await a.close(opened);
+  t.equal(await w.text('d/f'), 'bytes');
+  w.later();
+  t.equal(await b.read('d/f'), 'bytes');
+});
+
+t.test('a folder that another host has renamed leaves what was written here meanwhile beside it', async (t) => {
+  const w = await world(t);
+  const [a, b] = [await w.host('a', real), await w.host('b', real)];
+  await a.mkdir('d');
+  await a.write('d/f', 'old');
+  const opened = await a.open('d/f');
+  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('new'), false, a.caller());
+  await b.rename('d', 'e');
+  w.later();
+  await a.exists('d');
+  t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'ESTALE');
+  await a.fs.release(opened.node, opened.handle, a.caller());
+  const kept = (await w.names()).filter((name) => name.includes('.conflict-'));
+  t.equal(kept.length, 1);
+  t.equal(await w.text(kept[0] ?? ''), 'new');
+  t.equal(await w.text('e/f'), 'old');
+});
+
+t.test('what is written to a file that another host has renamed meanwhile is refused', async (t) => {
+  const w = await world(t);
+  const [a, b] = [await w.host('a', real), await w.host('b', real)];
+  await a.mkdir('d');
+  await a.write('f', 'old');
+  await a.write('d/g', 'old');
+  const [f, g] = [await a.open('f'), await a.open('d/g')];
+  await b.rename('f', 'f2');
+  await b.rename('d', 'e');
+  w.later();
+  t.notOk(await a.exists('f'));
+  t.notOk(await a.exists('d'));
+  for (const { node, handle } of [f, g]) {
+    t.equal(await refused(() => a.fs.write(node, handle, 0, Buffer.from('new'), false, a.caller())), 'ESTALE');
+    await a.fs.release(node, handle, a.caller());
+  }
+});
+
+t.test('of two updates that are lost within a second both are kept', async (t) => {
+  const w = await world(t);
+  const [a, b] = [await w.host('a', real), await w.host('b', real)];
+  await a.write('f', 'first');
+  for (const text of ['AAAAA', 'BBBBB', 'CCCCC']) {
+    const opened = await a.open('f');
+    await a.fs.write(opened.node, opened.handle, 0, Buffer.from(text), false, a.caller());
+    await b.write('f', `other than ${text}`);
+    t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'ESTALE');
+    await a.fs.release(opened.node, opened.handle, a.caller());
+  }
+  const kept = (await w.names()).filter((name) => name.includes('.conflict-'));
+  t.same((await Promise.all(kept.map((name) => w.text(name)))).sort(), ['AAAAA', 'BBBBB than AAAAA', 'CCCCC than BBBBB']);
+});
+
+t.test('an update that is lost in the background is told by the next close', async (t) => {
+  const w = await world(t);
+  const [a, b] = [await w.host('a', real), await w.host('b', real)];
+  await a.write('f', 'first');
+  const opened = await a.open('f');
+  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, a.caller());
+  await b.write('f', 'other');
+  await a.fs.syncfs(a.caller());
+  t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'ESTALE');
+  t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'nothing was refused', 'once');
+  await a.fs.release(opened.node, opened.handle, a.caller());
+});
+
+t.test('a new file whose upload was carried out unheard is removed and renamed as one that is stored', async (t) => {
+  for (const how of ['unlink', 'rename'] as const) {
+    const w = await world(t);
+    const a = await w.host('a', { real: true, retryMs: 0 });
+    const opened = await a.create('f');
+    await a.fs.write(opened.node, opened.handle, 0, Buffer.from('bytes'), false, a.caller());
+    loseAnswers(w, 'put', 1);
+    t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'EIO');
+    if (how === 'unlink') await a.unlink('f');
+    else await a.rename('f', 'g');
+    await a.fs.release(opened.node, opened.handle, a.caller());
+    await a.fs.syncfs(a.caller());
+    t.same(await w.names(), how === 'unlink' ? [] : ['g']);
+    t.equal(await refused(() => a.fs.syncfs(a.caller())), 'nothing was refused');
+  }
+});
+
+t.test('a rename that is refused leaves another host’s file of the same bytes alone', async (t) => {
+  const w = await world(t);
+  const a = await w.host('a', real);
+  await a.write('f', '');
+  t.notOk(await a.exists('g'));
+  await w.put('g', '');
+  const heal = failing(w, 'copy', new StoreError('DENIED', 'no', { named: 's3:PutObject' }));
+  t.equal(await refused(() => a.rename('f', 'g')), 'EACCES');
+  heal();
+  t.same(await w.names(), ['f', 'g']);
+});
+
+t.test('a file is not made longer than an object can be', async (t) => {
+  const w = await world(t);
+  const a = await w.host('a', real);
+  await a.write('f', 'text');
+  const node = await a.node('f');
+  const most = w.store.limits.parts * w.store.limits.partMax;
+  t.equal(await refused(() => a.fs.setattr(node, { size: 999_999_999_999_999 }, a.caller())), 'EFBIG');
+  const { handle } = await a.open('f');
+  t.equal(await refused(() => a.fs.write(node, handle, most, Buffer.from('x'), false, a.caller())), 'EFBIG');
+  t.equal(await refused(() => a.fs.fallocate(node, handle, 0, most, 1, a.caller())), 'EFBIG');
+  t.match(await a.stat('f'), { size: 4 });
+  await a.close({ node, handle });
+  t.equal(await w.text('f'), 'text');
+  t.equal((await w.store.head(`${PREFIX}f`, w.context))?.size, 4);
+});
