@@ -229,6 +229,7 @@ const FIO: Program = {
       '--randrepeat=1',
       '--output-format=terse',
       '--group_reporting',
+      '--verify_state_save=0',
     ];
     for (const job of jobs) await done(['fio', ...job, `--size=${size}`, `--directory=${folder}`, ...common]);
     await remount();
