@@ -18,6 +18,7 @@ import { Making } from './making.ts';
 import { Memory } from './memory.ts';
 import { makeParts, type Parts } from './namespace-parts.ts';
 import { NAME_MAX } from './naming.ts';
+import { patiently } from './patience.ts';
 import { Removing } from './removing.ts';
 import { Renaming } from './renaming.ts';
 import { Setting } from './setting.ts';
@@ -94,7 +95,12 @@ export class ObjectFileSystem implements FileSystem {
   }
 
   lookup(parent: number, name: string, caller: Caller): Answer<Entry> {
-    return guard(() => this.#finding.lookup(parent, name, caller));
+    const late = ({ attributes }: Entry): void => this.forget(attributes.node, 1);
+    return patiently(
+      guard(() => this.#finding.lookup(parent, name, caller)),
+      caller,
+      late,
+    );
   }
 
   forget(id: number, count: number): void {
@@ -105,16 +111,22 @@ export class ObjectFileSystem implements FileSystem {
     space.drop(node);
   }
 
-  getattr(node: number, _handle: number | undefined, _caller: Caller): Answer<TimedAttributes> {
-    return guard(() => this.#setting.getattr(node));
+  getattr(node: number, _handle: number | undefined, caller: Caller): Answer<TimedAttributes> {
+    return patiently(
+      guard(() => this.#setting.getattr(node)),
+      caller,
+    );
   }
 
   setattr(node: number, changes: Changes, _caller: Caller): Answer<TimedAttributes> {
     return guard(() => this.#setting.setattr(node, changes));
   }
 
-  readlink(node: number, _caller: Caller): Answer<string> {
-    return guard(() => this.#setting.readlink(node));
+  readlink(node: number, caller: Caller): Answer<string> {
+    return patiently(
+      guard(() => this.#setting.readlink(node)),
+      caller,
+    );
   }
 
   symlink(parent: number, name: string, target: string, caller: Caller): Answer<Entry> {
@@ -153,27 +165,41 @@ export class ObjectFileSystem implements FileSystem {
   }
 
   open(node: number, flags: number, caller: Caller): Answer<Opened> {
-    return guard(() => this.#files.open(node, flags, caller));
+    const late = ({ handle }: Opened): void => this.#files.release(handle);
+    return patiently(
+      guard(() => this.#files.open(node, flags, caller)),
+      caller,
+      late,
+    );
   }
 
   create(parent: number, name: string, mode: number, flags: number, caller: Caller): Answer<Entry & Opened> {
     return guard(() => this.#making.create(parent, name, mode, flags, caller));
   }
 
-  read(node: number, _handle: number, offset: number, length: number): Answer<readonly Buffer[]> {
-    return guard(() => this.#files.read(node, offset, length));
+  read(node: number, _handle: number, offset: number, length: number, caller: Caller): Answer<readonly Buffer[]> {
+    return patiently(
+      guard(() => this.#files.read(node, offset, length)),
+      caller,
+    );
   }
 
   write(node: number, _handle: number, offset: number, data: Buffer): Answer<number> {
     return guard(() => this.#files.write(node, offset, data));
   }
 
-  flush(node: number, handle: number, _caller: Caller): Answer<void> {
-    return guard(() => this.#files.flush(node, handle));
+  flush(node: number, handle: number, caller: Caller): Answer<void> {
+    return patiently(
+      guard(() => this.#files.flush(node, handle)),
+      caller,
+    );
   }
 
-  fsync(node: number, _handle: number, _dataOnly: boolean, _caller: Caller): Answer<void> {
-    return guard(() => this.#files.fsync(node));
+  fsync(node: number, _handle: number, _dataOnly: boolean, caller: Caller): Answer<void> {
+    return patiently(
+      guard(() => this.#files.fsync(node)),
+      caller,
+    );
   }
 
   release(_node: number, handle: number, _caller: Caller): Answer<void> {
@@ -207,7 +233,14 @@ export class ObjectFileSystem implements FileSystem {
     plus: boolean,
     caller: Caller,
   ): Answer<readonly FolderEntry[]> {
-    return guard(() => this.#parts.reading.read(handle, cookie, plus, caller));
+    const late = (entries: readonly FolderEntry[]): void => {
+      for (const { entry } of entries) if (entry !== undefined) this.forget(entry.attributes.node, 1);
+    };
+    return patiently(
+      guard(() => this.#parts.reading.read(handle, cookie, plus, caller)),
+      caller,
+      late,
+    );
   }
 
   releasedir(_node: number, handle: number, _caller: Caller): Answer<void> {
