@@ -19,6 +19,10 @@ export interface Vendor {
   /** Many keys in one request. */
   readonly deleteMany: boolean;
   readonly copyPart: boolean;
+  /** The source of a copy into a part is decoded twice. */
+  readonly partSourceTwice: boolean;
+  /** A completion of an upload that is not there is answered as if the store had failed. */
+  readonly unknownUploadsFail: boolean;
   /** Which of the conditions `If-Match` and `If-None-Match: *` it heeds: others take the header and write all the same. */
   readonly conditions: { readonly put: boolean; readonly complete: boolean; readonly copy: boolean };
   /** Conditions on writes want ETags without quotes. */
@@ -46,6 +50,8 @@ const USUAL: Omit<Vendor, 'title'> = {
   guard: 'md5',
   deleteMany: true,
   copyPart: true,
+  partSourceTwice: false,
+  unknownUploadsFail: false,
   conditions: NONE,
   bareEtags: false,
   copyConditionPrefix: '',
@@ -86,12 +92,16 @@ export const VENDORS = {
     conditions: { put: true, complete: false, copy: false },
     locationUnless: 'us-east-1',
   },
-  // Completions heed conditions since late 2025 only. Ceph 18 compares If-Match with the bare ETag, and later ones take that too.
+  // As Ceph 18 has shown. Later ones take bare ETags too, and heed conditions of completions since late 2025 only.
   ceph: {
     ...USUAL,
     title: 'Ceph',
     addressing: 'path',
     bareEtags: true,
+    partSourceTwice: true,
+    unknownUploadsFail: true,
+    // 18.2 copies ranges of whatever is there, whatever ETag the source must have; and decodes its key twice.
+    copyPart: false,
     conditions: { put: true, complete: false, copy: false },
   },
   // https://developers.cloudflare.com/r2/api/s3/conditional-operations/
