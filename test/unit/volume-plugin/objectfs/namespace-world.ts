@@ -14,7 +14,7 @@ import {
 import { FolderStore } from '../../../../volume-plugin/object/folder.ts';
 import type { ObjectStore, StoreLimits } from '../../../../volume-plugin/object/store.ts';
 import type { Contents } from '../../../../volume-plugin/objectfs/content.ts';
-import { openContents } from '../../../../volume-plugin/objectfs/content-set.ts';
+import { type ContentOptions, openContents } from '../../../../volume-plugin/objectfs/content-set.ts';
 import { FileStateLog } from '../../../../volume-plugin/objectfs/file-state-log.ts';
 import { Naming } from '../../../../volume-plugin/objectfs/naming.ts';
 import { ObjectFileSystem } from '../../../../volume-plugin/objectfs/object-file-system.ts';
@@ -130,6 +130,8 @@ export interface HostOptions {
   readonly real?: boolean;
   /** How long a store that does not answer is waited for. */
   readonly retryMs?: number;
+  /** Of the engine's contents. */
+  readonly content?: ContentOptions;
 }
 
 /** In memory where there is such a folder: these tests are about deaths of the engine, not of the host. */
@@ -182,7 +184,7 @@ export class World {
             log,
             logger,
             context,
-            options: { reserve: 0, retryMs: options.retryMs ?? 5_000 },
+            options: { reserve: 0, retryMs: options.retryMs ?? 5_000, ...options.content },
           })
         : new PlainContents(store, disk, context);
     const host = new Host(this, name, { store, log, contents, mortal, calls }, options);

@@ -93,7 +93,11 @@ t.test('of two updates that are lost within a second both are kept', async (t) =
     await a.fs.release(opened.node, opened.handle, a.caller());
   }
   const kept = (await w.names()).filter((name) => name.includes('.conflict-'));
-  t.same((await Promise.all(kept.map((name) => w.text(name)))).sort(), ['AAAAA', 'BBBBB than AAAAA', 'CCCCC than BBBBB']);
+  t.same((await Promise.all(kept.map((name) => w.text(name)))).sort(), [
+    'AAAAA',
+    'BBBBB than AAAAA',
+    'CCCCC than BBBBB',
+  ]);
 });
 
 t.test('an update that is lost in the background is told by the next close', async (t) => {
