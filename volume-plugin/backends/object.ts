@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { type Context, newContext, sleep } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { pauseMs } from '../../shared/retry.ts';
 import type { EngineOptions } from '../engine/wire.ts';
 import { ShareNotes } from '../nfs/share-notes.ts';
 import { addUser, removeUser } from '../nfs/users.ts';
@@ -51,7 +52,7 @@ export interface ObjectBackendOptions {
 const REMOVAL_MS = 10 * 60_000;
 /** For taking a dead mount away. */
 const DROP_MS = 10_000;
-const RETRY_MS = 5_000;
+const RETRY = { firstMs: 5_000, longestMs: 300_000 } as const;
 
 /** Volumes that are objects of a bucket below a prefix, as a file system that an engine of ours is, on any number of hosts. */
 export class ObjectBackend implements Backend {
@@ -262,7 +263,7 @@ export class ObjectBackend implements Backend {
   async #drainLeftovers(): Promise<void> {
     const { life } = this.#options;
     const { engines } = this.#parts;
-    for (;;) {
+    for (let attempt = 1; ; attempt += 1) {
       const left = await engines.leftovers().catch((error: unknown) => {
         life.log.warn('it is not known what waits for its bucket', { error: asPluginError(error) });
         return [];
@@ -277,7 +278,7 @@ export class ObjectBackend implements Backend {
           life.log.warn('what waits for its bucket is not there yet', { volume, error: asPluginError(error) });
         }
       }
-      await sleep(RETRY_MS, life).catch(() => undefined);
+      await sleep(pauseMs(attempt, RETRY), life).catch(() => undefined);
     }
   }
 
