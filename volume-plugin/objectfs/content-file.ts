@@ -239,7 +239,12 @@ export class FileBytes implements FileContent {
   #want(): void {
     if (this.#wanted) return;
     this.#wanted = true;
-    this.#stack.log(records.wanted(this.home.node));
+    try {
+      this.#stack.log(records.wanted(this.home.node));
+    } catch (error) {
+      // It is wanted all the same; only after a loss of the host's power nobody would know.
+      this.#world.logger.warn('the state log does not take what is wanted in the store', { error });
+    }
   }
 
   async sync(_c: Context): Promise<void> {
