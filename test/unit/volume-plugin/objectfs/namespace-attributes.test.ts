@@ -1,7 +1,7 @@
 // Attributes of object volumes: what others have written, extended attributes, large objects, and renames that others have left.
 import t from 'tap';
 import type { StoreLimits } from '../../../../volume-plugin/object/store.ts';
-import { PREFIX, refused, World } from './namespace-world.ts';
+import { bound, PREFIX, refused, World } from './namespace-world.ts';
 
 const world = async (
   t: { teardown(work: () => Promise<void>): void },
@@ -173,6 +173,57 @@ t.test('what another host writes into a folder that is being renamed goes along'
     [],
   );
   t.equal((await w.names()).filter((name) => name.startsWith('new/')).length, 101);
+});
+
+t.test('what another host writes into a folder after it was renamed goes along, too', async (t) => {
+  const w = await world(t);
+  for (const name of ['f', 'g']) await w.put(`old/${name}`, 'old');
+  const plain = w.store;
+  w.wrap((store) => ({
+    ...bound(store),
+    put: async (key, body, object, c) => {
+      const facts = await store.put(key, body, object, c);
+      if (key.includes('/renames/') && Buffer.concat(body).includes('"remove"')) {
+        for (const path of ['old/f', 'old/late']) {
+          await plain.put(`${PREFIX}${path}`, [Buffer.from('theirs')], { meta: {} }, c);
+        }
+      }
+      return facts;
+    },
+  }));
+  const a = await w.host('a');
+  await a.rename('old', 'new');
+  t.equal(await w.text('new/late'), 'theirs');
+  t.equal(await w.text('new/f'), 'old');
+  const kept = (await w.names()).find((name) => name.startsWith('new/f.conflict-')) ?? '';
+  t.equal(await w.text(kept), 'theirs', 'beside what was there already');
+  t.same(
+    (await w.names()).filter((name) => name.startsWith('old/')),
+    [],
+  );
+});
+
+t.test('an answer of the store that was overtaken by a change of this host is not believed', async (t) => {
+  const w = await world(t);
+  await w.put('f', 'x');
+  const go = Promise.withResolvers<void>();
+  w.wrap((store) => ({
+    ...bound(store),
+    get: async (key, options, c) => {
+      const found = await store.get(key, options, c);
+      await go.promise;
+      return found;
+    },
+  }));
+  const a = await w.host('a');
+  const node = await a.node('f');
+  const opening = Promise.resolve(a.fs.open(node, 0, a.caller()));
+  opening.catch(() => undefined);
+  await until(() => a.count('get') > 0);
+  await a.unlink('f');
+  go.resolve();
+  t.equal(await refused(() => opening), 'ESTALE', 'not the file that was there when it was asked for');
+  t.equal(await a.exists('f'), false);
 });
 
 t.test('a disk that is full lets a volume be read', async (t) => {
