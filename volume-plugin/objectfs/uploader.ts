@@ -91,6 +91,8 @@ export const bring = async (world: World, freight: Freight): Promise<Brought | u
         continue;
       }
       if (!isLost(error) || tried >= TRIES) throw error;
+      // Unlinked or renamed here: what was there is gone by our own doing.
+      if (freight.key() !== key) continue;
       const brought = await judge(world, freight, key, patience, error);
       if (brought !== undefined) return brought;
       await sleep(pauseMs(tried, { firstMs: 20 }), world.context);
@@ -127,6 +129,7 @@ const judge = async (
   }
   const wanted = conditionOf(freight, key);
   const asExpected = found === undefined ? wanted.ifAbsent === true : wanted.ifMatch === found.etag;
+  if (freight.key() !== key) return undefined;
   if (!asExpected) throw new LostUpdate(found);
   const base = freight.base();
   if (base !== undefined && base.key !== key) {

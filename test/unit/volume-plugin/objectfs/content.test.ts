@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { FileContent } from '../../../../volume-plugin/objectfs/content.ts';
-import { context, Home, MemoryLog, Site } from './content-site.ts';
+import { context, Home, MemoryLog, Site, tapped } from './content-site.ts';
 
 const all = async (content: FileContent): Promise<Buffer> =>
   Buffer.concat([...(await content.read(0, content.size, context()))]);
@@ -52,4 +52,32 @@ t.test('an engine that was killed finds what it had acknowledged', async (t) => 
   await again.flush(context());
   t.same(await site.bytes('a'), before);
   await next.close();
+});
+
+t.test('a file that is unlinked while it is uploaded has lost against nobody', async (t) => {
+  const site = await Site.make({ partMin: 100 });
+  t.teardown(() => site.remove());
+  const gate = Promise.withResolvers<void>();
+  const store = tapped(site.plain, (call, moment) =>
+    call === 'copyPart' && moment === 'before' ? gate.promise : undefined,
+  );
+  const sizes = { part: 1000, putMost: 2000, copyMost: 4000 };
+  const contents = await site.open(new MemoryLog(), { sizes, retryMs: 0, cache: 0 }, store);
+  const home = new Home(1, 'a');
+  const file = contents.of(home, await site.put('a', Buffer.alloc(5_000, 'old')));
+  file.write(0, Buffer.from('changed'), context());
+  const flushed = file.flush(context());
+  await new Promise((done) => setTimeout(done, 20));
+  const free = await file.hold(context());
+  await file.detach(undefined, context());
+  home.at = undefined;
+  await site.plain.remove('a', context());
+  free();
+  gate.resolve();
+  await flushed;
+  t.same(home.conflicts, []);
+  file.release();
+  t.equal(await site.bytes('a'), undefined);
+  t.same(contents.dirtyNodes(), []);
+  await contents.close();
 });

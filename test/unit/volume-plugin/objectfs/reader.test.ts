@@ -1,4 +1,5 @@
-import { readSync } from 'node:fs';
+import { readdirSync, readSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import type { FileContent } from '../../../../volume-plugin/objectfs/content.ts';
 import { context, Home, MemoryLog, Site, tapped } from './content-site.ts';
@@ -139,7 +140,26 @@ t.test('a file of the cache that is damaged, or from before the host’s last st
   t.notOk(other.has(base), 'nobody knows what of it the disk had got');
   const file = other.of(new Home(1, 'a'), base);
   t.ok((await get(file, 0, bytes.length)).equals(bytes));
+  const large = pattern(4 * MIB);
+  const largeBase = await site.put('b', large);
+  const part = other.of(new Home(2, 'b'), largeBase);
+  await get(part, 2 * MIB, 4096);
+  await new Promise((done) => setTimeout(done, 50));
   await other.close();
+  const folder = readdirSync(join(site.folder, 'cache'))[0] ?? '';
+  for (const name of readdirSync(join(site.folder, 'cache', folder))) {
+    const path = join(site.folder, 'cache', folder, name);
+    // A file that is too short, and a map that is not whole.
+    if (!name.includes('.')) truncateSync(path, 10);
+    else if (name.endsWith('.map')) truncateSync(path, 30);
+  }
+  const next = await site.open(new MemoryLog(), { boot: 'two' });
+  t.notOk(next.has(base));
+  const again = next.of(new Home(1, 'a'), base);
+  t.ok((await get(again, 0, bytes.length)).equals(bytes));
+  const partAgain = next.of(new Home(2, 'b'), largeBase);
+  t.ok((await get(partAgain, 2 * MIB, 4096)).equals(large.subarray(2 * MIB, 2 * MIB + 4096)));
+  await next.close();
 });
 
 t.test('of a file that others have changed nothing is mixed: ESTALE, or all of the new one', async (t) => {
