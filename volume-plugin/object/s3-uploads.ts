@@ -14,7 +14,7 @@ import {
   type Unfinished,
   type WriteCondition,
 } from './store.ts';
-import { escapeXml, textOf, type XmlElement } from './xml.ts';
+import { escapeXml, textOf } from './xml.ts';
 
 const sizeOf = (body: readonly { readonly length: number }[]): number =>
   body.reduce((sum, { length }) => sum + length, 0);
@@ -71,23 +71,9 @@ export class S3Uploads {
       patienceMs: SERVER_SIDE_MS,
       headers: { ...copying, ...range },
     };
-    const document = await this.#copied(call, source.key, c);
+    const { document } = await this.#bucket.askDocument(call, c);
     const { etag, crc32: checksum } = resultOf(document);
     return { number, etag, size: length, ...(checksum !== undefined && { checksum }) };
-  }
-
-  async #copied(call: S3Call, source: string, c: Context): Promise<XmlElement> {
-    const isOdd = this.#bucket.vendor.partSourceTwice && /[%+]/.test(source);
-    if (!isOdd) return (await this.#bucket.askDocument(call, c)).document;
-    const once = call.headers?.['x-amz-copy-source'] ?? '';
-    const headers = { ...call.headers, 'x-amz-copy-source': once.replaceAll('%', '%25') };
-    try {
-      return (await this.#bucket.askDocument({ ...call, headers }, c)).document;
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.failure !== 'NOT_FOUND') throw error;
-      // This one does not do so any more.
-      return (await this.#bucket.askDocument(call, c)).document;
-    }
   }
 
   async complete(

@@ -19,8 +19,6 @@ export interface Vendor {
   /** Many keys in one request. */
   readonly deleteMany: boolean;
   readonly copyPart: boolean;
-  /** The source of a copy into a part is decoded twice. */
-  readonly partSourceTwice: boolean;
   /** A completion of an upload that is not there is answered as if the store had failed. */
   readonly unknownUploadsFail: boolean;
   /** Which of the conditions `If-Match` and `If-None-Match: *` it heeds: others take the header and write all the same. */
@@ -50,7 +48,6 @@ const USUAL: Omit<Vendor, 'title'> = {
   guard: 'md5',
   deleteMany: true,
   copyPart: true,
-  partSourceTwice: false,
   unknownUploadsFail: false,
   conditions: NONE,
   bareEtags: false,
@@ -61,6 +58,9 @@ const USUAL: Omit<Vendor, 'title'> = {
   metaMax: 2048,
   tellsOwner: false,
 };
+
+/** As 18.2 has shown: it copies ranges of whatever is there, whatever ETag the source must have, and decodes its key twice. */
+const CEPH: Omit<Vendor, 'title'> = { ...USUAL, copyPart: false, bareEtags: true, unknownUploadsFail: true };
 
 const awsDomain = (region: string): string => {
   if (region.startsWith('cn-')) return 'amazonaws.com.cn';
@@ -92,16 +92,11 @@ export const VENDORS = {
     conditions: { put: true, complete: false, copy: false },
     locationUnless: 'us-east-1',
   },
-  // As Ceph 18 has shown. Later ones take bare ETags too, and heed conditions of completions since late 2025 only.
   ceph: {
-    ...USUAL,
+    ...CEPH,
     title: 'Ceph',
     addressing: 'path',
-    bareEtags: true,
-    partSourceTwice: true,
-    unknownUploadsFail: true,
-    // 18.2 copies ranges of whatever is there, whatever ETag the source must have; and decodes its key twice.
-    copyPart: false,
+    // Those of completions since late 2025 only.
     conditions: { put: true, complete: false, copy: false },
   },
   // https://developers.cloudflare.com/r2/api/s3/conditional-operations/
@@ -143,7 +138,7 @@ export const VENDORS = {
     metaMax: 8192,
   },
   digitalocean: {
-    ...USUAL,
+    ...CEPH,
     title: 'DigitalOcean Spaces',
     hosts: /^(?<region>[a-z]+\d)\.digitaloceanspaces\.com$/,
     endpoint: (region) => `https://${region}.digitaloceanspaces.com`,
@@ -166,7 +161,7 @@ export const VENDORS = {
     region: 'ap-guangzhou',
   },
   hetzner: {
-    ...USUAL,
+    ...CEPH,
     title: 'Hetzner Object Storage',
     hosts: /^(?<region>[a-z]+\d)\.your-objectstorage\.com$/,
     endpoint: (region) => `https://${region}.your-objectstorage.com`,
