@@ -38,7 +38,11 @@ const testTools = [...tools, 'awscli', 'fio', 'git', 'qemu-system-x86', 'qemu-ut
 const commands = {
   test: { run: [['test/run.ts']], packages: testTools, root: true },
   // What takes hours; postgresql would bring a service along: its suite is left out where there is none.
-  'test:long': { run: [['test/long/object-suites.ts']], packages: testTools, root: true },
+  'test:long': {
+    run: [['test/long/object-suites.ts'], ['test/long/object-engines.ts']],
+    packages: testTools,
+    root: true,
+  },
   demo: { run: [['test/rig/demo.ts']], packages: tools, root: true },
   rig: { run: [['test/rig/main.ts']], packages: tools, root: true },
   'bench:net': {
