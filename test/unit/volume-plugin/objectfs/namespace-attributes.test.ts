@@ -1,7 +1,8 @@
 // Attributes of object volumes: what others have written, extended attributes, large objects, and renames that others have left.
 import t from 'tap';
 import type { StoreLimits } from '../../../../volume-plugin/object/store.ts';
-import { bound, PREFIX, refused, World } from './namespace-world.ts';
+import { bound } from './namespace-mortal.ts';
+import { PREFIX, refused, World } from './namespace-world.ts';
 
 const world = async (
   t: { teardown(work: () => Promise<void>): void },

@@ -1,7 +1,8 @@
 // Many lookups at once, and many files that are made one after another: how often the store is asked.
 import t from 'tap';
 import type { ObjectFacts } from '../../../../volume-plugin/object/store.ts';
-import { bound, PREFIX, refused, World } from './namespace-world.ts';
+import { bound } from './namespace-mortal.ts';
+import { PREFIX, refused, World } from './namespace-world.ts';
 
 const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
   const made = await World.make();
