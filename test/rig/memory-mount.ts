@@ -36,6 +36,15 @@ const startOf = (pid: number | 'self'): string | undefined => {
   }
 };
 
+const nameOf = (pid: number): string | undefined => {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    // It has ended.
+    return undefined;
+  }
+};
+
 /** Ends what tests that were killed have left. */
 export const sweepMounts = async (): Promise<void> => {
   for (const name of readdirSync(tmpdir())) {
@@ -123,8 +132,9 @@ export class MemoryMount {
     const c = context();
     for (;;) {
       const { keeper } = this;
-      const [engine] = keeper === undefined ? [] : enginesOf(keeper);
-      if (engine !== undefined && readFileSync(`/proc/${engine}/comm`, 'utf8') !== 'sh\n') return engine;
+      // Beside it there may be what tells the kernel of changes, of this engine or the last one.
+      const engine = (keeper === undefined ? [] : enginesOf(keeper)).find((pid) => nameOf(pid) === 'MainThread');
+      if (engine !== undefined) return engine;
       await sleep(5, c);
     }
   }

@@ -12,10 +12,20 @@ export class Answers {
   readonly #log: Logger;
   /** What was promised an answer, by number. */
   readonly #waiting = new Map<number, Request>();
+  /** How many of them are about a node. */
+  readonly #busy = new Map<number, number>();
 
   constructor(replies: Replies, log: Logger) {
     this.#replies = replies;
     this.#log = log;
+  }
+
+  /** Told of a node that nobody waits for any more. */
+  idle: (node: number) => void = () => undefined;
+
+  /** Does anybody wait for an answer about the node? */
+  isBusy(node: number): boolean {
+    return this.#busy.has(node);
   }
 
   /** Requests whose answers are waited for. */
@@ -46,10 +56,23 @@ export class Answers {
   }
 
   #later<T>(request: Request, answer: Promise<T>, reply: Reply<T>): void {
-    this.#waiting.set(request.key, request);
+    const { key, node } = request;
+    this.#waiting.set(key, request);
+    this.#busy.set(node, (this.#busy.get(node) ?? 0) + 1);
     answer
       .then((value) => reply(request, value))
       .catch((error: unknown) => this.refuse(request, error))
-      .finally(() => this.#waiting.delete(request.key));
+      .finally(() => this.#answered(key, node));
+  }
+
+  #answered(key: number, node: number): void {
+    this.#waiting.delete(key);
+    const left = (this.#busy.get(node) ?? 1) - 1;
+    if (left > 0) {
+      this.#busy.set(node, left);
+      return;
+    }
+    this.#busy.delete(node);
+    this.idle(node);
   }
 }

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { codeOf } from '../../shared/error-code.ts';
 
 /**
- * What a keeper writes into its folder before it mounts: when the host was started, what /proc/<pid>/stat says of the keeper, and
- * where it mounts (nothing: nowhere), a line each.
+ * What a keeper writes into its folder before it mounts: when the host was started, what /proc/<pid>/stat says of the keeper,
+ * where it mounts (nothing: nowhere), and under which name, a line each.
  */
 const FILE = 'keeper';
 
@@ -12,6 +12,7 @@ export interface KeeperFile {
   readonly boot: string;
   readonly stat: string;
   readonly target: string;
+  readonly source: string;
 }
 
 /** A process as /proc/<pid>/stat shows it. */
@@ -19,6 +20,7 @@ export interface Process {
   readonly pid: number;
   /** In ticks since the host's start: with the number nobody else's. */
   readonly started: string;
+  readonly parent: number;
   readonly session: number;
   readonly dead: boolean;
 }
@@ -27,8 +29,8 @@ export interface Process {
 export const readKeeperFile = (folder: string): KeeperFile | undefined => {
   const text = readIfThere(join(folder, FILE));
   if (text === undefined) return undefined;
-  const [boot = '', stat = '', target = ''] = text.split('\n');
-  return { boot, stat, target };
+  const [boot = '', stat = '', target = '', source = ''] = text.split('\n');
+  return { boot, stat, target, source };
 };
 
 /** Where a folder's keeper has mounted the volume. */
@@ -43,6 +45,7 @@ export const parseProcess = (line: string): Process => {
   return {
     pid: Number.parseInt(line, 10),
     started: fields[19] ?? '',
+    parent: Number(fields[1]),
     session: Number(fields[3]),
     dead: 'ZX'.includes(fields[0] ?? ''),
   };

@@ -22,7 +22,7 @@ trap 'ending=yes; [ -z "$engine" ] || kill -TERM "$engine" 2>/dev/null' TERM
 # where it is mounted.
 read -r boot </proc/sys/kernel/random/boot_id || exit 1
 read -r stat </proc/$$/stat || exit 1
-printf '%s\n%s\n%s\n' "$boot" "$stat" "$target" >"$folder/keeper" || exit 1
+printf '%s\n%s\n%s\n%s\n' "$boot" "$stat" "$target" "$source" >"$folder/keeper" || exit 1
 
 if [ -n "$target" ]; then
   exec 3<>/dev/fuse || exit 1

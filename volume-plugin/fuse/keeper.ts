@@ -4,7 +4,8 @@ import { type Context, sleep } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
 import { startDetached } from '../../shared/kernel/companion.ts';
-import { parseProcess, readKeeperFile, readProcess } from './keeper-file.ts';
+import { abortMount } from './abort.ts';
+import { type Process, parseProcess, readKeeperFile, readProcess } from './keeper-file.ts';
 import { MAX_WRITE } from './wire.ts';
 
 const SHELL = '/bin/sh';
@@ -66,8 +67,9 @@ export const findKeeper = (folder: string): number | undefined => {
   return found !== undefined && !found.dead && found.started === started ? pid : undefined;
 };
 
-/** The engines of a keeper and what they have started; usually one, none just between two. */
-export const enginesOf = (keeper: number): readonly number[] => sessionOf(keeper).filter((pid) => pid !== keeper);
+/** What a keeper has started: usually the engine alone, just between two something else for a moment. */
+export const enginesOf = (keeper: number): readonly number[] =>
+  processes(({ parent, session }) => parent === keeper && session === keeper);
 
 /**
  * Ends keeper and engine at once: what is mounted answers ENOTCONN from then on. Resolves when they are gone. Errors: the
@@ -78,10 +80,12 @@ export const killKeeper = async (folder: string, c: Context): Promise<void> => {
   if (keeper === undefined) return;
   // First the keeper: it would start another engine. The session is still named after it.
   kill(keeper);
-  for (;;) {
-    const left = sessionOf(keeper);
+  for (const file = readKeeperFile(folder); ; ) {
+    const left = processes(({ session }) => session === keeper);
     if (left.length === 0) return;
     for (const pid of left) kill(pid);
+    // What tells the kernel of changes may wait there for somebody who waits for the engine: it holds the mount, and cannot be killed.
+    if (file !== undefined && file.target !== '') abortMount(file.target, file.source);
     await sleep(LOOK_MS, c);
   }
 };
@@ -94,13 +98,13 @@ const kill = (pid: number): void => {
   }
 };
 
-/** The living processes of a session: those that its first one has started, and theirs. */
-const sessionOf = (first: number): readonly number[] =>
+/** Living ones. */
+const processes = (fits: (found: Process) => boolean): readonly number[] =>
   readdirSync('/proc')
     .map(Number)
     .filter((pid) => {
       const found = pid > 0 ? readProcess(pid) : undefined;
-      return found !== undefined && !found.dead && found.session === first;
+      return found !== undefined && !found.dead && fits(found);
     });
 
 const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();

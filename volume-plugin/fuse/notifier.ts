@@ -5,6 +5,8 @@ import type { Logger } from '../../shared/log.ts';
 import type { Kernel } from './file-system.ts';
 import { NOTIFY, OUT_HEADER } from './wire.ts';
 
+/** A message is held back for so long. */
+const LONGEST_MS = 1_000;
 const SHELL = '/bin/sh';
 /** Beside this file in the sources, and beside the engine's own in the image. */
 const SCRIPT = join(import.meta.dirname, 'notify.sh');
@@ -18,10 +20,15 @@ const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 export class Notifier implements Kernel {
   readonly #fd: number;
   readonly #log: Logger;
+  readonly #isBusy: (node: number) => boolean;
+  /** Messages about nodes that somebody waits for, and since when. */
+  readonly #held = new Map<number, { readonly messages: Buffer[]; readonly timer: NodeJS.Timeout }>();
   #speaker: FedProgram | undefined;
 
-  constructor(fd: number, log: Logger) {
+  /** `isBusy`: does anybody wait for an answer about a node? Then the kernel has locked it, or part of it. */
+  constructor(fd: number, isBusy: (node: number) => boolean, log: Logger) {
     this.#fd = fd;
+    this.#isBusy = isBusy;
     this.#log = log;
   }
 
@@ -33,7 +40,7 @@ export class Notifier implements Kernel {
     writeWide(message, Math.max(0, length), OUT_HEADER + 16);
     // Attributes alone are behind no lock.
     if (length < 0) writeFrom(this.#fd, message, message.length);
-    else this.#say(message);
+    else this.#sayLater(node, message);
   }
 
   invalidateName(parent: number, name: string): void {
@@ -43,7 +50,16 @@ export class Notifier implements Kernel {
     message.writeUInt32LE(text.length - 1, OUT_HEADER + 8);
     message.writeUInt32LE(0, OUT_HEADER + 12);
     text.copy(message, OUT_HEADER + 16);
-    this.#say(message);
+    this.#sayLater(parent, message);
+  }
+
+  /** Nobody waits for the node any more: says what was held back. */
+  idle(node: number): void {
+    const held = this.#held.get(node);
+    if (held === undefined) return;
+    this.#held.delete(node);
+    clearTimeout(held.timer);
+    for (const message of held.messages) this.#say(message);
   }
 
   /** Has the kernel send again what was not answered. Waits for nobody. */
@@ -54,8 +70,18 @@ export class Notifier implements Kernel {
   }
 
   stop(): void {
+    for (const { timer } of this.#held.values()) clearTimeout(timer);
+    this.#held.clear();
     this.#speaker?.dismiss();
     this.#speaker = undefined;
+  }
+
+  /** At once, or as soon as nobody waits for the node, which would keep the speaker waiting in the kernel; but not for ever. */
+  #sayLater(node: number, message: Buffer): void {
+    const held = this.#held.get(node);
+    if (held !== undefined) held.messages.push(message);
+    else if (!this.#isBusy(node)) this.#say(message);
+    else this.#held.set(node, { messages: [message], timer: setTimeout(() => this.idle(node), LONGEST_MS) });
   }
 
   #say(message: Buffer): void {

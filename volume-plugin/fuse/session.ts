@@ -63,7 +63,8 @@ export class Session {
     operations[OPCODE.RELEASE] = (request) => this.#release(request);
     this.#operations = operations;
     this.#passthrough = new Passthrough(fd, options.folder, options.log);
-    this.#notifier = new Notifier(fd, options.log);
+    this.#notifier = new Notifier(fd, (node) => this.#answers.isBusy(node), options.log);
+    this.#answers.idle = (node) => this.#notifier.idle(node);
     this.#channel = new Channel(fd, { request: (request) => this.#serve(request), ended: resolve }, options.log);
   }
 

@@ -8,6 +8,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
   statSync,
@@ -17,23 +18,29 @@ import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { newContext } from '../../../../shared/context.ts';
 import { codeOf } from '../../../../shared/error-code.ts';
+import { silentLogger } from '../../../../shared/log.ts';
+import { killKeeper } from '../../../../volume-plugin/fuse/keeper.ts';
 import { until } from '../../../rig/command.ts';
 import { MemoryMount } from '../../../rig/memory-mount.ts';
 import { getAttribute, listAttributes, setAttribute } from '../../../suites/libc.ts';
 import { inOwnMounts } from '../block/scratch.ts';
+import { refusal } from './refusal.ts';
 
 inOwnMounts(import.meta.filename);
 t.setTimeout(120_000);
 
-const refusal = (call: () => unknown): string => {
-  try {
-    call();
-    return 'none';
-  } catch (error) {
-    return codeOf(error) ?? String(error);
-  }
-};
+/** A process of a keeper's that waits in the kernel so that it cannot be killed; undefined: there is none. */
+const waitsInKernel = (keeper: number): number | undefined =>
+  readdirSync('/proc')
+    .map(Number)
+    .find((pid) => {
+      const path = `/proc/${pid}/stat`;
+      if (!(pid > 0) || !existsSync(path)) return false;
+      const [state, , , session] = readFileSync(path, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+      return state === 'D' && Number(session) === keeper;
+    });
 
 /** Has the engine do something of its own. */
 const command = (t: Test, one: MemoryMount, ...words: readonly string[]): void => {
@@ -161,7 +168,7 @@ t.test('a mistake in the file system is an error of one request, and no more', a
 });
 
 t.test('names are taken from the kernel while others work in the folder, and while the engine is killed', async (t) => {
-  const one = await MemoryMount.make(t, { validMs: 3_600_000, slowMs: 1_500 });
+  const one = await MemoryMount.make(t, { validMs: 3_600_000, slowMs: 2_500 });
   mkdirSync(one.path('folder'));
   writeFileSync(one.path('folder', 'file'), 'x');
   // A look for a name holds the folder until it is answered: whoever takes a name from it waits for that.
@@ -196,6 +203,28 @@ t.test(
     await one.unmount();
   },
 );
+
+t.test('a mount is ended at once, even when what tells the kernel of changes cannot be killed', async (t) => {
+  const one = await MemoryMount.make(t, { validMs: 3_600_000, slowMs: 60_000 });
+  mkdirSync(one.path('folder'));
+  writeFileSync(one.path('folder', 'file'), 'x');
+  const waiting = readFile(one.path('folder', 'slow')).catch((error: unknown) => codeOf(error));
+  await sleep(200);
+  command(t, one, 'tell-name', 'folder', 'file');
+  // For a moment it is held back; then it waits for the folder, and so for whoever waits for the engine.
+  const speaker = await until('it to wait in the kernel', () => waitsInKernel(one.keeper ?? 0));
+  process.kill(speaker, 'SIGKILL');
+  await sleep(100);
+  t.ok(existsSync(`/proc/${speaker}`), 'it cannot be killed');
+  await killKeeper(one.folder, newContext(silentLogger, 10_000));
+  t.match(await waiting, /ECONNABORTED|ENOTCONN/);
+  t.equal(waitsInKernel(one.keeper ?? 0), undefined);
+  t.equal(
+    refusal(() => statSync(one.path('folder'))),
+    'ENOTCONN',
+    'it is still mounted',
+  );
+});
 
 t.test('without extended attributes the kernel asks for none', async (t) => {
   const one = await MemoryMount.make(t, { xattrs: false });
