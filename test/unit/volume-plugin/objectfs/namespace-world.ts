@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Context, newContext } from '../../../../shared/context.ts';
@@ -38,6 +38,20 @@ export interface HostOptions {
 /** In memory where there is such a folder: these tests are about deaths of the engine, not of the host. */
 const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
+const OLD_MS = 30 * 60_000;
+let isSwept = false;
+
+/** What runs that were killed have left goes with a later one. */
+const sweep = (): void => {
+  if (isSwept) return;
+  isSwept = true;
+  for (const name of readdirSync(SCRATCH).filter((one) => one.startsWith('namespace-'))) {
+    const path = join(SCRATCH, name);
+    const changed = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - changed > OLD_MS) rmSync(path, { recursive: true, force: true });
+  }
+};
+
 /** A bucket, and hosts that have a volume in it mounted. */
 export class World {
   readonly context = context;
@@ -45,6 +59,7 @@ export class World {
   store: ObjectStore;
   readonly #disks = new Map<string, Disk>();
   readonly #hosts: Host[] = [];
+  #removed: () => void = () => undefined;
   /** Milliseconds that clocks of hosts have been put forward: what was relied on is old. */
   ahead = 0;
   /** Set: time goes on by `later` alone, however slow the machine is. */
@@ -55,7 +70,11 @@ export class World {
   }
 
   static async make(limits: Partial<StoreLimits> = {}): Promise<World> {
+    sweep();
     const world = new World(limits);
+    const remove = (): void => rmSync(world.folder, { recursive: true, force: true });
+    process.once('exit', remove);
+    world.#removed = () => process.off('exit', remove);
     await world.store.createBucket(context);
     return world;
   }
@@ -124,6 +143,7 @@ export class World {
   async end(): Promise<void> {
     for (const host of this.#hosts) await host.end();
     rmSync(this.folder, { recursive: true, force: true });
+    this.#removed();
   }
 }
 
