@@ -175,6 +175,7 @@ t.test('names are taken from the kernel while others work in the folder, and whi
   const waiting = readFile(one.path('folder', 'slow')).catch((error: unknown) => codeOf(error));
   await sleep(200);
   command(t, one, 'tell-name', 'folder', 'file');
+  await until('it to be told', () => waitsInKernel(one.keeper ?? 0));
   const engine = await one.engine();
   process.kill(engine, 'SIGKILL');
   t.equal(await waiting, 'ENOENT', 'the next engine answers');
