@@ -16,5 +16,5 @@ t.test('an address has no names below it', async (t) => {
   t.equal(ossPlace({ endpoint: 'http://127.0.0.1:9000' }).addressing, 'path');
   t.equal(ossPlace({ endpoint: 'http://[::1]:9000' }).addressing, 'path');
   t.equal(ossPlace({ endpoint: 'https://files.example.org' }).addressing, 'virtual');
-  t.throws(() => ossPlace({ endpoint: 'ftp://x' }), { failure: 'INVALID' });
+  t.throws(() => ossPlace({ endpoint: 'ftp://x' }), { name: 'StoreError', failure: 'INVALID' });
 });

@@ -1,16 +1,11 @@
-import { spawn, spawnSync } from 'node:child_process';
 import type nodeCrypto from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import type { StoreDescription } from '../../../../volume-plugin/object/description.ts';
-import { openStore } from '../../../../volume-plugin/object/registry.ts';
 import { objectStoreConformance, type StoreWorld } from '../../../conformance/object-store.ts';
-import { context } from '../../../conformance/object-store-tools.ts';
 import { opened, simulated } from './s3-stores.ts';
 
 const worldOf = (t: Test, description: StoreDescription, missing = 'missing'): StoreWorld => ({
@@ -18,17 +13,6 @@ const worldOf = (t: Test, description: StoreDescription, missing = 'missing'): S
   other: opened(t, description),
   missing: opened(t, { ...description, bucket: missing }),
 });
-
-/** Serves on a port that is free, which it says; ends with this process, whose end of the pipe closes. */
-const MOTO = `
-import os, sys, threading
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
-server = make_server('127.0.0.1', 0, DomainDispatcherApplication(create_backend_app), threaded=True)
-print(server.port, flush=True)
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-server.serve_forever()
-`;
 
 void t.test('against the simulated S3', (t) =>
   objectStoreConformance(t, async (t) => worldOf(t, (await simulated(t)).description)),
@@ -91,28 +75,3 @@ const s3rver = async (t: Test): Promise<StoreWorld> => {
 };
 
 void t.test('against s3rver', (t) => objectStoreConformance(t, s3rver));
-
-/** Python's moto, where it is installed. */
-const hasMoto = spawnSync('python3', ['-c', 'import moto.server']).status === 0;
-
-void t.test('against moto', { skip: hasMoto ? false : 'moto is not installed' }, async (t) => {
-  const server = spawn('python3', ['-c', MOTO], { stdio: ['pipe', 'pipe', 'ignore'] });
-  t.teardown(() => server.kill('SIGKILL'));
-  const [port] = await once(createInterface(server.stdout), 'line');
-  let worlds = 0;
-  await objectStoreConformance(t, async (t) => {
-    worlds += 1;
-    const description: StoreDescription = {
-      ...{ kind: 's3', bucket: `bucket-${worlds}`, endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1' },
-      ...{ vendor: 'aws', addressing: 'path', credentials: { accessKeyId: 'MOTO', accessKeySecret: 'MOTO' } },
-    };
-    const store = openStore({ ...description, vendor: 'aws' });
-    await store.createBucket(context());
-    await store.close();
-    return {
-      ...worldOf(t, description, `missing-${worlds}`),
-      isSlow: true,
-      gaps: ['source-conditions', 'complete-match', 'begun', 'unknown-uploads'],
-    };
-  });
-});
