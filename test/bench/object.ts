@@ -247,12 +247,19 @@ async function main(): Promise<void> {
   }
   const results: Record<string, Record<string, Row>> = {};
   const failures: string[] = [];
+  const save = (): void => {
+    const load = { load_at_end: machine().load };
+    writeJson(values.json, { ...results, versions, failures, rounds, small: values.small, machine: before, ...load });
+  };
   const server = await ObjectServer.start();
   try {
     for (const latency of values.latencies.split(',').map(Number)) {
       const found = new Map<string, Found[]>();
       const note = (name: string, one: Found): void => {
         found.set(name, [...(found.get(name) ?? []), one]);
+        results[latency] = Object.fromEntries([...found].map(([each, all]) => [each, row(all)]));
+        // At once: a run takes long, and may be cut off.
+        save();
         const shown = Object.entries(one).map(([figure, value]) => `${figure} ${rounded(value, 3)}`);
         say(`${latency} ms, ${name}: ${shown.join(', ')}`);
       };
@@ -274,7 +281,6 @@ async function main(): Promise<void> {
           }
         }
       }
-      results[latency] = Object.fromEntries([...found].map(([name, all]) => [name, row(all)]));
     }
   } finally {
     server.close();
@@ -287,8 +293,7 @@ async function main(): Promise<void> {
     console.log(judged(rows).join('\n'));
   }
   for (const failure of failures) console.log(`failed: ${failure}`);
-  const load = { load_at_end: machine().load };
-  writeJson(values.json, { ...results, versions, failures, rounds, small: values.small, machine: before, ...load });
+  save();
   if (failures.length > 0) process.exitCode = 1;
 }
 

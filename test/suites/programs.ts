@@ -216,7 +216,7 @@ const FIO: Program = {
   name: 'fio: what is written anywhere in files, also through memory, has its checksums',
   missing: () => absent('fio'),
   run: async (folder, { long, remount }) => {
-    const size = long ? '256m' : '8m';
+    const size = long ? '256m' : '4m';
     const jobs = [
       ['--name=random', '--ioengine=psync', '--rw=randwrite', '--bsrange=512-64k', '--numjobs=2'],
       ['--name=memory', '--ioengine=mmap', '--rw=randwrite', '--bs=4k'],
