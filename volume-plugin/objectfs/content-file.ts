@@ -279,6 +279,11 @@ export class FileBytes implements FileContent {
     // Everything that others might remove comes here, as if it had been written.
     try {
       await this.#pull(base, c);
+      // Of an empty file, too, something must be known after the engine's death.
+      if (!this.dirty) {
+        this.#stack.cut(this.base, this.size);
+        this.#noteChange(0, 0);
+      }
     } catch (error) {
       throw asErrno(error);
     }

@@ -124,7 +124,10 @@ export class Saver {
           if (!isFailure(error, 'CONFLICT', 'NOT_FOUND') || attempt === TRIES) throw error;
           // Somebody else has written it; theirs are the bytes, ours the attributes.
           node.seen = Number.NEGATIVE_INFINITY;
-          await this.#lookups.refresh(node);
+          if (!(await this.#isThere(node))) {
+            this.saved(node, node.lively.changed);
+            return;
+          }
           if (content !== undefined && !content.dirty) content.rebase(this.#space.baseOf(node));
         }
       }
@@ -135,6 +138,12 @@ export class Saver {
     node.seen = this.#space.ms();
     this.#notes.note(node);
     this.#space.drop(node);
+  }
+
+  /** Others may have removed it: then its attributes are nobody's. */
+  async #isThere(node: Node): Promise<boolean> {
+    const { parent, name } = node;
+    return parent !== undefined && (await this.#lookups.find(parent, name)) === node;
   }
 
   async #saveFolder(node: Node): Promise<void> {

@@ -187,7 +187,9 @@ export class Space {
   /** Is what is known of it young enough to be relied on, or its own? */
   isFresh(node: Node): boolean {
     if (node === this.nodes.root) return node.known > GUESSED;
-    if (node.live !== undefined && (node.live.isNew || node.isChanged)) return true;
+    // Of an earlier life's changes the attributes are known, and not the object.
+    const isKnown = node.isFolder || node.facts !== undefined;
+    if (node.live !== undefined && (node.live.isNew || (node.isChanged && isKnown))) return true;
     if (this.contents.find(node.id)?.dirty === true) return true;
     const age = this.ms() - node.seen;
     return age < this.#reliedMsOf(node) || (this.reliedMs === 0 && age === 0);

@@ -157,3 +157,52 @@ t.test('a file is not made longer than an object can be', async (t) => {
   t.equal(await w.text('f'), 'text');
   t.equal((await w.store.head(`${PREFIX}f`, w.context))?.size, 4);
 });
+
+t.test(
+  'a file whose attributes were changed before the engine died has its size, is removed, and is renamed',
+  async (t) => {
+    const w = await world(t);
+    const first = await w.host('a', real);
+    for (const name of ['f', 'g']) await first.write(name, 'text');
+    const nodes = [await first.node('f'), await first.node('g')];
+    for (const node of nodes) await first.fs.setattr(node, { mode: 0o600 }, first.caller());
+    first.kill();
+    const next = await w.host('a', { real: true, survived: true });
+    const { attributes } = await next.fs.getattr(nodes[0] ?? 0, undefined, next.caller());
+    t.match(attributes, { size: 4, mode: 0o100600 });
+    await next.unlink('f');
+    await next.rename('g', 'h');
+    t.same(await w.names(), ['h']);
+    t.equal(await next.read('h'), 'text');
+    await next.fs.syncfs(next.caller());
+    t.same(await w.names(), ['h']);
+  },
+);
+
+t.test(
+  'attributes of a file that another host has removed meanwhile keep nothing from being written out',
+  async (t) => {
+    const w = await world(t);
+    const [a, b] = [await w.host('a', real), await w.host('b', real)];
+    await a.write('f', 'text');
+    await a.fs.setattr(await a.node('f'), { mode: 0o600 }, a.caller());
+    await b.unlink('f');
+    await a.fs.syncfs(a.caller());
+    t.same(await w.names(), []);
+    t.equal(a.fs.status()['attributesWaiting'], 0);
+  },
+);
+
+t.test('an empty file that was unlinked while it is open is written after the engine has died', async (t) => {
+  const w = await world(t);
+  const first = await w.host('a', real);
+  await first.write('f', '');
+  const opened = await first.open('f');
+  await first.unlink('f');
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true });
+  await next.fs.write(opened.node, opened.handle, 0, Buffer.from('text'), false, next.caller());
+  t.equal(await next.readOpen(opened), 'text');
+  await next.close(opened);
+  t.same(await w.names(), []);
+});
