@@ -43,16 +43,16 @@ export class Memory {
     const { root } = space.nodes;
     yield { of: 'next', id: space.nodes.next, h: handles.next };
     if (root.isChanged) yield attrRecord(root);
-    // Folders before what is in them.
-    for (const child of root.children?.values() ?? []) {
-      for (const node of space.nodes.below(child)) yield* this.#recordsOf(node);
-    }
+    // What has lost its name comes first: others may have it now. Folders come before what is in them.
     for (const node of space.nodes.values()) {
       if (node.parent !== undefined || node === root) continue;
       yield* this.#recordsOf(node);
       for (const child of node.children?.values() ?? []) {
         for (const one of space.nodes.below(child)) yield* this.#recordsOf(one);
       }
+    }
+    for (const child of root.children?.values() ?? []) {
+      for (const node of space.nodes.below(child)) yield* this.#recordsOf(node);
     }
     for (const handle of handles.values()) yield handle.record();
     yield* space.journal.records();

@@ -69,7 +69,9 @@ export class ObjectFileSystem implements FileSystem {
     this.#memory.recall(this.#options.survived);
     await this.#options.contents.recover((id) => {
       const node = space.nodes.get(id);
-      return node === undefined ? undefined : homes.of(node);
+      // What was unlinked, and is not open any more, is nobody's.
+      const isNeeded = node !== undefined && !(node.unlinked && node.lively.opens === 0);
+      return isNeeded ? homes.of(node) : undefined;
     });
     this.#memory.tidy();
     this.#options.log.compact();

@@ -117,15 +117,23 @@ export class Removing {
       const release = await content?.hold(space.context(COPY_MS));
       try {
         const landed = await content?.landed(space.context());
-        if (landed !== undefined) {
-          node.facts = factsOf(landed);
-          node.lively.isNew = false;
+        const base = content?.base;
+        if (landed !== undefined) node.facts = factsOf(landed);
+        else if (node.facts === undefined && base !== undefined && base.key === this.#keyOf(node)) {
+          // In an earlier life it was known what is stored.
+          node.facts = { etag: base.etag, size: base.size, modified: Number(space.time() / 1_000_000n) };
         }
+        if (node.facts !== undefined) node.lively.isNew = false;
         return await work();
       } finally {
         release?.();
       }
     });
+  }
+
+  #keyOf(node: Node): string | undefined {
+    const { space } = this.#parts;
+    return space.nodes.path(node) === undefined ? undefined : space.keyOf(node);
   }
 
   /** A file's object is about to be removed or replaced: whoever has it open goes on reading what it was. Under `hold`. */

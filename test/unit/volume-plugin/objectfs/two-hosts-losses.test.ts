@@ -206,3 +206,41 @@ t.test('an empty file that was unlinked while it is open is written after the en
   await next.close(opened);
   t.same(await w.names(), []);
 });
+
+t.test(
+  'a new file has its name after two deaths, though one that was unlinked had it before and is open still',
+  async (t) => {
+    const w = await world(t);
+    const first = await w.host('a', real);
+    await first.write('f', 'old');
+    const old = await first.open('f');
+    await first.unlink('f');
+    const opened = await first.create('f');
+    await first.fs.write(opened.node, opened.handle, 0, Buffer.from('new'), false, first.caller());
+    first.kill();
+    const second = await w.host('a', { real: true, survived: true });
+    second.kill();
+    const third = await w.host('a', { real: true, survived: true });
+    t.equal(await third.readOpen(old), 'old');
+    await third.close(opened);
+    t.equal(await w.text('f'), 'new');
+  },
+);
+
+t.test('a file that is open and dirty is removed and renamed after a death as one that is stored', async (t) => {
+  const w = await world(t);
+  const first = await w.host('a', real);
+  for (const name of ['f', 'g']) await first.write(name, 'stored');
+  const [f, g] = [await first.open('f'), await first.open('g')];
+  for (const { node, handle } of [f, g]) {
+    await first.fs.write(node, handle, 6, Buffer.from('+'), false, first.caller());
+  }
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true });
+  await next.unlink('f');
+  await next.rename('g', 'h');
+  t.same(await w.names(), ['h']);
+  for (const one of [f, g]) await next.close(one);
+  t.same(await w.names(), ['h']);
+  t.equal(await w.text('h'), 'stored+');
+});
