@@ -38,7 +38,7 @@ export class Files {
     const isKnown = node.unlinked || lookups.isOwn(node);
     const isRelied = space.semantics.consistency === 'relaxed' && node.facts !== undefined && space.isFresh(node);
     const before = caller.resent ? this.#parts.handles.openedBy(caller.unique) : undefined;
-    if (before !== undefined) return this.opened(node, before, this.contentAtHand(node));
+    if (before !== undefined) return this.reopened(node, before);
     if (isKnown || isRelied) return this.#opened(node, flags, caller);
     return this.#verifyAndOpen(node, flags, caller);
   }
@@ -67,6 +67,13 @@ export class Files {
     await content.truncate(0, this.#parts.space.lazy());
     this.touch(node);
     return this.opened(node, handle, content);
+  }
+
+  /** A request that comes again, after the engine's death: what is stored may have to be asked for. */
+  reopened(node: Node, handle: Handle): Answer<Opened> {
+    const content = this.content(node);
+    if (!(content instanceof Promise)) return this.opened(node, handle, content);
+    return content.then((one) => this.opened(node, handle, one));
   }
 
   /** How the kernel is to treat what was opened. */

@@ -39,13 +39,14 @@ export class Making {
     return this.#createSlowly(parent, name, mode, flags, caller);
   }
 
-  #createdBefore(caller: Caller): (Entry & Opened) | undefined {
+  #createdBefore(caller: Caller): Answer<Entry & Opened> | undefined {
     const { space, handles } = this.#parts;
     const answer = space.journal.answerOf(caller.unique);
     const handle = handles.find(answer?.handle);
     if (handle === undefined) return undefined;
-    const content = this.#files.contentAtHand(handle.node);
-    return { ...space.entry(handle.node), ...this.#files.opened(handle.node, handle, content) };
+    const opened = this.#files.reopened(handle.node, handle);
+    if (!(opened instanceof Promise)) return { ...space.entry(handle.node), ...opened };
+    return opened.then((one) => ({ ...space.entry(handle.node), ...one }));
   }
 
   async #createSlowly(

@@ -37,6 +37,13 @@ export class Removing {
       this.gone(parent, node);
       space.journal.did(caller.unique, {}, { of: 'cut', id: node.id });
     });
+    this.letGo(node);
+  }
+
+  /** It has lost its name: what waits to be brought to the store, and nobody has open, is needed no more. */
+  letGo(node: Node): void {
+    const { space } = this.#parts;
+    if (node.lively.opens === 0) space.contentOf(node)?.release();
     space.drop(node);
   }
 

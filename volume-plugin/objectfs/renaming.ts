@@ -87,7 +87,6 @@ export class Renaming {
   }
 
   async #file(node: Node, to: Node, newName: string, target: Node | undefined, caller: Caller): Promise<void> {
-    const { space } = this.#parts;
     const from = node.parent;
     if (from === undefined) throw new Errno('ESTALE', 'it was removed');
     await this.#removing.hold(node, async () => {
@@ -97,7 +96,7 @@ export class Renaming {
           await this.#removing.detach(target);
           await this.#move(node, from, to, newName, target, caller);
         });
-        space.drop(target);
+        this.#removing.letGo(target);
       }
     });
     if (node.isChanged) this.#parts.saver.later(node);

@@ -157,7 +157,10 @@ export class Saver {
   }
 
   async #saveFile(node: Node): Promise<void> {
-    if (node.facts === undefined) await this.#lookups.refresh(node);
+    if (node.facts === undefined && !(await this.#isThere(node))) {
+      this.saved(node, node.lively.changed);
+      return;
+    }
     const base = this.#space.baseOf(node);
     if (base === undefined) return;
     const { changed } = node.lively;

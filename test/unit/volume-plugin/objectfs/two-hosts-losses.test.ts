@@ -244,3 +244,17 @@ t.test('a file that is open and dirty is removed and renamed after a death as on
   t.same(await w.names(), ['h']);
   t.equal(await w.text('h'), 'stored+');
 });
+
+t.test('an open that comes again after the engine’s death asks for what it had not to ask for before', async (t) => {
+  const w = await world(t);
+  const first = await w.host('a', real);
+  await first.write('f', 'text');
+  const node = await first.node('f');
+  const caller = first.caller();
+  const { handle } = await first.fs.open(node, 2, caller);
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true });
+  const again = await next.fs.open(node, 2, { ...caller, resent: true });
+  t.equal(again.handle, handle);
+  t.equal(await next.readOpen({ node, handle }), 'text');
+});
