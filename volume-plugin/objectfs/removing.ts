@@ -28,7 +28,8 @@ export class Removing {
     if (node.isFolder) throw new Errno('EISDIR');
     await this.hold(node, async () => {
       await this.detach(node);
-      if (node.facts !== undefined) {
+      // What it was to take the place of is there still, when it was never stored itself.
+      if (node.facts !== undefined || node.lively.replaces !== undefined) {
         const key = space.keyOf(node);
         space.journal.will(caller.unique, key);
         await this.keepFolder(parent);

@@ -112,6 +112,11 @@ export class Renaming {
   ): Promise<void> {
     const { space } = this.#parts;
     if (node.lively.isNew || node.facts === undefined) {
+      // What it was to take the place of at the old name would be there again.
+      if (node.lively.replaces !== undefined) {
+        await this.#removing.keepFolder(from);
+        await space.store.remove(space.keyOf(node), space.context());
+      }
       node.lively.replaces = target?.facts?.etag ?? target?.live?.replaces;
       this.place(node, from, to, newName);
       space.journal.did(caller.unique, {}, moveRecord(node), attrRecord(node));

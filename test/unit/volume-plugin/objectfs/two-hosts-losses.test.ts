@@ -258,3 +258,21 @@ t.test('an open that comes again after the engine’s death asks for what it had
   t.equal(again.handle, handle);
   t.equal(await next.readOpen({ node, handle }), 'text');
 });
+
+t.test(
+  'what a new file was to take the place of does not come back when that is removed or renamed first',
+  async (t) => {
+    for (const how of ['unlink', 'rename'] as const) {
+      const w = await world(t);
+      const a = await w.host('a', real);
+      await a.write('f', 'old');
+      const opened = await a.create('f.tmp');
+      await a.fs.write(opened.node, opened.handle, 0, Buffer.from('new'), false, a.caller());
+      await a.rename('f.tmp', 'f');
+      if (how === 'unlink') await a.unlink('f');
+      else await a.rename('f', 'g');
+      await a.close(opened);
+      t.same(await w.names(), how === 'unlink' ? [] : ['g']);
+    }
+  },
+);

@@ -85,6 +85,17 @@ export class Scene {
   }
 
   async look(): Promise<Tree> {
+    for (;;) {
+      try {
+        return await this.#look();
+      } catch (error) {
+        // Somebody has put another one there meanwhile.
+        if (!(error instanceof StoreError && ['CONFLICT', 'NOT_FOUND'].includes(error.failure))) throw error;
+      }
+    }
+  }
+
+  async #look(): Promise<Tree> {
     const tree: Tree = new Map();
     for (const { key, etag } of await this.#objects(PREFIX)) {
       const path = key.slice(PREFIX.length);

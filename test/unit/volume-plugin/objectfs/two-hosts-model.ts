@@ -1,0 +1,339 @@
+import type { Caller } from '../../../../volume-plugin/fuse/file-system.ts';
+import type { FileContent } from '../../../../volume-plugin/objectfs/content.ts';
+import { codeOf, type Host } from './namespace-world.ts';
+import { FINE, randomOf, Scene, type Tree, type Weather } from './two-hosts-scene.ts';
+
+/** A file that a host has open, or that is not in the bucket as it is there. */
+export interface Local {
+  node: number;
+  /** Undefined: it was unlinked, or replaced, by this host. */
+  path: string | undefined;
+  /** Where it was before it was renamed here. */
+  readonly former: string[];
+  bytes: string;
+  dirty: boolean;
+  /** What may be in the bucket of it: every state since it was clean last. */
+  versions: Set<string>;
+  /** `w` where it was written to since it was clean: other bytes come from what the other host may have removed. */
+  mask: string;
+  /** What an upload replaces; undefined: nothing. */
+  base: string | undefined;
+  handles: number[];
+  /** Others have changed, removed or renamed it, or its folder, since it was opened here. */
+  disturbed: boolean;
+  /** Its bytes have been kept beside somebody else's. */
+  kept: boolean;
+}
+
+export interface Side {
+  readonly name: string;
+  durability: 'server' | 'local';
+  host: Host;
+  locals: Local[];
+}
+
+/** What one request does to the bucket, when it is carried out. */
+export interface Effects {
+  readonly files: ReadonlyMap<string, string | undefined>;
+  /** Must all of it be there when it is answered? */
+  readonly required: boolean;
+}
+
+export const NONE: Effects = { files: new Map(), required: false };
+
+export interface Request<T> {
+  readonly what: string;
+  readonly effects: Effects;
+  /** Errnos that are no fault. */
+  readonly refusals: readonly string[];
+  send(host: Host, caller: Caller): T | Promise<T>;
+}
+
+export type Outcome<T> = { readonly value: T } | { readonly errno: string };
+
+export const failed = <T>(outcome: Outcome<T>): string | undefined => ('errno' in outcome ? outcome.errno : undefined);
+
+/** Answers of a store that does not answer. */
+const OPEN_OUTCOMES = ['EIO', 'EINTR'];
+
+/** What is shown of what was done before a problem. */
+const TRAIL = Number(process.env['TRAIL'] ?? 16);
+
+const isWithin = (path: string, folder: string): boolean => path.startsWith(`${folder}/`);
+
+/** The two hosts, the bucket, and what is known of them. */
+export class Model {
+  readonly scene: Scene;
+  readonly random: () => number;
+  readonly sides: Side[] = [];
+  readonly counts = new Map<string, number>();
+  readonly problems: string[] = [];
+  readonly trail: string[] = [];
+  tree: Tree = new Map();
+  step = 0;
+  /** How the store is while the next request is made. */
+  forecast: Weather = FINE;
+  /** What is to be looked at when the bucket has been looked at after the step. */
+  readonly afterwards: (() => void)[] = [];
+  /** What requests of the step have taken away or replaced, and of which host they were. */
+  taken: { readonly side: Side | undefined; readonly files: Effects['files'] } = { side: undefined, files: new Map() };
+  /** Does everything happen in its turn? Then nothing is lost on the way, and nothing is brought to the bucket in the background. */
+  readonly calm: boolean;
+  readonly #seed: number;
+  /** What an upload knew of, and has replaced. */
+  #replaced: { readonly path: string; readonly text: string | undefined } | undefined;
+
+  private constructor(scene: Scene, seed: number, random: () => number, calm: boolean) {
+    this.calm = calm;
+    this.scene = scene;
+    this.random = random;
+    this.#seed = seed;
+  }
+
+  static async make(seed: number, calm: boolean): Promise<Model> {
+    const random = randomOf(seed);
+    const scene = await Scene.make(randomOf(seed + 1_000_000));
+    const model = new Model(scene, seed, random, calm);
+    for (const name of ['a', 'b']) {
+      const durability = calm || random() < 0.5 ? 'server' : 'local';
+      model.sides.push({ name, durability, host: await scene.host(name, false, durability), locals: [] });
+    }
+    return model;
+  }
+
+  below(limit: number): number {
+    return Math.floor(this.random() * limit);
+  }
+
+  pick<T>(some: readonly T[]): T | undefined {
+    return some[this.below(some.length)];
+  }
+
+  count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  }
+
+  problem(text: string): void {
+    this.problems.push(
+      `seed ${this.#seed}, step ${this.step}: ${text}; before: ${this.trail.slice(-TRAIL).join(' | ')}`,
+    );
+  }
+
+  content(side: Side, local: Local): FileContent | undefined {
+    return side.host.contents.find(local.node);
+  }
+
+  /** Files that a host must see. */
+  view(side: Side): Map<string, string> {
+    const files = new Map([...this.tree].filter(([path]) => !path.endsWith('/')));
+    for (const { path, dirty, bytes } of side.locals) if (dirty && path !== undefined) files.set(path, bytes);
+    return files;
+  }
+
+  folders(side: Side): Set<string> {
+    const folders = new Set<string>();
+    for (const path of [...this.tree.keys(), ...this.view(side).keys()]) {
+      for (let cut = path.indexOf('/'); cut >= 0; cut = path.indexOf('/', cut + 1)) folders.add(path.slice(0, cut));
+    }
+    return folders;
+  }
+
+  local(side: Side, path: string): Local | undefined {
+    return side.locals.find((one) => one.path === path);
+  }
+
+  /** Sends a request as the kernel does: again, when the engine dies before it has answered. */
+  async ask<T>(side: Side, request: Request<T>, mayDie = true): Promise<Outcome<T>> {
+    this.count(request.what.split(' ')[0] ?? '');
+    const { host } = side;
+    const caller = host.caller();
+    if (mayDie && !this.calm && this.random() < 0.06) host.mortal.left = this.below(10);
+    Object.assign(this.scene.weather, this.forecast);
+    let outcome = await this.#answer(host, caller, request);
+    this.scene.fine();
+    if (outcome === undefined) {
+      this.count('deaths');
+      await this.restart(side, true);
+      outcome = await this.#answer(side.host, { ...caller, resent: true }, request);
+    } else if (host.mortal.isDead) await this.restart(side, true);
+    host.mortal.left = undefined;
+    const errno = outcome === undefined ? 'death' : failed(outcome);
+    this.trail.push(`${this.step} ${side.name} ${request.what} ${errno ?? 'ok'}`);
+    if (errno !== undefined && !OPEN_OUTCOMES.includes(errno) && !request.refusals.includes(errno)) {
+      this.problem(`${side.name} ${request.what}: ${errno}`);
+    }
+    return outcome ?? { errno: 'death' };
+  }
+
+  async #answer<T>(host: Host, caller: Caller, request: Request<T>): Promise<Outcome<T> | undefined> {
+    const work = async (): Promise<Outcome<T> | undefined> => {
+      try {
+        return { value: await request.send(host, caller) };
+      } catch (error) {
+        if (host.mortal.isDead) return undefined;
+        const errno = codeOf(error);
+        if (errno === undefined) throw error;
+        this.trail.push(String(error).slice(0, 120));
+        return { errno };
+      }
+    };
+    return await Promise.race([work(), host.mortal.died.promise.then(() => undefined)]);
+  }
+
+  /** The next life of an engine; `survived`: of the same mount. */
+  async restart(side: Side, survived: boolean): Promise<void> {
+    side.host.kill();
+    this.trail.push(`${this.step} ${side.name} ${survived ? 'dies' : 'is mounted anew'}`);
+    side.host = await this.scene.host(side.name, survived, side.durability);
+    if (!survived) for (const local of side.locals) local.handles = [];
+  }
+
+  /** A request whose outcome is open is carried out, or not, before anything else is looked at. */
+  async settle(side: Side): Promise<void> {
+    this.scene.fine();
+    await this.restart(side, true);
+    await this.drain(side);
+  }
+
+  async drain(side: Side): Promise<void> {
+    const { fs } = side.host;
+    try {
+      await fs.syncfs(side.host.caller());
+    } catch (error) {
+      this.problem(`${side.name} cannot be written out: ${error}`);
+    }
+  }
+
+  /** Compares the bucket with what is known, and takes over what is as it may be. */
+  async look(actor: Side | undefined, { files: effects, required }: Effects, ok: boolean): Promise<void> {
+    if (effects.size > 0) this.taken = { side: actor, files: effects };
+    const clean = new Set(
+      this.sides.flatMap((side) => side.locals.filter((local) => this.content(side, local)?.dirty !== true)),
+    );
+    const now = await this.scene.look();
+    this.#replaced = undefined;
+    const paths = new Set([...this.tree.keys(), ...now.keys()]);
+    for (const path of paths) {
+      const [before, after] = [this.tree.get(path), now.get(path)];
+      if (before === after) continue;
+      this.trail.push(`${this.step}   ${path} is ${show(after)}`);
+      if (path.endsWith('/')) continue;
+      if (effects.has(path) && effects.get(path) === after) this.#disturb(actor, path);
+      else if (!this.#isUpload(path, before, after, effects) && !this.#isKept(path, before, after)) {
+        this.problem(`${path} is ${show(after)}, and was ${show(before)}: ${this.#known(path)}`);
+      }
+    }
+    if (ok && required) {
+      for (const [path, text] of effects) {
+        if (now.get(path) !== text) this.problem(`answered, and ${path} is ${show(now.get(path))}, not ${show(text)}`);
+      }
+    }
+    this.tree = now;
+    for (const side of this.sides)
+      this.#settleLocals(side, clean, side === this.taken.side ? NONE.files : this.taken.files);
+  }
+
+  #known(path: string): string {
+    const known = this.sides.flatMap((side) =>
+      side.locals
+        .filter((local) => local.path !== undefined && path.startsWith(local.path))
+        .map(({ dirty, bytes, versions, base, disturbed }) => {
+          const states = [...versions].map(show);
+          return `${side.name} ${dirty ? 'dirty' : 'clean'} ${show(bytes)} [${states}] over ${show(base)} ${disturbed}`;
+        }),
+    );
+    return known.join('; ');
+  }
+
+  #disturb(actor: Side | undefined, path: string): void {
+    for (const side of this.sides) {
+      if (side === actor) continue;
+      for (const local of side.locals) {
+        if (local.path === path || (local.path !== undefined && isWithin(local.path, path))) local.disturbed = true;
+      }
+    }
+  }
+
+  /** Has a host brought there what it had, in place of what it knew? */
+  #isUpload(path: string, before: string | undefined, after: string | undefined, effects: Effects['files']): boolean {
+    if (after === undefined) return false;
+    for (const side of this.sides) {
+      for (const local of side.locals) {
+        if (local.path !== path || !local.versions.has(after)) continue;
+        const isOwn = before !== undefined && local.versions.has(before);
+        const isMoved = effects.has(path) && effects.get(path) === local.base;
+        // Both at once: the other one's was there for a moment.
+        const isNext = this.sides.some((one) => one !== side && this.#hadThere(one, path, local.base));
+        if (before !== local.base && !isOwn && !isMoved && !isNext) continue;
+        this.#replaced = { path, text: local.base };
+        // Whose it was cannot be told.
+        if (this.sides.some((one) => one !== side && this.#hadThere(one, path, after))) this.#disturb(undefined, path);
+        local.base = after;
+        if (after === local.bytes) local.mask = '';
+        this.#disturb(side, path);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #hadThere(side: Side, path: string, text: string | undefined): boolean {
+    return text !== undefined && side.locals.some((one) => one.path === path && one.versions.has(text));
+  }
+
+  #isKept(path: string, before: string | undefined, after: string | undefined): boolean {
+    const cut = path.lastIndexOf('.conflict-');
+    if (cut < 0 || before !== undefined || after === undefined) return false;
+    for (const side of this.sides) {
+      for (const local of side.locals) {
+        const source = path.slice(0, cut);
+        if (local.path !== source && !local.former.includes(source)) continue;
+        const isLatest = isSameButForGaps(after, local.bytes, local.mask);
+        const isEarlier = [...local.versions].some((one) => isSameButForGaps(after, one, ''));
+        if (!isLatest && !isEarlier) continue;
+        if (isLatest) local.kept = true;
+        this.count(after === local.bytes ? 'conflicts' : 'conflicts in part');
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** What is clean now must be in the bucket, or beside what is. */
+  #settleLocals(side: Side, clean: ReadonlySet<Local>, others: Effects['files']): void {
+    for (const local of side.locals) {
+      if (local.dirty && clean.has(local)) {
+        const stored = local.path === undefined ? local.bytes : this.tree.get(local.path);
+        // It was there for a moment, and the other host has replaced or removed it since.
+        const isReplaced = this.#replaced?.path === local.path && this.#replaced?.text === local.bytes;
+        const isTaken = isReplaced || (local.path !== undefined && others.has(local.path));
+        this.trail.push(`${this.step}   ${side.name} has brought ${local.path} ${show(local.bytes)} ${show(stored)}`);
+        if (stored !== local.bytes && !local.kept && !isTaken) {
+          this.problem(`${side.name} has ${local.path} no more: ${show(local.bytes)}; it is ${show(stored)}`);
+        }
+        local.dirty = false;
+        local.versions = new Set();
+        local.base = stored;
+        if (local.kept) local.disturbed = true;
+      }
+    }
+    side.locals = side.locals.filter(({ dirty, handles }) => dirty || handles.length > 0);
+  }
+
+  async end(): Promise<void> {
+    this.scene.fine();
+    await this.scene.world.end();
+  }
+}
+
+/** Are at least all bytes there that were written? */
+const isSameButForGaps = (kept: string, bytes: string, mask: string): boolean => {
+  if (kept.length !== bytes.length) return false;
+  for (let i = 0; i < kept.length; i += 1) {
+    if (kept[i] !== bytes[i] && !(kept[i] === '\0' && mask[i] !== 'w')) return false;
+  }
+  return true;
+};
+
+export const show = (text: string | undefined): string =>
+  text === undefined ? 'absent' : `${text.length} bytes ${Buffer.from(text, 'latin1').toString('hex').slice(0, 16)}`;

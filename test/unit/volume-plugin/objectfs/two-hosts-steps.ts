@@ -1,0 +1,478 @@
+import { Errno } from '../../../../volume-plugin/fuse/file-system.ts';
+import { codeOf } from './namespace-world.ts';
+import { type Effects, failed, type Local, type Model, NONE, type Side, show } from './two-hosts-model.ts';
+import { FINE, type Tree } from './two-hosts-scene.ts';
+
+const O_RDWR = 2;
+const O_CREAT = 0o100;
+const NAMES = ['f', 'g', 'h'];
+const FOLDERS = ['', 'd', 'e', 'd/x'];
+const LONGEST = 400;
+
+const join = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`);
+const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
+const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+const bytes = (model: Model, length: number): string => {
+  const letter = String.fromCharCode(33 + model.below(90));
+  return letter.repeat(Math.max(0, length - 1)) + String.fromCharCode(33 + model.below(90));
+};
+
+const becomes = (files: Iterable<readonly [string, string | undefined]>, required = true): Effects => ({
+  files: new Map(files),
+  required,
+});
+
+const anyFile = (model: Model, side: Side): string | undefined =>
+  model.pick([...model.view(side).keys()].filter((path) => nameOf(path) !== 'link'));
+
+const freeName = (model: Model, side: Side): string | undefined => {
+  const folders = model.folders(side);
+  const view = model.view(side);
+  const some = FOLDERS.filter((folder) => folder === '' || folders.has(folder))
+    .flatMap((folder) => NAMES.map((name) => join(folder, name)))
+    .filter((path) => !view.has(path) && !folders.has(path));
+  return model.pick(some);
+};
+
+/** The number of a name that this host must see. */
+const nodeOf = async (model: Model, side: Side, path: string): Promise<number | undefined> => {
+  try {
+    return await side.host.node(path);
+  } catch (error) {
+    // What others have taken away was lost meanwhile.
+    if (model.local(side, path)?.disturbed === true && !model.tree.has(path)) return undefined;
+    model.problem(`${side.name} does not find ${path}: ${codeOf(error)} ${error}`);
+    return undefined;
+  }
+};
+
+/** Begins to have a file open. */
+const opened = (side: Side, path: string, node: number, handle: number, text: string, isNew: boolean): Local => {
+  // Another node of that name: what was open before has lost it.
+  for (const one of side.locals) if (one.node !== node && one.path === path) one.path = undefined;
+  const known = side.locals.find((one) => one.node === node);
+  if (known !== undefined) {
+    known.handles.push(handle);
+    return known;
+  }
+  const local: Local = {
+    ...{ node, path, former: [], bytes: text, dirty: isNew, versions: new Set(isNew ? [text] : []), mask: '' },
+    ...{ base: isNew ? undefined : text, handles: [handle], disturbed: false, kept: false },
+  };
+  side.locals.push(local);
+  return local;
+};
+
+const create = async (model: Model, side: Side): Promise<void> => {
+  const path = freeName(model, side);
+  if (path === undefined) return;
+  const parent = await nodeOf(model, side, parentOf(path));
+  if (parent === undefined) return;
+  if (await side.host.exists(path)) model.problem(`${side.name} sees ${path}, which is not there`);
+  const outcome = await model.ask(side, {
+    ...{ what: `create ${path}`, effects: NONE, refusals: [] },
+    send: async ({ fs }, caller) => {
+      const made = await fs.create(parent, nameOf(path), 0o644, O_CREAT | O_RDWR, caller);
+      return { node: made.attributes.node, handle: made.handle };
+    },
+  });
+  if ('value' in outcome) opened(side, path, outcome.value.node, outcome.value.handle, '', true);
+};
+
+const open = async (model: Model, side: Side, path = anyFile(model, side)): Promise<void> => {
+  if (path === undefined) return;
+  const node = await nodeOf(model, side, path);
+  if (node === undefined) return;
+  const outcome = await model.ask(side, {
+    ...{ what: `open ${path}`, effects: NONE, refusals: [] },
+    send: async ({ fs }, caller) => (await fs.open(node, O_RDWR, caller)).handle,
+  });
+  if (!('value' in outcome)) return;
+  const local = opened(side, path, node, outcome.value, model.view(side).get(path) ?? '', false);
+  local.disturbed &&= local.dirty;
+};
+
+/** Close-to-open: what was closed anywhere is what is read. */
+const read = async (model: Model, side: Side): Promise<void> => {
+  const path = anyFile(model, side);
+  if (path === undefined) return;
+  const expected = model.view(side).get(path);
+  model.count('read');
+  try {
+    const got = Buffer.from(await side.host.read(path), 'utf8').toString('latin1');
+    if (got !== expected) model.problem(`${side.name} reads ${show(got)} of ${path}, not ${show(expected)}`);
+  } catch (error) {
+    const local = model.local(side, path);
+    // What it was is nowhere any more.
+    if (codeOf(error) === 'ESTALE' && local?.disturbed === true) return;
+    model.problem(`${side.name} cannot read ${path}: ${error}`);
+  }
+};
+
+const anyOpen = (model: Model, side: Side): Local | undefined =>
+  model.pick(side.locals.filter(({ handles }) => handles.length > 0));
+
+/** ESTALE is for what others have changed; the bucket shows afterwards whether they have. */
+const STALE: readonly string[] = ['ESTALE'];
+
+const checkStale = (model: Model, local: Local, what: string, errno: string | undefined): void => {
+  if (errno !== 'ESTALE') return;
+  model.afterwards.push(() => {
+    if (!local.disturbed && !local.kept) model.problem(`${what} is refused, and nobody else has changed it`);
+  });
+};
+
+const change = async (model: Model, side: Side): Promise<void> => {
+  const local = anyOpen(model, side);
+  const handle = local?.handles[0];
+  if (local === undefined || handle === undefined) return;
+  const content = model.content(side, local);
+  if (!local.dirty) {
+    // What it is built on is what the file is here now.
+    const base = content?.base;
+    const stored = local.path === undefined ? undefined : model.tree.get(local.path);
+    if (content === undefined && stored === undefined) return;
+    const text = content === undefined ? stored : base === undefined ? undefined : model.scene.textOf(base.etag);
+    if (base !== undefined && text === undefined) return;
+    local.base = text;
+    local.bytes = text ?? local.bytes;
+    local.kept = false;
+    local.mask = '';
+  }
+  const before = local.bytes;
+  const isCut = model.random() < 0.25;
+  const offset = isCut ? 0 : model.below(Math.min(LONGEST, before.length + 30));
+  const text = bytes(model, 1 + model.below(150));
+  const size = isCut ? model.below(LONGEST) : Math.max(before.length, offset + text.length);
+  const after = isCut
+    ? before.slice(0, size).padEnd(size, '\0')
+    : before.slice(0, offset).padEnd(offset, '\0') + text + before.slice(offset + text.length);
+  local.versions.add(after);
+  const { node } = local;
+  const outcome = await model.ask(side, {
+    ...{ what: `${isCut ? 'truncate' : 'write'} ${local.path} ${size}`, effects: NONE, refusals: STALE },
+    send: async ({ fs }, caller) => {
+      if (isCut) await fs.setattr(node, { size, handle }, caller);
+      else await fs.write(node, handle, offset, Buffer.from(text, 'latin1'), false, caller);
+    },
+  });
+  checkStale(model, local, `${side.name} write ${local.path}`, failed(outcome));
+  if (failed(outcome) !== undefined) return;
+  local.bytes = after;
+  const mask = local.mask.padEnd(size, ' ').slice(0, size);
+  local.mask = isCut ? mask : mask.slice(0, offset) + 'w'.repeat(text.length) + mask.slice(offset + text.length);
+  local.dirty = model.content(side, local)?.dirty === true;
+};
+
+/** What a flush has answered, and what must be so then. */
+const checkFlush = (model: Model, side: Side, local: Local, errno: string | undefined): void => {
+  if (errno !== undefined || side.durability === 'local' || local.path === undefined) return;
+  if (model.content(side, local)?.dirty === true) model.problem(`${local.path} was closed and waits still`);
+};
+
+const fsync = async (model: Model, side: Side, local = anyOpen(model, side)): Promise<void> => {
+  const handle = local?.handles[0];
+  if (local === undefined || handle === undefined) return;
+  const outcome = await model.ask(side, {
+    ...{ what: `fsync ${local.path}`, effects: NONE, refusals: STALE },
+    send: ({ fs }, caller) => fs.fsync(local.node, handle, false, caller),
+  });
+  checkStale(model, local, `${side.name} flush ${local.path}`, failed(outcome));
+  checkFlush(model, side, local, failed(outcome));
+};
+
+const close = async (model: Model, side: Side, local = anyOpen(model, side)): Promise<void> => {
+  const handle = local?.handles.shift();
+  if (local === undefined || handle === undefined) return;
+  const outcome = await model.ask(side, {
+    ...{ what: `close ${local.path}`, effects: NONE, refusals: STALE },
+    send: ({ fs }, caller) => fs.flush(local.node, handle, caller),
+  });
+  checkStale(model, local, `${side.name} flush ${local.path}`, failed(outcome));
+  checkFlush(model, side, local, failed(outcome));
+  const { fs } = side.host;
+  await fs.release(local.node, handle, side.host.caller());
+};
+
+/** A name is taken from a file of this host. */
+const cutLocal = (side: Side, path: string): void => {
+  const local = side.locals.find((one) => one.path === path);
+  if (local !== undefined) local.path = undefined;
+};
+
+interface Naming {
+  readonly side: Side;
+  readonly what: string;
+  readonly effects: Effects;
+  readonly refusals: readonly string[];
+  /** A folder that must be there afterwards. */
+  readonly keeps: string;
+  send(parent: number, host: Side['host'], caller: ReturnType<Side['host']['caller']>): unknown;
+  done(): void;
+  /** Told from what is there, when no answer came. */
+  happened?(now: Tree): boolean;
+}
+
+/** A change of names: when its outcome is open it is waited for, and is whole or not there. */
+const name = async (
+  model: Model,
+  { side, what, effects, refusals, keeps, send, done, happened }: Naming,
+): Promise<void> => {
+  const parent = await nodeOf(model, side, keeps);
+  if (parent === undefined) return;
+  const outcome = await model.ask(side, {
+    ...{ what, effects, refusals },
+    send: async (host, caller) => void (await send(parent, host, caller)),
+  });
+  const errno = failed(outcome);
+  if (errno === undefined) {
+    done();
+    await model.look(side, effects, true);
+    if (keeps !== '' && !model.folders(side).has(keeps)) model.problem(`${keeps} has gone with what was in it`);
+    return;
+  }
+  if (refusals.includes(errno)) return;
+  await model.settle(side);
+  const now = await model.scene.look();
+  const taken = [...effects.files].filter(([, text]) => text === undefined).map(([path]) => path);
+  const left = taken.filter((path) => now.has(path));
+  if (left.length > 0 && left.length < taken.length) model.problem(`${what} is done by half: ${left} are there still`);
+  const isDone = happened?.(now) ?? (left.length === 0 && taken.length > 0);
+  if (isDone) done();
+  await model.look(side, isDone ? effects : NONE, false);
+};
+
+const unlink = async (model: Model, side: Side): Promise<void> => {
+  const kept = [...model.view(side).keys()].filter((one) => one.includes('.conflict-'));
+  const path = kept.length > 3 ? kept[0] : anyFile(model, side);
+  if (path === undefined) return;
+  const local = model.local(side, path);
+  await name(model, {
+    ...{ side, what: `unlink ${path}`, keeps: parentOf(path) },
+    // What it was is nowhere any more.
+    refusals: local?.disturbed === true ? ['ESTALE'] : [],
+    effects: becomes([[path, undefined]], local?.dirty !== true || !local.disturbed),
+    send: (parent, host, caller) => host.fs.unlink(parent, nameOf(path), caller),
+    done: () => cutLocal(side, path),
+  });
+};
+
+const rename = async (model: Model, side: Side): Promise<void> => {
+  const from = anyFile(model, side);
+  const to = model.random() < 0.4 ? anyFile(model, side) : freeName(model, side);
+  if (from === undefined || to === undefined || from === to) return;
+  const [source, target] = [model.local(side, from), model.local(side, to)];
+  const toParent = await nodeOf(model, side, parentOf(to));
+  if (toParent === undefined) return;
+  const stored = model.tree.get(from);
+  const own = source?.dirty === true || target?.dirty === true;
+  const isNew = source?.dirty === true && source.base === undefined;
+  await name(model, {
+    ...{ side, what: `rename ${from} ${to}`, keeps: parentOf(from) },
+    refusals: source?.disturbed === true || target?.disturbed === true ? ['ESTALE', 'ENOENT'] : [],
+    effects: isNew
+      ? NONE
+      : becomes(
+          [
+            [from, undefined],
+            [to, stored],
+          ],
+          !own,
+        ),
+    send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
+    ...(isNew && { happened: (now: Tree) => now.get(from) !== source.bytes && now.get(to) === source.bytes }),
+    done: () => {
+      cutLocal(side, to);
+      if (source === undefined) return;
+      source.former.push(from);
+      source.path = to;
+      source.base = isNew ? model.tree.get(to) : stored;
+    },
+  });
+};
+
+const chmod = async (model: Model, side: Side): Promise<void> => {
+  const path = anyFile(model, side);
+  if (path === undefined) return;
+  const node = await nodeOf(model, side, path);
+  if (node === undefined) return;
+  const mode = model.pick([0o600, 0o640, 0o644]) ?? 0o644;
+  await model.ask(side, {
+    ...{ what: `chmod ${path}`, effects: NONE, refusals: STALE },
+    send: ({ fs }, caller) => fs.setattr(node, { mode }, caller),
+  });
+};
+
+const mkdir = async (model: Model, side: Side): Promise<void> => {
+  const folders = model.folders(side);
+  const view = model.view(side);
+  const path = model.pick(
+    FOLDERS.filter((one) => one !== '' && !folders.has(one) && !view.has(one)).filter(
+      (one) => parentOf(one) === '' || folders.has(parentOf(one)),
+    ),
+  );
+  if (path === undefined) return;
+  await name(model, {
+    ...{ side, what: `mkdir ${path}`, keeps: parentOf(path), refusals: [], effects: NONE },
+    send: (parent, host, caller) => host.fs.mkdir(parent, nameOf(path), 0o755, caller),
+    done: () => undefined,
+  });
+};
+
+const rmdir = async (model: Model, side: Side): Promise<void> => {
+  const folders = model.folders(side);
+  const path = model.pick(FOLDERS.filter((one) => folders.has(one)));
+  if (path === undefined) return;
+  const isEmpty = ![...model.view(side).keys(), ...folders].some((one) => one.startsWith(`${path}/`));
+  await name(model, {
+    ...{ side, what: `rmdir ${path}`, keeps: parentOf(path), effects: NONE, refusals: isEmpty ? [] : ['ENOTEMPTY'] },
+    send: (parent, host, caller) => host.fs.rmdir(parent, nameOf(path), caller),
+    done: () => {
+      if (!isEmpty) model.problem(`${path} was removed with what is in it`);
+    },
+  });
+};
+
+const renameFolder = async (model: Model, side: Side): Promise<void> => {
+  const folders = model.folders(side);
+  const from = model.pick(FOLDERS.filter((one) => folders.has(one)));
+  const view = model.view(side);
+  const to = model.pick(
+    FOLDERS.filter((one) => one !== '' && one !== from && !folders.has(one) && !view.has(one)).filter(
+      (one) => parentOf(one) === '' || folders.has(parentOf(one)),
+    ),
+  );
+  if (from === undefined || to === undefined || to.startsWith(`${from}/`)) return;
+  const toParent = await nodeOf(model, side, parentOf(to));
+  if (toParent === undefined) return;
+  const inside = [...model.tree].filter(([path]) => path.startsWith(`${from}/`) && !path.endsWith('/'));
+  const target = (path: string): string => to + path.slice(from.length);
+  await name(model, {
+    ...{ side, what: `rename-folder ${from} ${to}`, keeps: parentOf(from), refusals: [] },
+    effects: becomes(inside.flatMap(([path, text]) => [[path, undefined] as const, [target(path), text] as const])),
+    send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
+    done: () => {
+      for (const local of side.locals) {
+        if (local.path?.startsWith(`${from}/`) !== true) continue;
+        local.former.push(local.path);
+        local.path = target(local.path);
+      }
+    },
+  });
+};
+
+const symlink = async (model: Model, side: Side): Promise<void> => {
+  const path = freeName(model, side);
+  if (path === undefined) return;
+  const link = `${parentOf(path) === '' ? '' : `${parentOf(path)}/`}link`;
+  if (model.view(side).has(link)) return;
+  const aim = `aim-${model.step}`;
+  await name(model, {
+    ...{ side, what: `symlink ${link}`, keeps: parentOf(link), refusals: [], effects: becomes([[link, aim]]) },
+    happened: (now) => now.get(link) === aim,
+    send: (parent, host, caller) => host.fs.symlink(parent, 'link', aim, caller),
+    done: () => undefined,
+  });
+};
+
+/** A listing has what the host must see, and each name once. */
+const list = async (model: Model, side: Side): Promise<void> => {
+  const folders = model.folders(side);
+  const folder = model.pick(['', ...folders]) ?? '';
+  const expected = [...model.view(side).keys(), ...folders].filter((path) => path !== '' && parentOf(path) === folder);
+  model.count('list');
+  try {
+    const names = (await side.host.list(folder)).sort();
+    // Of a file that others have taken away what is here is told at its close: until then it may be listed or not.
+    const isStored = (path: string): boolean =>
+      [...model.tree.keys()].some((key) => key === path || key.startsWith(`${path}/`));
+    const taken = (path: string): boolean =>
+      !isStored(path) && (folders.has(path) || model.local(side, path)?.disturbed === true);
+    const wanted = [...new Set(expected.map(nameOf))].sort();
+    const sure = [...new Set(expected.filter((path) => !taken(path)).map(nameOf))].sort();
+    if (names.join() !== wanted.join() && names.join() !== sure.join())
+      model.problem(`${side.name} lists ${folder}: ${names}, not ${wanted}`);
+  } catch (error) {
+    model.problem(`${side.name} cannot list ${folder}: ${error}`);
+  }
+};
+
+const stat = async (model: Model, side: Side): Promise<void> => {
+  const path = anyFile(model, side);
+  // Attributes that wait are this host's until they are in the bucket, and it does not ask for others'.
+  if (path === undefined || side.host.fs.status()['attributesWaiting'] !== 0) return;
+  const node = await nodeOf(model, side, path);
+  if (node === undefined) return;
+  model.count('stat');
+  const { size } = await side.host.stat(path);
+  const expected = model.view(side).get(path)?.length;
+  if (size !== expected) model.problem(`${side.name} says that ${path} has ${size} bytes, not ${expected}`);
+};
+
+/** Both at once: one wins, and the other one is told. */
+const closeBoth = async (model: Model): Promise<void> => {
+  const [a, b] = model.sides;
+  if (a === undefined || b === undefined) return;
+  const pairs = a.locals.flatMap((mine) => {
+    const theirs = b.locals.find((one) => one.path === mine.path && one.dirty && one.handles.length > 0);
+    return mine.dirty && mine.handles.length > 0 && theirs !== undefined ? [{ mine, theirs }] : [];
+  });
+  const pair = model.pick(pairs);
+  if (pair === undefined) return;
+  model.count('both');
+  pair.mine.disturbed = true;
+  pair.theirs.disturbed = true;
+  await Promise.all([close(model, a, pair.mine), close(model, b, pair.theirs)]);
+};
+
+const again = async (model: Model, side: Side): Promise<void> => {
+  const survived = model.random() < 0.6;
+  model.count(survived ? 'restarts' : 'remounts');
+  await model.restart(side, survived);
+  // What was not closed when the mount went is brought there as it is, or not at all.
+  if (!survived) await model.drain(side);
+};
+
+type Step = (model: Model, side: Side) => Promise<void>;
+
+const STEPS: readonly (readonly [number, Step])[] = [
+  [9, create],
+  [9, (model, side) => open(model, side)],
+  [24, change],
+  [6, (model, side) => fsync(model, side)],
+  [12, (model, side) => close(model, side)],
+  [4, closeBoth],
+  [9, read],
+  [4, unlink],
+  [6, rename],
+  [3, chmod],
+  [4, mkdir],
+  [2, rmdir],
+  [3, renameFolder],
+  [1, symlink],
+  [4, list],
+  [4, stat],
+  [3, again],
+  [2, async (model, side) => model.drain(side)],
+];
+const WEIGHT = STEPS.reduce((sum, [weight]) => sum + weight, 0);
+
+export const takeStep = async (model: Model): Promise<void> => {
+  const side = model.pick(model.sides);
+  if (side === undefined) throw new Errno('EINVAL');
+  let at = model.below(WEIGHT);
+  const [, step] = STEPS.find(([weight]) => {
+    at -= weight;
+    return at < 0;
+  }) ?? [0, read];
+  model.scene.world.later();
+  model.taken = { side: undefined, files: new Map() };
+  const isBad = !model.calm && model.random() < 0.2;
+  model.forecast = isBad
+    ? { lossy: model.pick([0.1, 0.3]) ?? 0, busy: model.pick([0, 0.1]) ?? 0, down: model.random() < 0.2 }
+    : FINE;
+  await step(model, side);
+  await model.look(side, NONE, false);
+  for (const check of model.afterwards.splice(0)) check();
+};
