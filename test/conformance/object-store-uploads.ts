@@ -1,6 +1,6 @@
 import type { Test } from 'tap';
 import type { ObjectStore, Part } from '../../volume-plugin/object/store.ts';
-import { bytesOf, context, failureOf, type MakeStores, read, text } from './object-store-tools.ts';
+import { bytesOf, context, failureOf, lacks, type MakeStores, read, text } from './object-store-tools.ts';
 
 /** A part that is not the last must be this large at least, to be one anywhere. */
 const sizeOf = (store: ObjectStore): number => Math.max(store.limits.partMin, 64 * 1024);
@@ -53,7 +53,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
     const id = await store.beginUpload('kept', { meta: {} }, context());
     const part = await store.uploadPart('kept', id, 1, text('new'), context());
     if (gaps.includes('abort')) {
-      t.comment('this server cannot');
+      lacks(t, 'this server does not give uploads up');
       return;
     }
     await store.abortUpload('kept', id, context());
@@ -68,7 +68,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
   await t.test('a completion that names what is not there is refused, and changes nothing', async (t) => {
     const { store, other, gaps = [] } = await make(t);
     if (gaps.includes('part-checks')) {
-      t.comment('this server does not look');
+      lacks(t, 'this server does not look at the parts that are named');
       return;
     }
     const id = await store.beginUpload('bad', { meta: {} }, context());
@@ -84,7 +84,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
   await t.test('ranges of objects become parts on the server', async (t) => {
     const { store, other, gaps = [] } = await make(t);
     if (!store.limits.copyPart || gaps.includes('copy-part')) {
-      t.comment('this one cannot');
+      lacks(t, 'this server does not copy ranges into parts');
       return;
     }
     const size = sizeOf(store);
@@ -107,7 +107,7 @@ export const storeUploadConformance = async (t: Test, make: MakeStores): Promise
   await t.test('a completion under a condition loses against who was quicker', async (t) => {
     const { store, other, gaps = [] } = await make(t);
     if (!store.limits.conditionalComplete) {
-      t.comment('this one has no conditions at the completion');
+      lacks(t, 'this server has no conditions at the completion');
       return;
     }
     const upload = async (body: string) => {
