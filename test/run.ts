@@ -33,12 +33,24 @@ const files = findTestFiles(root, positionals);
 let interrupted = false;
 const report = new Report((line) => process.stdout.write(`${line}\n`), process.env.CI === 'true');
 
+/** Files with virtual machines at a time. */
+const MACHINES = 2;
+let withMachines = 0;
+
+/** The next file that may run now. Undefined: those who run the others take what is left. */
+function take(queue: TestFile[]): TestFile | undefined {
+  const at = queue.findIndex(({ machines }) => !machines || withMachines < MACHINES);
+  return at < 0 ? undefined : queue.splice(at, 1)[0];
+}
+
 /** Takes files from `queue` until it is empty or the deadline has come. */
 async function work(queue: TestFile[]): Promise<void> {
-  for (let file = queue.shift(); file !== undefined && !interrupted; file = queue.shift()) {
+  for (let file = take(queue); file !== undefined && !interrupted; file = take(queue)) {
     const left = end - performance.now();
+    if (file.machines) withMachines += 1;
     if (left <= 0) report.notRun(file.path, `the deadline of ${values.deadline} min had come`);
     else report.add(await runFile(root, file, Math.min(file.timeout, left)));
+    if (file.machines) withMachines -= 1;
   }
 }
 

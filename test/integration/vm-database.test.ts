@@ -1,4 +1,5 @@
 // @timeout 8m
+// @machines
 /**
  * A database that is written under load dies with its machine, in the middle of transactions, and goes on in another
  * machine with every row that it had confirmed. Real kernels, file systems and NVMe disks; the cloud is simulated.

@@ -1,4 +1,5 @@
 // @timeout 8m
+// @machines
 /** Volumes on virtio disks that are plugged in while real kernels run, as on Aliyun. */
 import t from 'tap';
 import { until } from '../rig/command.ts';

@@ -1,4 +1,5 @@
 // @timeout 15m
+// @machines
 /**
  * Volumes on disks that come and go while real kernels run: NVMe as on AWS, and all that can happen to the machines,
  * the plugin and the disks on the way. Two virtual machines for all cases; the cloud is simulated.

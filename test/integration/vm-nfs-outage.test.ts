@@ -1,4 +1,5 @@
 // @timeout 10m
+// @machines
 /**
  * An NFS server that stands still, dies, comes back, or takes its export away under running containers: nothing of the
  * host waits for it that is not on it, and no byte is lost. One host, real kernels; a second machine is the server.

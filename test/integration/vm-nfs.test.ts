@@ -1,4 +1,5 @@
 // @timeout 20m
+// @machines
 /**
  * Volumes on a share of the kernel's NFS server, in two hosts whose kernels are its clients: what hosts see of each other,
  * who may have what, and a network that is away for a minute under a writer. Three virtual machines for all cases.

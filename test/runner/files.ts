@@ -9,6 +9,8 @@ export interface TestFile {
   readonly kind: 'quick' | 'rig' | 'alone';
   /** Milliseconds until the file is stopped. */
   readonly timeout: number;
+  /** It starts virtual machines, which are slow where they are emulated: three files of them at once are more than two processors can. */
+  readonly machines: boolean;
 }
 
 const defaultTimeout = 5 * 60_000;
@@ -27,7 +29,7 @@ export function findTestFiles(root: string, wanted: readonly string[]): TestFile
     .map((path) => {
       const header = readHeader(readFileSync(join(root, path), 'utf8'));
       const kind = header.exclusive ? 'alone' : rigFolders.test(path) ? 'rig' : 'quick';
-      return { path, kind, timeout: header.timeout };
+      return { path, kind, timeout: header.timeout, machines: header.machines };
     });
 }
 
@@ -35,12 +37,12 @@ function relativeTo(root: string, part: string): string {
   return part.startsWith('/') ? relative(root, part) : part.replace(/^\.\//, '');
 }
 
-/** Reads `// @timeout 15m` and `// @exclusive` in the first 20 lines of a test file. */
-export function readHeader(source: string): { readonly timeout: number; readonly exclusive: boolean } {
+/** Reads `// @timeout 15m`, `// @exclusive` and `// @machines` in the first 20 lines of a test file. */
+export function readHeader(source: string): Pick<TestFile, 'timeout' | 'machines'> & { readonly exclusive: boolean } {
   const head = source.split('\n', 20).join('\n');
   const found = /^\/\/ @timeout (\d+)(s|m)$/m.exec(head);
   if (/@timeout/.test(head) && found === null)
     throw new Error('write the header as `// @timeout 15m` or `// @timeout 90s`');
   const timeout = found === null ? defaultTimeout : Number(found[1]) * (found[2] === 'm' ? 60_000 : 1000);
-  return { timeout, exclusive: /^\/\/ @exclusive$/m.test(head) };
+  return { timeout, exclusive: /^\/\/ @exclusive$/m.test(head), machines: /^\/\/ @machines$/m.test(head) };
 }

@@ -104,8 +104,10 @@ t.test('TAP that is cut off leaves the open test failed', async (t) => {
 });
 
 t.test('a header sets the time-out and asks for the machine', async (t) => {
-  t.same(readHeader('// About this\n// @timeout 15m\n// @exclusive\n'), { timeout: 900_000, exclusive: true });
-  t.same(readHeader('import x'), { timeout: 300_000, exclusive: false });
+  t.same(readHeader('// About this\n// @timeout 15m\n// @exclusive\n'), {
+    ...{ timeout: 900_000, exclusive: true, machines: false },
+  });
+  t.same(readHeader('// @machines\nimport x'), { timeout: 300_000, exclusive: false, machines: true });
   t.throws(() => readHeader('// @timeout long\n'), /write the header as/);
 });
 

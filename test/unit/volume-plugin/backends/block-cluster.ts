@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -20,6 +21,9 @@ export interface Change {
   readonly wrap?: (provider: DiskProvider) => DiskProvider;
 }
 
+/** The same for all calls of a test; UUIDs come of it, which other tests that run meanwhile must not make, too. */
+const MAKING = randomUUID();
+
 /** Two hosts (of one machine) that share a folder of disks. */
 export const cluster = async (t: Test, change: Change = {}) => {
   const folder = scratch(t);
@@ -33,7 +37,7 @@ export const cluster = async (t: Test, change: Change = {}) => {
     const { dayTwo } = backend;
     return {
       ...{ backend, provider, dayTwo, target },
-      create: (name: string, options: Record<string, string> = { size: '16m' }, making = 'once') =>
+      create: (name: string, options: Record<string, string> = { size: '16m' }, making = MAKING) =>
         backend.create({ name, options, making }, context()),
       mount: (volume: Volume) => {
         mkdirSync(target(volume.name), { recursive: true });

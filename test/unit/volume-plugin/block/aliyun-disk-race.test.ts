@@ -68,7 +68,7 @@ const race = async (
 };
 
 t.test('of two hosts that are after one disk never two write, in 1,000 rounds', async (t) => {
-  const { wrong, wins } = await race(t, { disks: 20, rounds: 50 });
+  const { wrong, wins } = await race(t, { disks: 10, rounds: 100 });
   t.same(wrong, []);
   const [one = 0, two = 0] = wins;
   t.ok(one + two >= 1_000, wins.join(' : '));
