@@ -22,7 +22,7 @@ export interface Change {
 }
 
 /** The same for all calls of a test; UUIDs come of it, which other tests that run meanwhile must not make, too. */
-const MAKING = randomUUID();
+const MAKING: string = randomUUID();
 
 /** Two hosts (of one machine) that share a folder of disks. */
 export const cluster = async (t: Test, change: Change = {}) => {
