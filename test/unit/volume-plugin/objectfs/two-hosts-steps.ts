@@ -1,52 +1,13 @@
 import { Errno } from '../../../../volume-plugin/fuse/file-system.ts';
 import { codeOf } from './namespace-world.ts';
-import { type Effects, failed, type Local, type Model, NONE, type Side, show } from './two-hosts-model.ts';
-import { FINE, type Tree } from './two-hosts-scene.ts';
+import { failed, type Local, type Model, NONE, type Side, show } from './two-hosts-model.ts';
+import { chmod, mkdir, rename, renameFolder, rmdir, symlink, unlink } from './two-hosts-names.ts';
+import { anyFile, bytes, freeName, nameOf, nodeOf, parentOf, STALE } from './two-hosts-picks.ts';
+import { FINE } from './two-hosts-scene.ts';
 
 const O_RDWR = 2;
 const O_CREAT = 0o100;
-const NAMES = ['f', 'g', 'h'];
-const FOLDERS = ['', 'd', 'e', 'd/x'];
 const LONGEST = 400;
-
-const join = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`);
-const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
-const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
-
-const bytes = (model: Model, length: number): string => {
-  const letter = String.fromCharCode(33 + model.below(90));
-  return letter.repeat(Math.max(0, length - 1)) + String.fromCharCode(33 + model.below(90));
-};
-
-const becomes = (files: Iterable<readonly [string, string | undefined]>, required = true): Effects => ({
-  files: new Map(files),
-  required,
-});
-
-const anyFile = (model: Model, side: Side): string | undefined =>
-  model.pick([...model.view(side).keys()].filter((path) => nameOf(path) !== 'link'));
-
-const freeName = (model: Model, side: Side): string | undefined => {
-  const folders = model.folders(side);
-  const view = model.view(side);
-  const some = FOLDERS.filter((folder) => folder === '' || folders.has(folder))
-    .flatMap((folder) => NAMES.map((name) => join(folder, name)))
-    .filter((path) => !view.has(path) && !folders.has(path));
-  return model.pick(some);
-};
-
-/** The number of a name that this host must see. */
-const nodeOf = async (model: Model, side: Side, path: string): Promise<number | undefined> => {
-  try {
-    return await side.host.node(path);
-  } catch (error) {
-    // What others have taken away was lost meanwhile.
-    if (model.local(side, path)?.disturbed === true && !model.tree.has(path)) return undefined;
-    model.problem(`${side.name} does not find ${path}: ${codeOf(error)} ${error}`);
-    return undefined;
-  }
-};
-
 /** Begins to have a file open. */
 const opened = (side: Side, path: string, node: number, handle: number, text: string, isNew: boolean): Local => {
   // Another node of that name: what was open before has lost it.
@@ -112,9 +73,6 @@ const read = async (model: Model, side: Side): Promise<void> => {
 
 const anyOpen = (model: Model, side: Side): Local | undefined =>
   model.pick(side.locals.filter(({ handles }) => handles.length > 0));
-
-/** ESTALE is for what others have changed; the bucket shows afterwards whether they have. */
-const STALE: readonly string[] = ['ESTALE'];
 
 const checkStale = (model: Model, local: Local, what: string, errno: string | undefined): void => {
   if (errno !== 'ESTALE') return;
@@ -193,187 +151,6 @@ const close = async (model: Model, side: Side, local = anyOpen(model, side)): Pr
   checkFlush(model, side, local, failed(outcome));
   const { fs } = side.host;
   await fs.release(local.node, handle, side.host.caller());
-};
-
-/** A name is taken from a file of this host. */
-const cutLocal = (side: Side, path: string): void => {
-  const local = side.locals.find((one) => one.path === path);
-  if (local !== undefined) local.path = undefined;
-};
-
-interface Naming {
-  readonly side: Side;
-  readonly what: string;
-  readonly effects: Effects;
-  readonly refusals: readonly string[];
-  /** A folder that must be there afterwards. */
-  readonly keeps: string;
-  send(parent: number, host: Side['host'], caller: ReturnType<Side['host']['caller']>): unknown;
-  done(): void;
-  /** Told from what is there, when no answer came. */
-  happened?(now: Tree): boolean;
-}
-
-/** A change of names: when its outcome is open it is waited for, and is whole or not there. */
-const name = async (
-  model: Model,
-  { side, what, effects, refusals, keeps, send, done, happened }: Naming,
-): Promise<void> => {
-  const parent = await nodeOf(model, side, keeps);
-  if (parent === undefined) return;
-  const outcome = await model.ask(side, {
-    ...{ what, effects, refusals },
-    send: async (host, caller) => void (await send(parent, host, caller)),
-  });
-  const errno = failed(outcome);
-  if (errno === undefined) {
-    done();
-    await model.look(side, effects, true);
-    if (keeps !== '' && !model.folders(side).has(keeps)) model.problem(`${keeps} has gone with what was in it`);
-    return;
-  }
-  if (refusals.includes(errno)) return;
-  await model.settle(side);
-  const now = await model.scene.look();
-  const taken = [...effects.files].filter(([, text]) => text === undefined).map(([path]) => path);
-  const left = taken.filter((path) => now.has(path));
-  if (left.length > 0 && left.length < taken.length) model.problem(`${what} is done by half: ${left} are there still`);
-  const isDone = happened?.(now) ?? (left.length === 0 && taken.length > 0);
-  if (isDone) done();
-  await model.look(side, isDone ? effects : NONE, false);
-};
-
-const unlink = async (model: Model, side: Side): Promise<void> => {
-  const kept = [...model.view(side).keys()].filter((one) => one.includes('.conflict-'));
-  const path = kept.length > 3 ? kept[0] : anyFile(model, side);
-  if (path === undefined) return;
-  const local = model.local(side, path);
-  await name(model, {
-    ...{ side, what: `unlink ${path}`, keeps: parentOf(path) },
-    // What it was is nowhere any more.
-    refusals: local?.disturbed === true ? ['ESTALE'] : [],
-    effects: becomes([[path, undefined]], local?.dirty !== true || !local.disturbed),
-    send: (parent, host, caller) => host.fs.unlink(parent, nameOf(path), caller),
-    done: () => cutLocal(side, path),
-  });
-};
-
-const rename = async (model: Model, side: Side): Promise<void> => {
-  const from = anyFile(model, side);
-  const to = model.random() < 0.4 ? anyFile(model, side) : freeName(model, side);
-  if (from === undefined || to === undefined || from === to) return;
-  const [source, target] = [model.local(side, from), model.local(side, to)];
-  const toParent = await nodeOf(model, side, parentOf(to));
-  if (toParent === undefined) return;
-  const stored = model.tree.get(from);
-  const own = source?.dirty === true || target?.dirty === true;
-  const isNew = source?.dirty === true && source.base === undefined;
-  await name(model, {
-    ...{ side, what: `rename ${from} ${to}`, keeps: parentOf(from) },
-    refusals: source?.disturbed === true || target?.disturbed === true ? ['ESTALE', 'ENOENT'] : [],
-    effects: isNew
-      ? NONE
-      : becomes(
-          [
-            [from, undefined],
-            [to, stored],
-          ],
-          !own,
-        ),
-    send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
-    ...(isNew && { happened: (now: Tree) => now.get(from) !== source.bytes && now.get(to) === source.bytes }),
-    done: () => {
-      cutLocal(side, to);
-      if (source === undefined) return;
-      source.former.push(from);
-      source.path = to;
-      source.base = isNew ? model.tree.get(to) : stored;
-    },
-  });
-};
-
-const chmod = async (model: Model, side: Side): Promise<void> => {
-  const path = anyFile(model, side);
-  if (path === undefined) return;
-  const node = await nodeOf(model, side, path);
-  if (node === undefined) return;
-  const mode = model.pick([0o600, 0o640, 0o644]) ?? 0o644;
-  await model.ask(side, {
-    ...{ what: `chmod ${path}`, effects: NONE, refusals: STALE },
-    send: ({ fs }, caller) => fs.setattr(node, { mode }, caller),
-  });
-};
-
-const mkdir = async (model: Model, side: Side): Promise<void> => {
-  const folders = model.folders(side);
-  const view = model.view(side);
-  const path = model.pick(
-    FOLDERS.filter((one) => one !== '' && !folders.has(one) && !view.has(one)).filter(
-      (one) => parentOf(one) === '' || folders.has(parentOf(one)),
-    ),
-  );
-  if (path === undefined) return;
-  await name(model, {
-    ...{ side, what: `mkdir ${path}`, keeps: parentOf(path), refusals: [], effects: NONE },
-    send: (parent, host, caller) => host.fs.mkdir(parent, nameOf(path), 0o755, caller),
-    done: () => undefined,
-  });
-};
-
-const rmdir = async (model: Model, side: Side): Promise<void> => {
-  const folders = model.folders(side);
-  const path = model.pick(FOLDERS.filter((one) => folders.has(one)));
-  if (path === undefined) return;
-  const isEmpty = ![...model.view(side).keys(), ...folders].some((one) => one.startsWith(`${path}/`));
-  await name(model, {
-    ...{ side, what: `rmdir ${path}`, keeps: parentOf(path), effects: NONE, refusals: isEmpty ? [] : ['ENOTEMPTY'] },
-    send: (parent, host, caller) => host.fs.rmdir(parent, nameOf(path), caller),
-    done: () => {
-      if (!isEmpty) model.problem(`${path} was removed with what is in it`);
-    },
-  });
-};
-
-const renameFolder = async (model: Model, side: Side): Promise<void> => {
-  const folders = model.folders(side);
-  const from = model.pick(FOLDERS.filter((one) => folders.has(one)));
-  const view = model.view(side);
-  const to = model.pick(
-    FOLDERS.filter((one) => one !== '' && one !== from && !folders.has(one) && !view.has(one)).filter(
-      (one) => parentOf(one) === '' || folders.has(parentOf(one)),
-    ),
-  );
-  if (from === undefined || to === undefined || to.startsWith(`${from}/`)) return;
-  const toParent = await nodeOf(model, side, parentOf(to));
-  if (toParent === undefined) return;
-  const inside = [...model.tree].filter(([path]) => path.startsWith(`${from}/`) && !path.endsWith('/'));
-  const target = (path: string): string => to + path.slice(from.length);
-  await name(model, {
-    ...{ side, what: `rename-folder ${from} ${to}`, keeps: parentOf(from), refusals: [] },
-    effects: becomes(inside.flatMap(([path, text]) => [[path, undefined] as const, [target(path), text] as const])),
-    send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
-    done: () => {
-      for (const local of side.locals) {
-        if (local.path?.startsWith(`${from}/`) !== true) continue;
-        local.former.push(local.path);
-        local.path = target(local.path);
-      }
-    },
-  });
-};
-
-const symlink = async (model: Model, side: Side): Promise<void> => {
-  const path = freeName(model, side);
-  if (path === undefined) return;
-  const link = `${parentOf(path) === '' ? '' : `${parentOf(path)}/`}link`;
-  if (model.view(side).has(link)) return;
-  const aim = `aim-${model.step}`;
-  await name(model, {
-    ...{ side, what: `symlink ${link}`, keeps: parentOf(link), refusals: [], effects: becomes([[link, aim]]) },
-    happened: (now) => now.get(link) === aim,
-    send: (parent, host, caller) => host.fs.symlink(parent, 'link', aim, caller),
-    done: () => undefined,
-  });
 };
 
 /** A listing has what the host must see, and each name once. */
