@@ -183,7 +183,10 @@ class ContentSet implements Contents, Keeper {
     }
   }
 
-  async recover(homeOf: (node: number) => FileHome | undefined): Promise<void> {
+  async recover(
+    homeOf: (node: number) => FileHome | undefined,
+    isOpen: (node: number) => boolean = () => false,
+  ): Promise<void> {
     const { past, boot } = this.#replay;
     const known = this.#replay.layers;
     // What the disk had not got when the host lost its power may be there in part.
@@ -191,7 +194,11 @@ class ContentSet implements Contents, Keeper {
     for (const [node, one] of past) {
       const home = homeOf(node);
       if (home === undefined || !(trusted || one.synced || one.wanted)) await this.#forget(one);
-      else this.#contents.set(node, await this.#takeUp(home, one));
+      else {
+        const content = await this.#takeUp(home, one);
+        if (isOpen(node)) content.reopen();
+        this.#contents.set(node, content);
+      }
       past.delete(node);
     }
     for (const layer of known) if (!this.#isKnown(layer)) known.delete(layer);

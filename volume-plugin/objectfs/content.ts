@@ -118,8 +118,11 @@ export interface Contents {
   dirtyNodes(): readonly number[];
   /** What a compaction of the state log must keep of the contents, at this moment. The file system hands it to the log's `keeps`. */
   records(): Iterable<StateRecord>;
-  /** After a start, when the namespace knows its nodes again: takes up what an earlier life has left. `homeOf` undefined: the node is gone. */
-  recover(homeOf: (node: number) => FileHome | undefined): Promise<void>;
+  /**
+   * After a start, when the namespace knows its nodes again: takes up what an earlier life has left. `homeOf` undefined: the node
+   * is gone. What `isOpen` is kept, and tells who closes it what has become of it, as in the life in which it was opened.
+   */
+  recover(homeOf: (node: number) => FileHome | undefined, isOpen?: (node: number) => boolean): Promise<void>;
   /** Everything that is dirty is brought to the store; ends when it is. */
   drain(left: (bytes: number, files: number) => void): Promise<void>;
   /** Status: bytes in the cache and in staging files, what waits for upload, the last failure. */

@@ -101,7 +101,7 @@ export class Files {
     if (known === undefined && node.unlinked && orphan === undefined) throw new Errno('ESTALE', 'it was removed');
     const base = orphan ?? (live.isNew || node.unlinked ? undefined : space.baseOf(node));
     if (known === undefined && base === undefined && !live.isNew) throw new Errno('ESTALE', 'nothing is known of it');
-    live.content = known ?? space.contents.of(homes.of(node), base);
+    live.content = space.contents.of(homes.of(node), base);
     return live.content;
   }
 
@@ -231,7 +231,8 @@ export class Files {
   letGo(node: Node): void {
     const { space } = this.#parts;
     const live = node.lively;
-    const { content } = live;
+    // One that was open in an earlier life may not have been asked for in this one.
+    const content = space.contentOf(node);
     live.content = undefined;
     if (content !== undefined) {
       content.release();

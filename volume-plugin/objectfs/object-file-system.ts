@@ -67,12 +67,13 @@ export class ObjectFileSystem implements FileSystem {
     const { space, homes, saver } = this.#parts;
     space.kernel = kernel;
     this.#memory.recall(this.#options.survived);
+    const isOpen = (id: number): boolean => (space.nodes.get(id)?.live?.opens ?? 0) > 0;
     await this.#options.contents.recover((id) => {
       const node = space.nodes.get(id);
       // What was unlinked, and is not open any more, is nobody's.
-      const isNeeded = node !== undefined && !(node.unlinked && node.lively.opens === 0);
+      const isNeeded = node !== undefined && !(node.unlinked && !isOpen(id));
       return isNeeded ? homes.of(node) : undefined;
-    });
+    }, isOpen);
     this.#memory.tidy();
     this.#options.log.compact();
     for (const node of space.nodes.values()) if (node.isChanged && !node.unlinked) saver.later(node);

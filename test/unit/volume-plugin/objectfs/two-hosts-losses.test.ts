@@ -276,3 +276,53 @@ t.test(
     }
   },
 );
+
+t.test(
+  'what is written to a file that was open when the engine died, and has been stored since, is synced',
+  async (t) => {
+    const w = await world(t);
+    const first = await w.host('a', real);
+    const opened = await first.create('f');
+    await first.fs.write(opened.node, opened.handle, 0, Buffer.from('one'), false, first.caller());
+    first.kill();
+    const next = await w.host('a', { real: true, survived: true });
+    t.equal(await next.readOpen(opened), 'one');
+    await next.fs.fsync(opened.node, opened.handle, false, next.caller());
+    await next.fs.write(opened.node, opened.handle, 3, Buffer.from('two'), false, next.caller());
+    t.equal(next.fs.status()['files that wait for upload'], 1);
+    await next.fs.syncfs(next.caller());
+    t.equal(await w.text('f'), 'onetwo');
+    await next.close(opened);
+  },
+);
+
+t.test('an update that is lost in the background after the engine has died is told by the next close', async (t) => {
+  const w = await world(t);
+  const [first, b] = [await w.host('a', real), await w.host('b', real)];
+  await first.write('f', 'first');
+  const opened = await first.open('f');
+  await first.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, first.caller());
+  await b.write('f', 'other');
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true });
+  await next.fs.syncfs(next.caller());
+  t.equal(await refused(() => next.fs.flush(opened.node, opened.handle, next.caller())), 'ESTALE');
+  await next.fs.release(opened.node, opened.handle, next.caller());
+});
+
+t.test('an unlinked file whose upload has failed is read after the engine has died by who has it open', async (t) => {
+  const w = await world(t);
+  const first = await w.host('a', { real: true, retryMs: 0 });
+  const opened = await first.create('f');
+  await first.fs.write(opened.node, opened.handle, 0, Buffer.from('bytes'), false, first.caller());
+  const heal = failing(w, 'put', new StoreError('UNREACHABLE', 'nobody answers'));
+  t.equal(await refused(() => first.fs.flush(opened.node, opened.handle, first.caller())), 'EIO');
+  heal();
+  await first.unlink('f');
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true });
+  await next.fs.syncfs(next.caller());
+  t.equal(await next.readOpen(opened), 'bytes');
+  await next.close(opened);
+  t.same(await w.names(), []);
+});
