@@ -121,7 +121,9 @@ class Home implements FileHome {
   }
 
   changed(now: ObjectFacts | undefined, rebased: boolean): void {
-    if (rebased || now === undefined) this.#takeOver(now);
+    // What was written here has its name until it is brought to the store, which keeps it beside theirs and tells.
+    const isOurs = this.#parts.space.contentOf(this.#node)?.dirty === true;
+    if (rebased || (now === undefined && !isOurs)) this.#takeOver(now);
     else this.#node.seen = Number.NEGATIVE_INFINITY;
   }
 

@@ -326,3 +326,25 @@ t.test('an unlinked file whose upload has failed is read after the engine has di
   await next.close(opened);
   t.same(await w.names(), []);
 });
+
+t.test(
+  'what was written to a file that another host has removed is kept, also when the rest was missed before',
+  async (t) => {
+    const w = await world(t);
+    const [a, b] = [await w.host('a', real), await w.host('b', real)];
+    await a.write('f', 'text');
+    const opened = await a.open('f');
+    await a.fs.write(opened.node, opened.handle, 0, Buffer.from('T'), false, a.caller());
+    await a.rename('f', 'g');
+    w.later();
+    await b.unlink('g');
+    t.equal(await refused(() => a.readOpen(opened)), 'ESTALE', 'it cannot be read');
+    w.later();
+    t.ok(await a.exists('g'), 'it has its name here until it is closed');
+    t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'ESTALE');
+    await a.fs.release(opened.node, opened.handle, a.caller());
+    const names = await w.names();
+    t.match(names, [/^g\.conflict-/]);
+    t.equal(await w.text(names[0] ?? ''), 'T\0\0\0');
+  },
+);
