@@ -219,7 +219,7 @@ export class Model {
       this.trail.push(`${this.step}   ${path} is ${show(after)}`);
       if (path.endsWith('/')) continue;
       if (effects.has(path) && effects.get(path) === after) this.#disturb(actor, path);
-      else if (!this.#isUpload(path, before, after, effects) && !this.#isKept(path, before, after)) {
+      else if (!this.#isUpload(actor, path, before, after, effects) && !this.#isKept(path, before, after)) {
         this.problem(`${path} is ${show(after)}, and was ${show(before)}: ${this.#known(path)}`);
       }
     }
@@ -255,9 +255,17 @@ export class Model {
   }
 
   /** Has a host brought there what it had, in place of what it knew? */
-  #isUpload(path: string, before: string | undefined, after: string | undefined, effects: Effects['files']): boolean {
+  #isUpload(
+    actor: Side | undefined,
+    path: string,
+    before: string | undefined,
+    after: string | undefined,
+    effects: Effects['files'],
+  ): boolean {
     if (after === undefined) return false;
-    for (const side of this.sides) {
+    // Where both have the same bytes it is the one's that was asked: two new files are both empty.
+    const sides = [...this.sides].sort((one, other) => Number(other === actor) - Number(one === actor));
+    for (const side of sides) {
       for (const local of side.locals) {
         if (local.path !== path || !local.versions.has(after)) continue;
         const isOwn = before !== undefined && local.versions.has(before);
@@ -284,19 +292,22 @@ export class Model {
   #isKept(path: string, before: string | undefined, after: string | undefined): boolean {
     const cut = path.lastIndexOf('.conflict-');
     if (cut < 0 || before !== undefined || after === undefined) return false;
-    for (const side of this.sides) {
-      for (const local of side.locals) {
-        const source = path.slice(0, cut);
-        if (local.path !== source && !local.former.includes(source)) continue;
-        const isLatest = isSameButForGaps(after, local.bytes, local.mask);
-        const isEarlier = [...local.versions].some((one) => isSameButForGaps(after, one, ''));
-        if (!isLatest && !isEarlier) continue;
-        if (isLatest) local.kept = true;
-        this.count(after === local.bytes ? 'conflicts' : 'conflicts in part');
-        return true;
-      }
+    const source = path.slice(0, cut);
+    const side = this.sides.find(({ name }) => path.slice(cut).startsWith(`.conflict-host-${name}-`));
+    const had = side?.locals.filter((local) => local.path === source || local.former.includes(source)) ?? [];
+    const ofLatest = had.filter(({ bytes, mask }) => isSameButForGaps(after, bytes, mask));
+    // Of files that have the same bytes and had the same name it is one that waits, and has the name still.
+    const rank = (local: Local): number =>
+      4 * Number(local.dirty) + 2 * Number(!local.kept) + Number(local.path === source);
+    const [latest] = ofLatest.sort((one, other) => rank(other) - rank(one));
+    if (latest !== undefined) {
+      latest.kept = true;
+      this.count(after === latest.bytes ? 'conflicts' : 'conflicts in part');
+      return true;
     }
-    return false;
+    const isEarlier = had.some(({ versions }) => [...versions].some((one) => isSameButForGaps(after, one, '')));
+    if (isEarlier) this.count('conflicts in part');
+    return isEarlier;
   }
 
   /** What is clean now must be in the bucket, or beside what is. */
