@@ -79,10 +79,12 @@ t.test('a refusal now and then costs little', async (t) => {
 t.test('refusals in a row make longer pauses', async (t) => {
   const pacing = pacingOf();
   const pauses: number[] = [];
+  // From before the refusal: what comes between it and the next call belongs to the pause.
+  let refused = now();
   for (let round = 0; round < 5; round += 1) {
-    const begun = now();
     const passage = await pacing.pass('a/1', contextOf(5_000));
-    pauses.push(now() - begun);
+    pauses.push(now() - refused);
+    refused = now();
     passage.slowed();
   }
   for (const [index, least] of [0, 0, 49, 99, 199].entries()) {
