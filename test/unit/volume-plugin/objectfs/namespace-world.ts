@@ -38,6 +38,9 @@ export interface HostOptions {
 /** In memory where there is such a folder: these tests are about deaths of the engine, not of the host. */
 const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
+/** Nanoseconds since the epoch, at which a clock begins that goes on by `later` alone. */
+const FIRST_TIME = 1_764_000_000_000_000_000n;
+
 const OLD_MS = 30 * 60_000;
 let isSwept = false;
 
@@ -187,6 +190,7 @@ export class Host {
       },
       ...(adoptMs !== undefined && { adoptMs }),
       ms: () => (world.stopped ?? performance.now()) + world.ahead,
+      ...(world.stopped !== undefined && { time: () => FIRST_TIME + BigInt(world.ahead) * 1_000_000n }),
     });
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import type { Caller } from '../../../../volume-plugin/fuse/file-system.ts';
 import type { FileContent } from '../../../../volume-plugin/objectfs/content.ts';
 import { codeOf, type Host } from './namespace-world.ts';
@@ -202,6 +203,11 @@ export class Model {
     } catch (error) {
       this.problem(`${side.name} cannot be written out: ${error}`);
     }
+  }
+
+  /** They are gathered for a moment first: what comes next is not to depend on how fast the machine is. */
+  async attributesAreStored(): Promise<void> {
+    for (const { host } of this.sides) while (host.fs.status()['attributesWaiting'] !== 0) await setTimeout(5);
   }
 
   /** Compares the bucket with what is known, and takes over what is as it may be. */

@@ -65,7 +65,10 @@ export class Scene {
   }
 
   static async make(random: () => number): Promise<Scene> {
-    return new Scene(await World.make({ partMin: 16 }), random);
+    const world = await World.make({ partMin: 16 });
+    // A step takes two seconds, however fast the machine is.
+    world.stopped = 0;
+    return new Scene(world, random);
   }
 
   host(name: string, survived: boolean, durability: VolumeSemantics['durability']): Promise<Host> {

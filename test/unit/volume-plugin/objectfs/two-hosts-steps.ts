@@ -190,7 +190,8 @@ const stat = async (model: Model, side: Side): Promise<void> => {
 /** Both at once: one wins, and the other one is told. */
 const closeBoth = async (model: Model): Promise<void> => {
   const [a, b] = model.sides;
-  if (a === undefined || b === undefined) return;
+  // Which one wins is chance.
+  if (a === undefined || b === undefined || model.calm) return;
   const pairs = a.locals.flatMap((mine) => {
     const theirs = b.locals.find((one) => one.path === mine.path && one.dirty && one.handles.length > 0);
     return mine.dirty && mine.handles.length > 0 && theirs !== undefined ? [{ mine, theirs }] : [];
@@ -250,6 +251,7 @@ export const takeStep = async (model: Model): Promise<void> => {
     ? { lossy: model.pick([0.1, 0.3]) ?? 0, busy: model.pick([0, 0.1]) ?? 0, down: model.random() < 0.2 }
     : FINE;
   await step(model, side);
+  if (model.calm) await model.attributesAreStored();
   await model.look(side, NONE, false);
   for (const check of model.afterwards.splice(0)) check();
 };
