@@ -112,11 +112,8 @@ export class Renaming {
   ): Promise<void> {
     const { space } = this.#parts;
     if (node.lively.isNew || node.facts === undefined) {
-      // What it was to take the place of at the old name would be there again.
-      if (node.lively.replaces !== undefined) {
-        await this.#removing.keepFolder(from);
-        await space.store.remove(space.keyOf(node), space.context());
-      }
+      const { replaces } = node.lively;
+      if (replaces !== undefined) await this.#removeReplaced(node, from, replaces);
       node.lively.replaces = target?.facts?.etag ?? target?.live?.replaces;
       this.place(node, from, to, newName);
       space.journal.did(caller.unique, {}, moveRecord(node), attrRecord(node));
@@ -142,6 +139,16 @@ export class Renaming {
       } else this.#resumeLater(move);
       throw error;
     }
+  }
+
+  /** What it was to take the place of at the old name would be there again. What others have put there since is theirs, and stays. */
+  async #removeReplaced(node: Node, from: Node, replaces: string): Promise<void> {
+    const { store } = this.#parts.space;
+    const key = this.#parts.space.keyOf(node);
+    const there = await store.head(key, this.#parts.space.context());
+    if (there?.etag !== replaces) return;
+    await this.#removing.keepFolder(from);
+    await store.remove(key, this.#parts.space.context());
   }
 
   /** With the attributes that it has by now, when all are known; what is dirty brings its own. */

@@ -348,3 +348,21 @@ t.test(
     t.equal(await w.text(names[0] ?? ''), 'T\0\0\0');
   },
 );
+
+t.test(
+  'what another host has closed where a new file was to take a place stays when that is renamed further',
+  async (t) => {
+    const w = await world(t);
+    const [a, b] = [await w.host('a', real), await w.host('b', real)];
+    await a.write('f', 'old');
+    const opened = await b.create('f.tmp');
+    await b.fs.write(opened.node, opened.handle, 0, Buffer.from('new'), false, b.caller());
+    await b.rename('f.tmp', 'f');
+    await a.write('f', 'newer');
+    await b.rename('f', 'g');
+    await b.close(opened);
+    t.same(await w.names(), ['f', 'g']);
+    t.equal(await w.text('f'), 'newer');
+    t.equal(await w.text('g'), 'new');
+  },
+);
