@@ -75,16 +75,20 @@ export const rename = async (model: Model, side: Side): Promise<void> => {
   const stored = model.tree.get(from);
   const own = source?.dirty === true || target?.dirty === true;
   const isNew = source?.dirty === true && source.base === undefined;
+  // It was to take the place of what is at its name, which goes when it is renamed further.
+  const isUnstored = source?.dirty === true && model.content(side, source)?.base === undefined;
   await name(model, {
     ...{ side, what: `rename ${from} ${to}`, keeps: parentOf(from) },
     refusals: source?.disturbed === true || target?.disturbed === true ? ['ESTALE', 'ENOENT'] : [],
     effects: isNew
       ? NONE
       : becomes(
-          [
-            [from, undefined],
-            [to, stored],
-          ],
+          isUnstored
+            ? [[from, undefined]]
+            : [
+                [from, undefined],
+                [to, stored],
+              ],
           !own,
         ),
     send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
@@ -94,7 +98,7 @@ export const rename = async (model: Model, side: Side): Promise<void> => {
       if (source === undefined) return;
       source.former.push(from);
       source.path = to;
-      source.base = isNew ? model.tree.get(to) : stored;
+      source.base = isNew || isUnstored ? model.tree.get(to) : stored;
     },
   });
 };
