@@ -28,6 +28,8 @@ export const name = async (
 ): Promise<void> => {
   const parent = await nodeOf(model, side, keeps);
   if (parent === undefined) return;
+  // One that others have taken away is there only for what is not saved in it.
+  const isKept = [...model.tree.keys()].some((path) => path.startsWith(`${keeps}/`));
   const outcome = await model.ask(side, {
     ...{ what, effects, refusals },
     send: async (host, caller) => void (await send(parent, host, caller)),
@@ -36,7 +38,7 @@ export const name = async (
   if (errno === undefined) {
     done();
     await model.look(side, effects, true);
-    if (keeps !== '' && !model.folders(side).has(keeps)) model.problem(`${keeps} has gone with what was in it`);
+    if (isKept && !model.folders(side).has(keeps)) model.problem(`${keeps} has gone with what was in it`);
     return;
   }
   if (refusals.includes(errno)) return;

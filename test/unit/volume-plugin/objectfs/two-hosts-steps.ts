@@ -1,4 +1,5 @@
 import { Errno } from '../../../../volume-plugin/fuse/file-system.ts';
+import type { Base } from '../../../../volume-plugin/objectfs/content.ts';
 import { codeOf } from './namespace-world.ts';
 import { failed, type Local, type Model, NONE, type Side, show } from './two-hosts-model.ts';
 import { chmod, mkdir, rename, renameFolder, rmdir, symlink, unlink } from './two-hosts-names.ts';
@@ -81,18 +82,27 @@ const checkStale = (model: Model, local: Local, what: string, errno: string | un
   });
 };
 
+const baseOf = async (model: Model, side: Side, local: Local, handle: number): Promise<Base | undefined> => {
+  const { fs } = side.host;
+  try {
+    await fs.read(local.node, handle, 0, 0, side.host.caller());
+  } catch (error) {
+    // Others have taken it away.
+    if (codeOf(error) === 'ESTALE') return undefined;
+    throw error;
+  }
+  return model.content(side, local)?.base;
+};
+
 const change = async (model: Model, side: Side): Promise<void> => {
   const local = anyOpen(model, side);
   const handle = local?.handles[0];
   if (local === undefined || handle === undefined) return;
-  const content = model.content(side, local);
   if (!local.dirty) {
-    // What it is built on is what the file is here now.
-    const base = content?.base;
-    const stored = local.path === undefined ? undefined : model.tree.get(local.path);
-    if (content === undefined && stored === undefined) return;
-    const text = content === undefined ? stored : base === undefined ? undefined : model.scene.textOf(base.etag);
-    if (base !== undefined && text === undefined) return;
+    // What it is built on is what the file is here now: in the engine's next life the one that it has heard of first.
+    const base = await baseOf(model, side, local, handle);
+    const text = base === undefined ? undefined : model.scene.textOf(base.etag);
+    if (text === undefined && (base !== undefined || model.content(side, local)?.dirty !== true)) return;
     local.base = text;
     local.bytes = text ?? local.bytes;
     local.kept = false;
