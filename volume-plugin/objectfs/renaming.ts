@@ -114,7 +114,7 @@ export class Renaming {
     if (node.lively.isNew || node.facts === undefined) {
       const { replaces } = node.lively;
       if (replaces !== undefined) await this.#removeReplaced(node, from, replaces);
-      node.lively.replaces = target?.facts?.etag ?? target?.live?.replaces;
+      node.lively.replaces = replacedBy(target);
       this.place(node, from, to, newName);
       space.journal.did(caller.unique, {}, moveRecord(node), attrRecord(node));
       return;
@@ -122,7 +122,7 @@ export class Renaming {
     const move: Move = {
       ...{ id: newMoveId(), node: node.id, from: space.keyOf(node) },
       to: space.naming.key(this.#parts.lookups.pathOf(to, newName)),
-      ...{ etag: node.facts.etag, size: node.facts.size, replaced: target?.facts?.etag ?? '' },
+      ...{ etag: node.facts.etag, size: node.facts.size, replaced: replacedBy(target) ?? '' },
       ...{ parent: to.id, name: newName, unique: String(caller.unique) },
     };
     space.journal.append(...space.written(node), ...space.written(to));
@@ -315,3 +315,6 @@ const describeAs = (node: Node, name: string): ReturnType<typeof describe> => {
   node.name = old;
   return description;
 };
+
+/** ETag of what is in the store at a target's name: a new one may have taken the place of another before it is stored itself. */
+const replacedBy = (target: Node | undefined): string | undefined => target?.facts?.etag ?? target?.live?.replaces;

@@ -366,3 +366,16 @@ t.test(
     t.equal(await w.text('g'), 'new');
   },
 );
+
+t.test('a file takes the place of a new one that has taken the place of another and is not stored yet', async (t) => {
+  const w = await world(t);
+  const a = await w.host('a', real);
+  for (const name of ['f', 'g']) await a.write(name, name);
+  const opened = await a.create('h');
+  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('h'), false, a.caller());
+  await a.rename('h', 'g');
+  t.equal(await refused(() => a.rename('f', 'g')), 'nothing was refused');
+  t.same(await w.names(), ['g']);
+  await a.close(opened);
+  t.equal(await w.text('g'), 'f');
+});
