@@ -168,6 +168,8 @@ export const renameFolder = async (model: Model, side: Side): Promise<void> => {
     done: () => {
       for (const local of side.locals) {
         if (local.path?.startsWith(`${from}/`) !== true) continue;
+        // What others had removed from it is new in the other one.
+        if (!model.tree.has(local.path)) local.base = model.tree.get(target(local.path));
         local.former.push(local.path);
         local.path = target(local.path);
       }
