@@ -234,10 +234,8 @@ export class Files {
     // One that was open in an earlier life may not have been asked for in this one.
     const content = space.contentOf(node);
     live.content = undefined;
-    if (content !== undefined) {
-      content.release();
-      if (node.unlinked) this.#dropOrphan(node);
-    }
+    content?.release();
+    if (node.unlinked) this.#dropOrphan(node);
     space.drop(node);
   }
 

@@ -1,4 +1,5 @@
 // What two hosts, or a store that loses answers, could cost: each of these lost acknowledged bytes, or left an object behind.
+import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import { type ObjectStore, StoreError } from '../../../../volume-plugin/object/store.ts';
 import { PREFIX, refused, World } from './namespace-world.ts';
@@ -378,4 +379,18 @@ t.test('a file takes the place of a new one that has taken the place of another 
   t.same(await w.names(), ['g']);
   await a.close(opened);
   t.equal(await w.text('g'), 'f');
+});
+
+t.test('the copy of a large unlinked file goes when it is closed, also when the engine has died since', async (t) => {
+  const w = await world(t);
+  const first = await w.host('a', { real: true, content: { cache: 0 } });
+  await first.write('f', 'x'.repeat(9 * 2 ** 20));
+  const opened = await first.open('f');
+  await first.unlink('f');
+  t.match(await w.keys(), [/orphans/]);
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true, content: { cache: 0 } });
+  await next.close(opened);
+  for (let looked = 0; looked < 500 && (await w.keys()).length > 0; looked += 1) await setTimeout(10);
+  t.same(await w.keys(), []);
 });
