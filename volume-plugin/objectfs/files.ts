@@ -136,7 +136,13 @@ export class Files {
   #write(node: Node, content: FileContent, offset: number, data: Buffer): Answer<number> {
     this.#mustBeThere(node);
     this.touch(node);
-    return content.write(offset, data, this.#parts.space.lazy());
+    const written = content.write(offset, data, this.#parts.space.lazy());
+    if (!(written instanceof Promise)) return written;
+    return written.then((bytes) => {
+      // Until it was its turn others may have turned out to have removed the file.
+      this.#mustBeThere(node);
+      return bytes;
+    });
   }
 
   #mustBeThere(node: Node): void {
@@ -165,6 +171,7 @@ export class Files {
       this.#mustBeThere(node);
       this.touch(node);
       await content.truncate(size, space.lazy());
+      this.#mustBeThere(node);
     }
     if (node.lively.opens > 0) return;
     try {
@@ -179,7 +186,7 @@ export class Files {
     const node = space.node(id);
     if (handles.find(handleId)?.writes !== true) return;
     const content = space.contentOf(node);
-    if (content?.dirty === true && !node.unlinked) await this.#bring(node, content);
+    if (content?.dirty === true && (!node.unlinked || node.isLost)) await this.#bring(node, content);
     else {
       await this.#lost(content);
       if (node.isChanged) await this.#saveAttributes(node);

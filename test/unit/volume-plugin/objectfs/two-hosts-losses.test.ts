@@ -394,3 +394,39 @@ t.test('the copy of a large unlinked file goes when it is closed, also when the 
   for (let looked = 0; looked < 500 && (await w.keys()).length > 0; looked += 1) await setTimeout(10);
   t.same(await w.keys(), []);
 });
+
+t.test(
+  'what is written while a lost update of a removed file is being kept is refused, and not lost after its answer',
+  async (t) => {
+    for (const how of ['write', 'truncate'] as const) {
+      const w = await world(t);
+      const [a, b] = [await w.host('a', real), await w.host('b', real)];
+      await a.write('f', 'first');
+      const { node, handle } = await a.open('f');
+      await a.fs.write(node, handle, 0, Buffer.from('AAAAA'), false, a.caller());
+      await b.unlink('f');
+      const [reached, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const put = w.store.put.bind(w.store);
+      w.store.put = async (...values) => {
+        if (values[0].includes('.conflict-')) {
+          reached.resolve();
+          await goOn.promise;
+        }
+        return await put(...values);
+      };
+      const closed = refused(() => a.fs.flush(node, handle, a.caller()));
+      await reached.promise;
+      const changed = refused(() =>
+        how === 'write'
+          ? a.fs.write(node, handle, 0, Buffer.from('BBBBB'), false, a.caller())
+          : a.fs.setattr(node, { size: 2, handle }, a.caller()),
+      );
+      goOn.resolve();
+      t.same([await closed, await changed], ['ESTALE', 'ESTALE']);
+      await a.fs.release(node, handle, a.caller());
+      const names = await w.names();
+      t.match(names, [/^f\.conflict-/]);
+      t.equal(await w.text(names[0] ?? ''), 'AAAAA');
+    }
+  },
+);
