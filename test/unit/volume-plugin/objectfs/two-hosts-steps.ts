@@ -1,6 +1,6 @@
 import { Errno } from '../../../../volume-plugin/fuse/file-system.ts';
 import type { Base } from '../../../../volume-plugin/objectfs/content.ts';
-import { codeOf } from './namespace-world.ts';
+import { codeOf, PREFIX } from './namespace-world.ts';
 import { failed, type Local, type Model, NONE, type Side, show } from './two-hosts-model.ts';
 import { chmod, mkdir, rename, renameFolder, rmdir, symlink, unlink } from './two-hosts-names.ts';
 import { anyFile, bytes, freeName, nameOf, nodeOf, parentOf, STALE } from './two-hosts-picks.ts';
@@ -103,7 +103,9 @@ const change = async (model: Model, side: Side): Promise<void> => {
     const base = await baseOf(model, side, local, handle);
     const text = base === undefined ? undefined : model.scene.textOf(base.etag);
     if (text === undefined && (base !== undefined || model.content(side, local)?.dirty !== true)) return;
-    local.base = text;
+    // One that others had removed before its folder was renamed here is new in the other folder.
+    const isElsewhere = base !== undefined && local.path !== undefined && base.key !== PREFIX + local.path;
+    local.base = isElsewhere ? model.tree.get(local.path ?? '') : text;
     local.bytes = text ?? local.bytes;
     local.kept = false;
     local.mask = '';
