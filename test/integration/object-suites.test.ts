@@ -5,6 +5,8 @@ import { OUT_OF_SCOPE } from '../suites/posix-cases.ts';
 import { exercise, PROGRAMS, posix } from '../suites/programs.ts';
 import { SuiteVolume } from '../suites/volume.ts';
 
+t.setTimeout(4 * 60_000);
+
 t.test(
   'random reads, writes, truncations, holes, mappings and copies of one file are what they should be',
   async (t) => {
