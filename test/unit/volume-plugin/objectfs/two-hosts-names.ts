@@ -5,7 +5,10 @@ import type { Tree } from './two-hosts-scene.ts';
 /** A name is taken from a file of this host. */
 export const cutLocal = (side: Side, path: string): void => {
   const local = side.locals.find((one) => one.path === path);
-  if (local !== undefined) local.path = undefined;
+  if (local === undefined) return;
+  // What was on its way under it may be kept beside somebody else's still.
+  local.former.push(path);
+  local.path = undefined;
 };
 
 interface Naming {
