@@ -6,6 +6,8 @@ import { FolderStore } from '../../../../volume-plugin/object/folder.ts';
 import { objectStoreConformance } from '../../../conformance/object-store.ts';
 import { context } from '../../../conformance/object-store-tools.ts';
 
+t.setTimeout(120_000);
+
 const make = async (t: Test) => {
   const folder = mkdtempSync(join(tmpdir(), 'drayage-objects-'));
   t.teardown(() => rmSync(folder, { recursive: true }));

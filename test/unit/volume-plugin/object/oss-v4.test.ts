@@ -4,6 +4,8 @@ import t from 'tap';
 import { OssV4 } from '../../../../volume-plugin/object/oss-v4.ts';
 import { RequestMaker } from './random-requests.ts';
 
+t.setTimeout(120_000);
+
 interface AliOss {
   authorizationV4(
     method: string,

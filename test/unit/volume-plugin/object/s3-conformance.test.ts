@@ -8,6 +8,8 @@ import type { StoreDescription } from '../../../../volume-plugin/object/descript
 import { objectStoreConformance, type StoreWorld } from '../../../conformance/object-store.ts';
 import { opened, simulated } from './s3-stores.ts';
 
+t.setTimeout(120_000);
+
 const worldOf = (t: Test, description: StoreDescription, missing = 'missing'): StoreWorld => ({
   store: opened(t, description),
   other: opened(t, description),

@@ -6,6 +6,8 @@ import { bytesOf, context, failureOf, listed, read, text } from '../../../confor
 import { certificates } from '../../sim/s3-site.ts';
 import { byName, opened, simulated } from './s3-stores.ts';
 
+t.setTimeout(120_000);
+
 /** The error of a call that must fail. */
 const errorOf = async (call: Promise<unknown>): Promise<StoreError> => {
   const error: unknown = await call.then(

@@ -8,6 +8,8 @@ import { SigV4 } from '../../../../volume-plugin/object/sigv4.ts';
 import { encodePath } from '../../../../volume-plugin/object/uri-encoding.ts';
 import { RequestMaker } from './random-requests.ts';
 
+t.setTimeout(120_000);
+
 const REGION = 'eu-central-1';
 const KEY = { id: 'AKIDEXAMPLE', secret: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY' };
 const TEMPORARY = { id: 'ASIAEXAMPLE', secret: 'another/secret', token: 'FwoGZXIvYXdzE+/==' };

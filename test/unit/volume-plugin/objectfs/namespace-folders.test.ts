@@ -2,6 +2,8 @@
 import t from 'tap';
 import { PREFIX, refused, World } from './namespace-world.ts';
 
+t.setTimeout(120_000);
+
 const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
   const made = await World.make();
   made.stopped = performance.now();

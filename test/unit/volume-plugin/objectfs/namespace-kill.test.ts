@@ -3,6 +3,8 @@ import t from 'tap';
 import type { Caller, FileSystem } from '../../../../volume-plugin/fuse/file-system.ts';
 import { codeOf, type Host, ROOT, World } from './namespace-world.ts';
 
+t.setTimeout(120_000);
+
 interface Case {
   readonly before: (host: Host) => Promise<void>;
   /** One request of the kernel. */

@@ -4,6 +4,8 @@ import type { ObjectFacts } from '../../../../volume-plugin/object/store.ts';
 import { bound } from './namespace-mortal.ts';
 import { PREFIX, refused, World } from './namespace-world.ts';
 
+t.setTimeout(120_000);
+
 const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
   const made = await World.make();
   made.stopped = performance.now();

@@ -3,6 +3,8 @@
 import t from 'tap';
 import { runTwoHosts } from './two-hosts-run.ts';
 
+t.setTimeout(120_000);
+
 const SEEDS = [1, 2, 3, 4, 5, 8, 11, 12];
 const STEPS = 300;
 
