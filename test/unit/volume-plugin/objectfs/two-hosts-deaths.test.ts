@@ -1,0 +1,79 @@
+// What an engine's death could cost of files that are open, with another host and stores that fail: each of these lost acknowledged
+// bytes, or left an object behind.
+import { setTimeout } from 'node:timers/promises';
+import t from 'tap';
+import { StoreError } from '../../../../volume-plugin/object/store.ts';
+import { refused, World } from './namespace-world.ts';
+
+const real = { real: true };
+
+const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
+  const made = await World.make();
+  t.teardown(() => made.end());
+  return made;
+};
+
+t.test(
+  'what is written to a file that was open when the engine died, and has been stored since, is synced',
+  async (t) => {
+    const w = await world(t);
+    const first = await w.host('a', real);
+    const opened = await first.create('f');
+    await first.fs.write(opened.node, opened.handle, 0, Buffer.from('one'), false, first.caller());
+    first.kill();
+    const next = await w.host('a', { real: true, survived: true });
+    t.equal(await next.readOpen(opened), 'one');
+    await next.fs.fsync(opened.node, opened.handle, false, next.caller());
+    await next.fs.write(opened.node, opened.handle, 3, Buffer.from('two'), false, next.caller());
+    t.equal(next.fs.status()['files that wait for upload'], 1);
+    await next.fs.syncfs(next.caller());
+    t.equal(await w.text('f'), 'onetwo');
+    await next.close(opened);
+  },
+);
+
+t.test('an update that is lost in the background after the engine has died is told by the next close', async (t) => {
+  const w = await world(t);
+  const [first, b] = [await w.host('a', real), await w.host('b', real)];
+  await first.write('f', 'first');
+  const opened = await first.open('f');
+  await first.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, first.caller());
+  await b.write('f', 'other');
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true });
+  await next.fs.syncfs(next.caller());
+  t.equal(await refused(() => next.fs.flush(opened.node, opened.handle, next.caller())), 'ESTALE');
+  await next.fs.release(opened.node, opened.handle, next.caller());
+});
+
+t.test('an unlinked file whose upload has failed is read after the engine has died by who has it open', async (t) => {
+  const w = await world(t);
+  const first = await w.host('a', { real: true, retryMs: 0 });
+  const opened = await first.create('f');
+  await first.fs.write(opened.node, opened.handle, 0, Buffer.from('bytes'), false, first.caller());
+  const put = w.store.put.bind(w.store);
+  w.store.put = () => Promise.reject(new StoreError('UNREACHABLE', 'nobody answers'));
+  t.equal(await refused(() => first.fs.flush(opened.node, opened.handle, first.caller())), 'EIO');
+  w.store.put = put;
+  await first.unlink('f');
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true });
+  await next.fs.syncfs(next.caller());
+  t.equal(await next.readOpen(opened), 'bytes');
+  await next.close(opened);
+  t.same(await w.names(), []);
+});
+
+t.test('the copy of a large unlinked file goes when it is closed, also when the engine has died since', async (t) => {
+  const w = await world(t);
+  const first = await w.host('a', { real: true, content: { cache: 0 } });
+  await first.write('f', 'x'.repeat(9 * 2 ** 20));
+  const opened = await first.open('f');
+  await first.unlink('f');
+  t.match(await w.keys(), [/orphans/]);
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true, content: { cache: 0 } });
+  await next.close(opened);
+  for (let looked = 0; looked < 500 && (await w.keys()).length > 0; looked += 1) await setTimeout(10);
+  t.same(await w.keys(), []);
+});
