@@ -83,17 +83,27 @@ const carryOn = async (parts: ObjectParts, on: OpenBucket, found: FoundRecord, c
       });
     }
     await removeObjects(on, record, c);
+    if (!(await goesOn(on, record, c))) return;
   }
   await dropRecord(files, name, c);
   await removeEmptyBucket(on, c);
 };
 
-/** A removal that another host has begun, and does not carry on. Answers whether it was carried on here. */
-export const adoptRemoval = async (parts: ObjectParts, on: OpenBucket, found: FoundRecord, c: Context) => {
-  if (Date.now() - found.modified < ABANDONED_MS) return false;
+/** Is it still that volume which has the name? Another host may have ended the removal, and somebody made a new one. */
+const goesOn = async ({ files }: OpenBucket, { name, uuid }: ObjectRecord, c: Context): Promise<boolean> =>
+  (await findRecord(files, name, c))?.record.uuid === uuid;
+
+/** A removal that another host has begun, and does not carry on. Of hosts that find it at once one goes on. */
+export const adoptRemoval = async (
+  parts: ObjectParts,
+  on: OpenBucket,
+  found: FoundRecord,
+  c: Context,
+): Promise<void> => {
+  if (Date.now() - found.modified < ABANDONED_MS) return;
+  if (!(await markRemoving(on.files, found, parts.host.name, c))) return;
   c.log.warn('a removal that was given up is carried on', { volume: found.record.name, bucket: on.id });
   await carryOn(parts, on, found, c);
-  return true;
 };
 
 /** Everything whose key begins with the volume's prefix, but for what belongs to others; uploads that were not ended, too. */
@@ -115,6 +125,7 @@ const removeObjects = async (on: OpenBucket, record: ObjectRecord, c: Context): 
   let after: string | undefined;
   for (;;) {
     throwIfDone(c);
+    if (!(await goesOn(on, record, c))) return;
     const at = after;
     const page = await asked(store.name, 'to list objects', () =>
       store.list(prefix, at === undefined ? {} : { after: at }, c),

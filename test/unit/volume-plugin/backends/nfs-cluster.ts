@@ -79,6 +79,6 @@ export const shareCluster = async (t: Test) => {
 };
 
 /** Until something is so, for what goes on in the background. */
-export const until = async (isSo: () => boolean): Promise<void> => {
-  for (let n = 0; n < 500 && !isSo(); n += 1) await new Promise((resolve) => setTimeout(resolve, 10));
+export const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
+  for (let n = 0; n < 500 && !(await isSo()); n += 1) await new Promise((resolve) => setTimeout(resolve, 10));
 };

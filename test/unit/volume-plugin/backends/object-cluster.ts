@@ -90,6 +90,8 @@ export interface ObjectHostOptions {
   readonly onRemove?: 'delete' | 'retain';
   /** What calls of stores do instead, by their names. */
   readonly failing?: Partial<Record<keyof ObjectStore, () => StoreError>>;
+  /** What happens before such calls, by their names. */
+  readonly before?: Partial<Record<keyof ObjectStore, () => Promise<void>>>;
 }
 
 export const refusal =
@@ -97,13 +99,16 @@ export const refusal =
   () =>
     new StoreError(...args);
 
-const withFailures = (store: ObjectStore, failing: ObjectHostOptions['failing'] = {}): ObjectStore =>
+const withEvents = (store: ObjectStore, { failing = {}, before = {} }: ObjectHostOptions): ObjectStore =>
   new Proxy(store, {
     get: (target, name) => {
       const fail = failing[name as keyof ObjectStore];
       if (fail !== undefined) return () => Promise.reject(fail());
       const value: unknown = Reflect.get(target, name);
-      return typeof value === 'function' ? value.bind(target) : value;
+      if (typeof value !== 'function') return value;
+      const event = before[name as keyof ObjectStore];
+      if (event === undefined) return value.bind(target);
+      return (...args: readonly unknown[]) => event().then(() => Reflect.apply(value, target, args));
     },
   });
 
@@ -119,7 +124,7 @@ export const bucketCluster = async (t: Test) => {
   /** The same number again: that host after a restart of its plugin. `engines` of an earlier life live on. */
   const host = async (
     n: number,
-    { env = { OBJECT_BUCKET: 's3://assets' }, onRemove = 'delete', failing }: ObjectHostOptions = {},
+    { env = { OBJECT_BUCKET: 's3://assets' }, onRemove = 'delete', ...events }: ObjectHostOptions = {},
     engines = new MadeUpEngines(),
   ) => {
     const life = cancellable(newContext(silentLogger, Number.POSITIVE_INFINITY));
@@ -131,7 +136,7 @@ export const bucketCluster = async (t: Test) => {
         open: (description) => {
           opened.push(description);
           const base = description.kind === 'folder' ? (description.folder ?? '') : buckets;
-          return withFailures(new FolderStore({ folder: base, bucket: description.bucket, durable: false }), failing);
+          return withEvents(new FolderStore({ folder: base, bucket: description.bucket, durable: false }), events);
         },
         complete: async (description) => description,
       },
