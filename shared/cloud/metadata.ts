@@ -155,7 +155,7 @@ export class Metadata {
       const timer = setTimeout(() => {
         const connected = sent.socket?.connecting === false;
         const hint = connected && method === 'PUT' ? '; its hop limit may be too low for where the plugin runs' : '';
-        fail(`no answer within ${timeoutMs / 1000} s${hint}`);
+        fail(`no answer within ${Math.round(timeoutMs / 100) / 10} s${hint}`);
       }, timeoutMs);
       c.signal.addEventListener('abort', abandoned, { once: true });
       sent.on('error', (error) => {

@@ -47,6 +47,11 @@ export const VOLUME_ERRORS = {
     fix: 'Give its role or key that permission; drayage policy aws --plugin volume (or aliyun) prints all that are needed.',
     retry: 'after',
   },
+  BUCKET_KEYLESS: {
+    text: 'There is no access key for bucket {bucket}: none is set, and this host has no role that can be asked for one[: {reason}].',
+    fix: "Set OBJECT_ACCESS_KEY_ID and OBJECT_ACCESS_KEY_SECRET, or CREDENTIALS_FILE, with docker plugin set, or give this host's instance a role.",
+    retry: 'backoff',
+  },
   BUCKET_MISSING: {
     text: 'The bucket {bucket} does not exist[: {reason}].',
     fix: 'Check its name and the endpoint, or make it.',

@@ -24,6 +24,10 @@ export const bucketError = (thrown: unknown, bucket: string, what: string): unkn
       return new PluginError('BUCKET_READONLY', common, because);
     case 'UNREACHABLE':
     case 'DEADLINE':
+      // The store was not even asked: the service that has the keys of this host's role is silent.
+      if (thrown.cause instanceof PluginError && thrown.cause.code === 'PROVIDER_UNREACHABLE') {
+        return new PluginError('BUCKET_KEYLESS', { bucket, reason: thrown.cause.context['reason'] }, because);
+      }
       return new PluginError('BUCKET_UNREACHABLE', common, because);
     case 'NOT_FOUND':
     case 'CONFLICT':

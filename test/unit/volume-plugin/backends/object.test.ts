@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { PluginError } from '../../../../shared/errors.ts';
 import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.ts';
 import type { EngineOptions } from '../../../../volume-plugin/engine/wire.ts';
 import { codeOf, context, inOwnMounts, messageOf } from '../block/scratch.ts';
@@ -75,6 +76,12 @@ t.test('what is wrong with a bucket is said at docker volume create', async (t) 
   t.match(await says({ failing: { check: refusal('SKEWED', 'off by 3 h') } }), /^BUCKET_CLOCK: .*off by 3 h/);
   t.match(await says({ failing: { check: refusal('UNREACHABLE', 'ECONNREFUSED') } }), /^BUCKET_UNREACHABLE: /);
   t.match(await says({ failing: { check: refusal('CREDENTIALS', 'InvalidAccessKeyId') } }), /^BUCKET_CREDENTIALS: /);
+  const silent = new PluginError('PROVIDER_UNREACHABLE', { provider: 'aws', reason: 'metadata service: no answer' });
+  const keyless = refusal('UNREACHABLE', 's3:ListBucket', { cause: silent });
+  t.match(
+    await says({ failing: { check: keyless } }),
+    /^BUCKET_KEYLESS: There is no access key for bucket .*: metadata service: no answer\.$/,
+  );
   t.match(await says({ env: { OBJECT_ENDPOINT: 'http://127.0.0.1:9' } }), /^OPTION_INVALID.*OBJECT_BUCKET names none/);
 });
 
