@@ -142,3 +142,9 @@ export const uploadsOf = (document: XmlElement): UploadsPage => {
   if (textOf(document, 'IsTruncated') !== 'true' || key === '') return { uploads };
   return { uploads, next: { key, id: textOf(document, 'NextUploadIdMarker') } };
 };
+
+/** Of CopyObject, UploadPartCopy and CompleteMultipartUpload. */
+export const resultOf = (document: XmlElement): { readonly etag: string; readonly modified: number | undefined } => {
+  const modified = Date.parse(textOf(document, 'LastModified'));
+  return { etag: bareEtag(textOf(document, 'ETag')), modified: Number.isNaN(modified) ? undefined : modified };
+};

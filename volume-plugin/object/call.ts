@@ -34,6 +34,14 @@ export interface StoreCall {
   readonly patienceMs?: number;
 }
 
+/** Who was asked. */
+export interface AskedBucket {
+  /** `s3://name`. */
+  readonly name: string;
+  /** What requests are signed for. */
+  readonly region: string;
+}
+
 export interface StoreAnswer extends HttpAnswer {
   /** What it says, when it is an error (status 300 and above). */
   readonly refusal: Refusal | undefined;

@@ -1,15 +1,18 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
+import { md5Of, sizeOf } from './body.ts';
 import { mustBeKey, mustBeMeta } from './checking.ts';
+import { removeEach } from './deletions.ts';
 import { descriptionOf, listedAt, type ObjectRecord, recordAt } from './folder-file.ts';
 import { type Found, fileOf, walk } from './folder-paths.ts';
 import { FolderShelf } from './folder-shelf.ts';
 import { FolderUploads } from './folder-uploads.ts';
 import {
   type CopyOptions,
+  type GetOptions,
   type Got,
+  type Left,
   type ListOptions,
   type NewObject,
   type ObjectDetails,
@@ -17,7 +20,7 @@ import {
   type ObjectStore,
   type Page,
   type Part,
-  type Range,
+  type PartSource,
   StoreError,
   type StoreLimits,
   type Unfinished,
@@ -50,12 +53,6 @@ const LIMITS: StoreLimits = {
 };
 const PAGE = 1_000;
 
-const md5 = (body: readonly Buffer[]): string => {
-  const hash = createHash('md5');
-  for (const chunk of body) hash.update(chunk);
-  return hash.digest('hex');
-};
-
 const factsOf = (key: string, { size, etag, modified }: ObjectRecord): ObjectFacts => ({ key, size, etag, modified });
 
 const detailsOf = (key: string, record: ObjectRecord): ObjectDetails => ({
@@ -77,11 +74,7 @@ export class FolderStore implements ObjectStore {
     this.#uploads = new FolderUploads(this.#shelf);
   }
 
-  get(
-    key: string,
-    { range, ifMatch, into }: { readonly range?: Range; readonly ifMatch?: string; readonly into?: Buffer },
-    c: Context,
-  ): Promise<Got> {
+  get(key: string, { range, ifMatch, into }: GetOptions, c: Context): Promise<Got> {
     return this.#call(key, c, async () => {
       const found = await this.#shelf.read(key, range, into);
       if (found === undefined) throw new StoreError('NOT_FOUND', `there is no ${key} in ${this.name}`, { key });
@@ -102,8 +95,8 @@ export class FolderStore implements ObjectStore {
     return this.#call(key, c, async () => {
       mustBeMeta(object.meta, this.limits.metaMax, key);
       const record: ObjectRecord = {
-        size: body.reduce((sum, { length }) => sum + length, 0),
-        etag: md5(body),
+        size: sizeOf(body),
+        etag: md5Of(body, 'hex'),
         modified: Date.now(),
         ...descriptionOf(object),
       };
@@ -141,17 +134,8 @@ export class FolderStore implements ObjectStore {
     return this.#call(key, c, () => this.#shelf.remove(key, c));
   }
 
-  async removeAll(keys: readonly string[], c: Context): Promise<readonly { key: string; reason: StoreError }[]> {
-    const left: { key: string; reason: StoreError }[] = [];
-    for (const key of keys) {
-      try {
-        await this.remove(key, c);
-      } catch (error) {
-        if (!(error instanceof StoreError) || error.failure === 'NO_BUCKET') throw error;
-        left.push({ key, reason: error });
-      }
-    }
-    return left;
+  removeAll(keys: readonly string[], c: Context): Promise<readonly Left[]> {
+    return removeEach(keys, 1, (key) => this.remove(key, c));
   }
 
   list(prefix: string, options: ListOptions, c: Context): Promise<Page> {
@@ -195,25 +179,21 @@ export class FolderStore implements ObjectStore {
 
   uploadPart(key: string, id: string, number: number, body: readonly Buffer[], c: Context): Promise<Part> {
     return this.#call(key, c, async () => {
-      const size = body.reduce((sum, { length }) => sum + length, 0);
-      return this.#uploads.part(key, id, number, { size, etag: md5(body) }, async (add) => add(body));
+      const size = sizeOf(body);
+      return this.#uploads.part(key, id, number, { size, etag: md5Of(body, 'hex') }, async (add) => add(body));
     });
   }
 
-  copyPart(
-    key: string,
-    id: string,
-    number: number,
-    source: { readonly key: string; readonly range: Range; readonly ifMatch: string },
-    c: Context,
-  ): Promise<Part> {
+  copyPart(key: string, id: string, number: number, source: PartSource, c: Context): Promise<Part> {
     return this.#call(key, c, async () => {
       const got = await this.get(source.key, { range: source.range, ifMatch: source.ifMatch }, c);
       const { offset, length } = source.range;
       if (offset + length > got.details.size || length <= 0) {
         throw new StoreError('INVALID', `${source.key} has no such range`, { key: source.key });
       }
-      return this.#uploads.part(key, id, number, { size: length, etag: md5(got.data) }, async (add) => add(got.data));
+      return this.#uploads.part(key, id, number, { size: length, etag: md5Of(got.data, 'hex') }, async (add) =>
+        add(got.data),
+      );
     });
   }
 

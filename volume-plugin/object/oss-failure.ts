@@ -1,7 +1,7 @@
-import type { StoreAnswer, StoreCall } from './call.ts';
+import type { AskedBucket, StoreAnswer, StoreCall } from './call.ts';
 import { elementOf, type Refusal } from './refusal.ts';
-import { refusalText } from './refusal-text.ts';
-import { StoreError, type StoreFailure } from './store.ts';
+import { refusalError } from './refusal-error.ts';
+import type { StoreError, StoreFailure } from './store.ts';
 
 /** `<Code>`s of OSS. https://www.alibabacloud.com/help/en/oss/developer-reference/error-responses */
 const BY_CODE: Readonly<Record<string, StoreFailure>> = {
@@ -65,14 +65,7 @@ const regionOf = ({ headers, body }: StoreAnswer): string => {
   return /^oss-(.+?)(?:-internal)?\.aliyuncs\.com$/.exec(elementOf(xml, 'Endpoint'))?.[1] ?? '';
 };
 
-/** A refusal as an error, in a sentence that names what was refused. `bucket`: `oss://name`. */
-export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: string): StoreError => {
-  const failure = failureOf(refusal);
-  const region = regionOf(answer);
-  const more = {
-    ...(call.key !== undefined && { key: call.key }),
-    ...(failure === 'DENIED' && { named: call.action }),
-    ...(failure === 'WRONG_REGION' && region !== '' && { named: region }),
-  };
-  return new StoreError(failure, refusalText(failure, refusal, call, bucket, region), more);
+/** A refusal as an error, in a sentence that names what was refused. */
+export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: AskedBucket): StoreError => {
+  return refusalError(failureOf(refusal), refusal, call, bucket.name, regionOf(answer));
 };

@@ -10,10 +10,10 @@ import { HttpClient } from './http/http-client.ts';
 import type { Origin } from './http/message.ts';
 import { parseOrigin } from './http/origin.ts';
 import { aliyunKeys, awsKeys, fixedKey, type KeySource } from './key-source.ts';
-import { OssStore } from './oss.ts';
+import { ossStore } from './oss.ts';
 import { ossPlace } from './oss-place.ts';
 import { OssV4 } from './oss-v4.ts';
-import { S3Store } from './s3.ts';
+import { s3Store } from './s3.ts';
 import { SigV4 } from './sigv4.ts';
 import { type ObjectStore, StoreError } from './store.ts';
 import { isVendor, VENDORS, type Vendor, type VendorName, vendorOf } from './vendors.ts';
@@ -90,7 +90,7 @@ const openS3 = (description: StoreDescription): ObjectStore => {
   const http = httpOf(description);
   const { vendor, region, endpoint } = place;
   const conditions = heeds === undefined ? vendor.conditions : { ...vendor.conditions, put: heeds, complete: heeds };
-  return new S3Store({
+  return s3Store({
     ...{ bucket, region, vendor: { ...vendor, conditions, guard: guard ?? vendor.guard } },
     caller: new StoreCaller({ http, signer: new SigV4({ region }), keys: keysOf('aws', credentials) }),
     address: new BucketAddress(endpoint, bucket, description.addressing ?? usualAddressing(place, bucket)),
@@ -102,7 +102,7 @@ const openOss = (description: StoreDescription): ObjectStore => {
   const { bucket, credentials, addressing } = description;
   const { region, endpoint, addressing: usual } = ossPlace(description);
   const keys = keysOf('aliyun', credentials);
-  return new OssStore({
+  return ossStore({
     ...{ bucket, region },
     caller: new StoreCaller({ http: httpOf(description), signer: new OssV4({ region }), keys }),
     address: new BucketAddress(endpoint, bucket, addressing ?? usual),

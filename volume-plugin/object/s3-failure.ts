@@ -1,7 +1,7 @@
-import type { StoreAnswer, StoreCall } from './call.ts';
+import type { AskedBucket, StoreAnswer, StoreCall } from './call.ts';
 import { elementOf, type Refusal } from './refusal.ts';
-import { refusalText } from './refusal-text.ts';
-import { StoreError, type StoreFailure } from './store.ts';
+import { refusalError } from './refusal-error.ts';
+import type { StoreError, StoreFailure } from './store.ts';
 
 /** `<Code>`s of S3 and of those who speak it. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
 const BY_CODE: Readonly<Record<string, StoreFailure>> = {
@@ -72,14 +72,6 @@ const BY_STATUS: Readonly<Record<number, StoreFailure>> = {
   507: 'FULL',
 };
 
-/** Who was asked. */
-export interface AskedBucket {
-  /** `s3://name`. */
-  readonly name: string;
-  /** What requests are signed for. */
-  readonly region: string;
-}
-
 /** What an answer of this status and code means. */
 export const failureOf = ({ status, code }: Refusal): StoreFailure =>
   BY_CODE[code] ?? BY_STATUS[status] ?? (status >= 500 ? 'UNREACHABLE' : 'INVALID');
@@ -92,12 +84,7 @@ const regionOf = ({ headers, body }: StoreAnswer): string =>
 export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: AskedBucket): StoreError => {
   const region = regionOf(answer);
   const failure = precise(failureOf(refusal), refusal, region, bucket.region);
-  const more = {
-    ...(call.key !== undefined && { key: call.key }),
-    ...(failure === 'DENIED' && { named: call.action }),
-    ...(failure === 'WRONG_REGION' && region !== '' && { named: region }),
-  };
-  return new StoreError(failure, refusalText(failure, refusal, call, bucket.name, region), more);
+  return refusalError(failure, refusal, call, bucket.name, region);
 };
 
 const precise = (failure: StoreFailure, { status, code }: Refusal, there: string, here: string): StoreFailure => {

@@ -1,13 +1,10 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { bareEtag } from './answers.ts';
+import { md5Of, sizeOf } from './body.ts';
+import type { AnswerHeaders } from './dialect.ts';
 
 /** Checksums of bodies, as S3 takes and tells them. */
-
-export const md5Of = (body: readonly Buffer[], form: 'hex' | 'base64'): string => {
-  const hash = createHash('md5');
-  for (const bytes of body) hash.update(bytes);
-  return hash.digest(form);
-};
 
 /** CRC-32 in the form of `x-amz-checksum-crc32`. */
 export const crc32Of = (body: readonly Buffer[]): string => {
@@ -33,7 +30,7 @@ export const crc32OfParts = (sums: readonly (string | undefined)[]): string | un
 };
 
 export interface Told {
-  readonly headers: ReadonlyMap<string, string>;
+  readonly headers: AnswerHeaders;
   readonly etag: string;
   readonly md5Etags: boolean;
 }
@@ -54,6 +51,16 @@ export const isIntact = (body: readonly Buffer[], { headers, etag, md5Etags }: T
     headers.get('x-amz-server-side-encryption')?.startsWith('aws:kms') === true ||
     headers.has('x-amz-server-side-encryption-customer-algorithm');
   if (!md5Etags || isEncrypted || !/^[0-9a-f]{32}$/i.test(etag)) return undefined;
-  if (body.reduce((sum, { length }) => sum + length, 0) > MOST_MD5) return undefined;
+  if (sizeOf(body) > MOST_MD5) return undefined;
   return md5Of(body, 'hex') === etag.toLowerCase();
+};
+
+/** Has the object that is described so this checksum or this ETag? What was written may be told by the one or the other. */
+export const isSame = (
+  headers: AnswerHeaders,
+  { crc32: sum, etag }: { readonly crc32: string | undefined; readonly etag: string | undefined },
+): boolean => {
+  const told = headers.get('x-amz-checksum-crc32');
+  if (told !== undefined && sum !== undefined) return told === sum;
+  return bareEtag(headers.get('etag') ?? '').toLowerCase() === etag;
 };

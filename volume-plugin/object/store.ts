@@ -42,6 +42,27 @@ export interface Range {
   readonly length: number;
 }
 
+export interface GetOptions {
+  readonly range?: Range;
+  /** The object has this ETag, else CONFLICT. */
+  readonly ifMatch?: string;
+  /** Memory of the caller's for the data, as long as the range; a store that can puts it there, and `data` are views of it. */
+  readonly into?: Buffer;
+}
+
+/** What a part is copied from. */
+export interface PartSource {
+  readonly key: string;
+  readonly range: Range;
+  readonly ifMatch: string;
+}
+
+/** An object that could not be removed. */
+export interface Left {
+  readonly key: string;
+  readonly reason: StoreError;
+}
+
 /** What has to be so in the store for a write to happen; otherwise CONFLICT, and nothing is changed. */
 export interface WriteCondition {
   /** The object there has this ETag. */
@@ -168,6 +189,9 @@ export class StoreError extends Error {
   }
 }
 
+export const conflict = (key: string, cause?: unknown): StoreError =>
+  new StoreError('CONFLICT', `${key} is not what it was`, { key, cause });
+
 /**
  * A bucket. Calls repeat by themselves what may be repeated (with jitter, within the context's deadline and a budget);
  * every one throws StoreError and nothing else.
@@ -176,15 +200,8 @@ export interface ObjectStore {
   /** `s3://bucket` or `oss://bucket`, for people. */
   readonly name: string;
   readonly limits: StoreLimits;
-  /**
-   * Failure: NOT_FOUND; CONFLICT when `ifMatch` does not hold. A range's data may be shorter at the object's end. `into`: memory
-   * of the caller's for the data, as long as the range; a store that can puts it there, and `data` are views of it.
-   */
-  get(
-    key: string,
-    options: { readonly range?: Range; readonly ifMatch?: string; readonly into?: Buffer },
-    c: Context,
-  ): Promise<Got>;
+  /** Failure: NOT_FOUND; CONFLICT when `ifMatch` does not hold. A range's data may be shorter at the object's end. */
+  get(key: string, options: GetOptions, c: Context): Promise<Got>;
   /** Undefined: there is no such object. */
   head(key: string, c: Context): Promise<ObjectDetails | undefined>;
   /** Replaces the object at once or not at all. */
@@ -194,18 +211,12 @@ export interface ObjectStore {
   /** Succeeds when there is none. */
   remove(key: string, c: Context): Promise<void>;
   /** Any number of keys; answers those that are still there, with the reason. */
-  removeAll(keys: readonly string[], c: Context): Promise<readonly { key: string; reason: StoreError }[]>;
+  removeAll(keys: readonly string[], c: Context): Promise<readonly Left[]>;
   list(prefix: string, options: ListOptions, c: Context): Promise<Page>;
   /** Answers the upload's id. */
   beginUpload(key: string, object: Omit<NewObject, 'condition'>, c: Context): Promise<string>;
   uploadPart(key: string, id: string, number: number, body: readonly Buffer[], c: Context): Promise<Part>;
-  copyPart(
-    key: string,
-    id: string,
-    number: number,
-    source: { readonly key: string; readonly range: Range; readonly ifMatch: string },
-    c: Context,
-  ): Promise<Part>;
+  copyPart(key: string, id: string, number: number, source: PartSource, c: Context): Promise<Part>;
   completeUpload(
     key: string,
     id: string,

@@ -6,8 +6,7 @@ import { HttpClient } from '../../../../volume-plugin/object/http/http-client.ts
 import { originOf } from '../../../../volume-plugin/object/http/origin.ts';
 import { fixedKey } from '../../../../volume-plugin/object/key-source.ts';
 import { openStore } from '../../../../volume-plugin/object/registry.ts';
-import { S3Store } from '../../../../volume-plugin/object/s3.ts';
-import type { S3Options } from '../../../../volume-plugin/object/s3-bucket.ts';
+import { type S3Options, s3Store } from '../../../../volume-plugin/object/s3.ts';
 import { SigV4 } from '../../../../volume-plugin/object/sigv4.ts';
 import type { ObjectStore } from '../../../../volume-plugin/object/store.ts';
 import { VENDORS } from '../../../../volume-plugin/object/vendors.ts';
@@ -53,7 +52,7 @@ export const byName = (t: Test, sim: S3Sim, more: Partial<S3Options> = {}): Obje
     keys: fixedKey(KEY),
   });
   const address = new BucketAddress(originOf(false, 'localhost', sim.port), 'bucket', 'virtual');
-  const store = new S3Store({ bucket: 'bucket', region: sim.region, vendor: VENDORS.aws, caller, address, ...more });
+  const store = s3Store({ bucket: 'bucket', region: sim.region, vendor: VENDORS.aws, caller, address, ...more });
   t.teardown(() => store.close());
   return store;
 };

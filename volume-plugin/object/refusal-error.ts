@@ -1,9 +1,8 @@
 import type { StoreCall } from './call.ts';
 import type { Refusal } from './refusal.ts';
-import type { StoreFailure } from './store.ts';
+import { StoreError, type StoreFailure } from './store.ts';
 
-/** A refusal in a sentence that names what was refused. `bucket`: `s3://name`; `region`: where it is, '' when nobody tells. */
-export const refusalText = (
+const textOf = (
   failure: StoreFailure,
   { status, code, message, requestId }: Refusal,
   { action, key }: StoreCall,
@@ -30,3 +29,17 @@ export const refusalText = (
       return `${action} of ${target} failed: ${said}`;
   }
 };
+
+/** A refusal as an error, in a sentence that names what was refused. `bucket`: `s3://name`; `region`: where it is, '' when nobody tells. */
+export const refusalError = (
+  failure: StoreFailure,
+  refusal: Refusal,
+  call: StoreCall,
+  bucket: string,
+  region: string,
+): StoreError =>
+  new StoreError(failure, textOf(failure, refusal, call, bucket, region), {
+    ...(call.key !== undefined && { key: call.key }),
+    ...(failure === 'DENIED' && { named: call.action }),
+    ...(failure === 'WRONG_REGION' && region !== '' && { named: region }),
+  });
