@@ -13,14 +13,15 @@ import {
 
 const STORES = join(import.meta.dirname, '../../../../volume-plugin/object');
 
-/** Permissions that the stores name when one is missing. */
+/** Permissions that the stores name when one is missing: in full where vendors differ, else without the service. */
 const named = (service: string): string[] => {
-  const texts = readdirSync(STORES)
+  const text = readdirSync(STORES)
     .filter((name) => name.endsWith('.ts'))
-    .map((name) => readFileSync(join(STORES, name), 'utf8'));
-  return [...new Set(texts.join('\n').match(new RegExp(`'${service}:[A-Z]\\w+'`, 'g')) ?? [])].map((text) =>
-    text.slice(1, -1),
-  );
+    .map((name) => readFileSync(join(STORES, name), 'utf8'))
+    .join('\n');
+  const own = [...text.matchAll(new RegExp(`'${service}:([A-Z]\\w+)'`, 'g'))];
+  const common = [...text.matchAll(/\.action\('(\w+)'\)/g)];
+  return [...new Set([...own, ...common].map(([, name]) => `${service}:${name}`))];
 };
 
 t.test('the policy has what the store for S3 calls, and nothing else', async (t) => {
