@@ -21,7 +21,9 @@ export class Finding {
     const listed = this.#isListedAbsent(folder, path, name) ? null : storms.answer(folder, path, name, caller.pid);
     if (listed === null && !this.#hasOwn(folder, name)) return this.#missing(folder, name, caller);
     if (listed !== undefined && listed !== null) return space.give(listed);
+    const begun = space.ms();
     return lookups.find(folder, name).then((node) => {
+      storms.waited(folder, space.ms() - begun);
       if (node !== undefined) return space.give(node);
       storms.missed(folder, lookups.pathOf(folder, name), caller.pid);
       throw new Errno('ENOENT');

@@ -18,6 +18,7 @@ export interface ListedRange {
   readonly to: string | undefined;
   readonly begun: number;
   readonly names: ReadonlyMap<string, Listed>;
+  readonly inOrder: readonly Listed[];
 }
 
 /** What is noted of an object, or (without facts) of a folder, under a name. */
@@ -62,6 +63,9 @@ export class Listing {
   #wanted = 0;
   #hasDropped = false;
   #names: Map<string, Listed> | undefined;
+  #inOrder: readonly Listed[] | undefined;
+  /** Names of files that have a folder of the same name, which another page tells. */
+  readonly #twins = new Set<string>();
   #size = 0;
   failed = false;
 
@@ -142,7 +146,21 @@ export class Listing {
       to: last === undefined ? undefined : last.slice(this.#prefix.length),
       begun: this.begun,
       names: this.#names ?? new Map(),
+      // Of a file and a folder of one name, the folder may be on the page that follows.
+      inOrder: this.inOrder.filter(
+        ({ name, facts }) =>
+          facts === undefined || last === undefined || byteOrder(`${this.#prefix}${name}/`, last) <= 0,
+      ),
     };
+  }
+
+  /** What is at hand, by names, less those of which it cannot be said what they are. */
+  get inOrder(): readonly Listed[] {
+    this.#inOrder ??= this.#here
+      .flatMap((page) => page?.entries ?? [])
+      .flatMap((listed) => (listed === undefined || this.#twins.has(listed.name) ? [] : [listed]))
+      .sort((a, b) => byteOrder(a.name, b.name));
+    return this.#inOrder;
   }
 
   /** What a listing that is whole says of a name; undefined: it is not there. */
@@ -198,6 +216,7 @@ export class Listing {
         this.#here[number] = page;
         this.#size += page.entries.length;
         this.#names = undefined;
+        this.#inOrder = undefined;
         this.#pages[number] = undefined;
         this.#ahead(number);
         return page;
@@ -278,6 +297,7 @@ export class Listing {
         counts.hidden += 1;
       } else if (this.#isListed(name, number)) {
         counts.hidden += 1;
+        this.#twins.add(name);
         continue;
       }
       entries.push({ name, facts: undefined });

@@ -35,14 +35,14 @@ export class Lookups {
     return child !== undefined && this.#space.isFresh(child) ? child : undefined;
   }
 
-  /** Asks the store, or joins who does. Undefined: there is no such file. Errors: StoreError. */
-  async find(parent: Node, name: string): Promise<Node | undefined> {
+  /** Asks the store, or joins who does; `likely`: what a listing shows. Undefined: there is no such file. Errors: StoreError. */
+  async find(parent: Node, name: string, likely?: 'file' | 'folder'): Promise<Node | undefined> {
     for (;;) {
       const path = this.pathOf(parent, name);
       const [joined] = this.#asks.get(path) ?? [];
       const begun = this.#space.ms();
       const child = this.#space.nodes.child(parent, name);
-      const ask = joined?.isOld === false ? joined : this.#begin(path, this.#ask(path, child));
+      const ask = joined?.isOld === false ? joined : this.#begin(path, this.#ask(path, child, likely));
       const found = await ask.answer;
       if (ask.isOld) continue;
       if (found === undefined) this.#space.absent(path, begun);
@@ -223,7 +223,7 @@ export class Lookups {
     return ask;
   }
 
-  async #ask(path: string, child: Node | undefined): Promise<Found | undefined> {
+  async #ask(path: string, child: Node | undefined, likely?: 'file' | 'folder'): Promise<Found | undefined> {
     const { store, naming } = this.#space;
     const c = this.#space.context();
     this.asked += 1;
@@ -232,8 +232,9 @@ export class Lookups {
       return details === undefined ? undefined : { isFolder: false, details };
     };
     // What it was last it mostly still is: one question.
-    if (child !== undefined && child.known > GUESSED) {
-      const again = child.isFolder ? await this.#folder(path, child) : await head();
+    const last = child !== undefined && child.known > GUESSED ? (child.isFolder ? 'folder' : 'file') : likely;
+    if (last !== undefined) {
+      const again = last === 'folder' ? await this.#folder(path, child) : await head();
       if (again !== undefined) return again;
     }
     // Of a file and a folder of one name the folder is shown: more may be in it.

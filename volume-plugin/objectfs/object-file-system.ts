@@ -116,7 +116,7 @@ export class ObjectFileSystem implements FileSystem {
 
   getattr(node: number, _handle: number | undefined, caller: Caller): Answer<TimedAttributes> {
     return patiently(
-      guard(() => this.#setting.getattr(node)),
+      guard(() => this.#setting.getattr(node, caller)),
       caller,
     );
   }

@@ -1,4 +1,4 @@
-import { type Answer, type Changes, Errno, type TimedAttributes } from '../fuse/file-system.ts';
+import { type Answer, type Caller, type Changes, Errno, type TimedAttributes } from '../fuse/file-system.ts';
 import { describe } from './attributes.ts';
 import type { Files } from './files.ts';
 import type { Parts } from './namespace-parts.ts';
@@ -24,8 +24,8 @@ export class Setting {
     this.#files = files;
   }
 
-  getattr(id: number): Answer<TimedAttributes> {
-    const { space, lookups } = this.#parts;
+  getattr(id: number, caller: Caller): Answer<TimedAttributes> {
+    const { space, lookups, storms } = this.#parts;
     const node = space.node(id);
     if (
       node.unlinked ||
@@ -34,7 +34,16 @@ export class Setting {
     ) {
       return space.attributes(node);
     }
-    return lookups.refresh(node).then(() => space.attributes(node));
+    const { parent } = node;
+    if (parent === undefined) return lookups.refresh(node).then(() => space.attributes(node));
+    const listed = storms.answer(parent, space.path(parent), node.name, caller.pid);
+    if (listed === node) return space.attributes(node);
+    if (listed !== undefined && listed !== null) space.drop(listed);
+    const begun = space.ms();
+    return lookups.refresh(node).then(() => {
+      storms.waited(parent, space.ms() - begun);
+      return space.attributes(node);
+    });
   }
 
   async setattr(id: number, changes: Changes): Promise<TimedAttributes> {

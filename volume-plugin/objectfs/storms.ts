@@ -1,13 +1,17 @@
 import { byteOrder } from '../object/byte-order.ts';
+import { Confirmations } from './confirmations.ts';
 import type { FolderReading } from './folder-reading.ts';
 import type { Listed, ListedRange, Listing } from './listing.ts';
 import type { Listings } from './listings.ts';
 import type { Lookups } from './lookups.ts';
-import { GUESSED, type Node } from './nodes.ts';
-import type { Noted, Notes } from './notes.ts';
+import { type Facts, GUESSED, type Node } from './nodes.ts';
+import { isSameObject, type Noted, type Notes } from './notes.ts';
 import type { Space } from './space.ts';
 
-/** So many lookups in a folder within so many milliseconds: from then on the folder is listed instead of asking for each name. */
+/**
+ * So many lookups in a folder within so many milliseconds, without those in which the store was waited for: from then on the
+ * folder is listed instead of asking for each name.
+ */
 const STORM_LOOKUPS = 4;
 const STORM_MS = 200;
 /** So many names in a row that were looked up in vain and made at once: whoever does that is making files. */
@@ -49,12 +53,14 @@ export interface StormParts {
  */
 export class Storms {
   readonly #parts: StormParts;
+  readonly #confirmations: Confirmations;
   readonly #folders = new WeakMap<Node, FolderLookups>();
   readonly #threads = new Map<number, Row>();
   answered = 0;
 
   constructor(parts: StormParts) {
     this.#parts = parts;
+    this.#confirmations = new Confirmations(parts.space, parts.lookups);
   }
 
   /** A node; null: nothing is there; undefined: it must be asked for. */
@@ -64,8 +70,10 @@ export class Storms {
     const now = space.ms();
     const counts = this.#countsOf(folder, now);
     if (now - counts.since > STORM_MS) {
+      // One that goes on is not counted anew.
+      const goesOn = counts.lookups >= STORM_LOOKUPS && now - counts.since < 2 * STORM_MS;
       counts.since = now;
-      counts.lookups = 0;
+      counts.lookups = goesOn ? STORM_LOOKUPS : 0;
     }
     counts.lookups += 1;
     const isMaking = this.#isMaking(counts, thread, now);
@@ -98,7 +106,14 @@ export class Storms {
     if (change === true) return undefined;
     const listed = change === false ? undefined : listing.find(name);
     if (listed === undefined) return isMaking ? null : undefined;
-    return this.#safely(folder, listed, listing.findNote?.(name, listed.facts), listing.begun);
+    const node = this.#safely(folder, listed, listing.findNote?.(name, listed.facts), listing.begun);
+    if (node === undefined) {
+      this.#confirmations.begin(folder, name, listing.inOrder, (one) => {
+        if (listing.changes.has(one.name)) return false;
+        return this.#isUnsure(folder, one, listing.findNote?.(one.name, one.facts));
+      });
+    }
+    return node;
   }
 
   /** In the order of names a folder of any length is looked up with a request for each thousand. */
@@ -114,7 +129,9 @@ export class Storms {
     const listed = isIn ? range.names.get(name) : undefined;
     const node = listed === undefined || !isIn ? undefined : this.#safely(folder, listed, undefined, range.begun);
     if (node !== undefined) this.answered += 1;
-    else if (!isIn) {
+    else if (listed !== undefined) {
+      this.#confirmations.begin(folder, name, range?.inOrder ?? [], (one) => this.#isUnsure(folder, one, undefined));
+    } else if (!isIn) {
       counts.fetching ??= listings
         .after(path, name)
         .then(
@@ -130,14 +147,37 @@ export class Storms {
     return node;
   }
 
+  /** Is it to be asked for, because a listing does not tell enough of it? */
+  #isUnsure(folder: Node, { name, facts }: Listed, noted: Noted | undefined): boolean {
+    const { space, lookups } = this.#parts;
+    const child = space.nodes.child(folder, name);
+    if (child !== undefined) {
+      if (lookups.isOwn(child)) return false;
+      if (child.known !== GUESSED && child.isFolder === (facts === undefined)) {
+        return facts !== undefined && (child.facts === undefined || !isSameObject(child.facts, facts));
+      }
+    }
+    return facts === undefined || (noted === undefined && !this.#isSafe(folder, facts));
+  }
+
+  /** May be guessed what an object is of which nothing is known but what a listing tells? */
+  #isSafe(folder: Node, facts: Facts | undefined): boolean {
+    return facts !== undefined && facts.size > LINK_BYTES && !this.#parts.space.surprising.has(folder);
+  }
+
   #safely(folder: Node, listed: Listed, noted: Noted | undefined, begun: number): Node | undefined {
     const { space, reading } = this.#parts;
     const node = reading.nodeOf(folder, listed, noted, begun);
-    const isGuess = node.known === GUESSED;
-    const isSafe = listed.facts !== undefined && listed.facts.size > LINK_BYTES && !space.surprising.has(folder);
-    if (!isGuess || isSafe) return node;
+    if (node.known !== GUESSED || this.#isSafe(folder, listed.facts)) return node;
     space.drop(node);
     return undefined;
+  }
+
+  /** The store was waited for, for so many milliseconds, before a lookup was answered. */
+  waited(folder: Node, ms: number): void {
+    const now = this.#parts.space.ms();
+    const counts = this.#countsOf(folder, now);
+    counts.since = Math.min(now, counts.since + ms);
   }
 
   missed(folder: Node, path: string, thread: number): void {
