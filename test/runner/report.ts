@@ -1,3 +1,4 @@
+import { digest } from './digest.ts';
 import { type Case, indent } from './outcome.ts';
 import type { FileResult } from './run-file.ts';
 import { skipIsExcused } from './skips.ts';
@@ -58,7 +59,7 @@ export class Report {
     this.#interrupted = true;
   }
 
-  /** Prints skips, the slowest files and the closing line; true when something ran and nothing failed. */
+  /** Prints skips, the slowest files, what failed in short, and the closing line; true when something ran and nothing failed. */
   close(): boolean {
     if (this.#skips.length > 0) this.#print(`\nSkipped:\n${indent(this.#skips.join('\n'))}`);
     const slow = [...this.#files].sort((a, b) => b.milliseconds - a.milliseconds).slice(0, 8);
@@ -66,8 +67,8 @@ export class Report {
       const lines = slow.map(({ file, milliseconds }) => `${seconds(milliseconds).padStart(8)}  ${file}`);
       this.#print(`\nSlowest files:\n${lines.join('\n')}`);
     }
-    const failing = this.#files.filter(({ cases }) => cases.some(({ status }) => status === 'failed'));
-    if (failing.length > 0) this.#print(`\nFailed:\n${indent(failing.map(({ file }) => file).join('\n'))}`);
+    const failed = digest(this.#files);
+    if (failed.length > 0) this.#print(`\nFailed:\n${indent(failed.join('\n'))}`);
     if (this.#files.length === 0 && !this.#interrupted) this.#print('no test file matches');
     this.#print(`\n${this.#passed} passed, ${this.#failed} failed, ${this.#skipped} skipped`);
     return this.#failed === 0 && this.#passed > 0;
