@@ -13,7 +13,8 @@ async function mount(
   options: Partial<EngineOptions>,
 ): Promise<BucketMount> {
   const credentials = { accessKeyId: key.id, accessKeySecret: key.secret };
-  const store = { kind: 's3', bucket, endpoint, region: 'us-east-1', credentials } as const;
+  // What the server is; the addresses of AWS would tell it by themselves.
+  const store = { kind: 's3', vendor: 'aws', bucket, endpoint, region: 'us-east-1', credentials } as const;
   const made = await ObjectMount.make(undefined, { store, prefix: `${prefix}/`, logLevel: 'error', ...options });
   const engine = await made.engine();
   return {

@@ -9,7 +9,8 @@
  * 256 MiB for 10 s at most, no page twice; g) 16 readers of 2,000 files of 16 KiB. Every measurement begins with a new mount whose
  * caches are empty (d warm and e follow d). Writes count until the server has all of it, whatever the mount has said before.
  * CPU seconds and peak memory are those of the mount's processes. `ours` has the volume's usual options, which keep close-to-open between hosts and
- * return from close when the server has it; `ours_relaxed` has consistency=relaxed,durability=local, which is what the others do
+ * return from close when the server has it, and are told that the store is AWS S3, which the server simulates (checksums and conditions that a
+ * store of nobody known is not trusted with); `ours_relaxed` has consistency=relaxed,durability=local, which is what the others do
  * by default. `bare` is a loop of parallel ranged GETs through our own client. `--small`: a tenth of everything.
  */
 import { existsSync, readFileSync } from 'node:fs';
