@@ -11,6 +11,7 @@ import { type DiskTimes, type Media, noMedia, noTimes } from '../core/media.ts';
 import { Quotas } from '../core/quotas.ts';
 import { Throttle } from '../core/rates.ts';
 import type { EffectiveRoute, RouteSink } from '../core/routes.ts';
+import { started } from '../core/started.ts';
 import { Disks } from './disks.ts';
 import { effectiveRoutes } from './effective-routes.ts';
 import { FileStorage, type FileTimes, noFileTimes } from './file-storage.ts';
@@ -376,13 +377,4 @@ export class AwsSim {
 }
 
 /** Starts a simulator on free ports of 127.0.0.1, or where the configuration says. `close` it. */
-export async function startAwsSim(config: AwsSimConfig = {}): Promise<AwsSim> {
-  const sim = new AwsSim(config);
-  try {
-    await sim.start(config);
-  } catch (error) {
-    await sim.close();
-    throw error;
-  }
-  return sim;
-}
+export const startAwsSim = (config: AwsSimConfig = {}): Promise<AwsSim> => started(new AwsSim(config), config);

@@ -2,11 +2,12 @@
 import type { CallLog } from './call-log.ts';
 import type { Clock } from './clock.ts';
 import type { Credential, Credentials } from './credentials.ts';
-import type { Fault, Faults } from './faults.ts';
+import type { Faults } from './faults.ts';
 import type { HttpHandler, HttpReply, HttpRequest } from './http.ts';
 import type { Ids } from './ids.ts';
 import type { Throttle } from './rates.ts';
 import type { RoutePublisher } from './routes.ts';
+import { Cut, strike, type Victim } from './striking.ts';
 
 /** A refusal in the cloud's own words. */
 export class ApiError extends Error {
@@ -63,43 +64,16 @@ export interface Service<R> {
   encodeError(error: ApiError, call: ApiCall): HttpReply;
 }
 
-class Cut extends Error {}
-
-const untilGone = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-
-/** Puts one fault that comes before the effect on a call. */
-const strike = async <R>(core: Core, service: Service<R>, call: ApiCall, fault: Fault): Promise<void> => {
-  const { refusals } = service;
-  switch (fault.kind) {
-    case 'fail': {
-      const usual = refusals.named(fault.code, call);
-      throw new ApiError(fault.code, fault.message ?? usual.message, fault.status ?? usual.status);
-    }
-    case 'throttle':
-      throw refusals.throttled(call);
-    case 'unavailable':
-      throw refusals.unavailable(call);
-    case 'delay':
-      return await core.clock.sleep(fault.ms);
-    case 'drop':
-      throw new Cut('drop');
-    case 'hang':
-      await untilGone(call.request.gone);
-      throw new Cut('hang');
-    case 'expire-credentials': {
-      const credential = service.authenticate(call);
-      if (credential !== undefined) core.credentials.expire(credential.id);
-      service.authenticate(call);
-      return;
-    }
-    case 'lose-reply':
-      return;
-  }
-};
+const victimOf = <R>(service: Service<R>, call: ApiCall): Victim => ({
+  gone: call.request.gone,
+  authenticate: () => service.authenticate(call),
+  refusal: (fault) => {
+    const { refusals } = service;
+    if (fault.kind !== 'fail') return fault.kind === 'throttle' ? refusals.throttled(call) : refusals.unavailable(call);
+    const usual = refusals.named(fault.code, call);
+    return new ApiError(fault.code, fault.message ?? usual.message, fault.status ?? usual.status);
+  },
+});
 
 /** The handler to `listen` with. */
 export function apiHandler<R>(core: Core, service: Service<R>): HttpHandler {
@@ -132,7 +106,7 @@ export function apiHandler<R>(core: Core, service: Service<R>): HttpHandler {
       const { action, parameters } = call;
       const faults = core.faults.take({ service: service.name, action, caller, source, parameters });
       core.calls.note(number, { faults: faults.map(({ kind }) => kind) });
-      for (const fault of faults) await strike(core, service, call, fault);
+      for (const fault of faults) await strike(core, victimOf(service, call), fault);
       if (service.throttle?.take(action) === false) throw service.refusals.throttled(call);
       if (credential !== undefined && !core.credentials.allows(credential, `${service.name}:${action}`)) {
         throw service.refusals.forbidden(call, credential);

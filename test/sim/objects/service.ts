@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Credential, Credentials } from '../core/credentials.ts';
 import type { Faults, ObjectFault } from '../core/faults.ts';
 import type { Ids } from '../core/ids.ts';
+import { Cut, strike, type Victim } from '../core/striking.ts';
 import type { ObjectHandler, ObjectReply, ObjectRequest, Spoiling } from './message.ts';
 import { Refusal } from './refusal.ts';
 
@@ -48,58 +49,40 @@ export interface ObjectService {
   headers(requestId: string): Readonly<Record<string, string>>;
 }
 
-class Cut extends Error {}
-
-const untilGone = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-
 /** What is left to be done to the answer. */
 interface Struck {
   spoiling?: Spoiling;
-  late?: Refusal;
+  /** The code of the error that is in the body. */
+  late?: string;
   lost: boolean;
   caller: string;
   kinds: readonly string[];
 }
 
-const strike = async (
-  core: ObjectCore,
-  service: ObjectService,
-  call: ObjectCall,
-  fault: ObjectFault,
-  struck: Struck,
-): Promise<void> => {
+const victimOf = (service: ObjectService, call: ObjectCall): Victim => ({
+  gone: call.request.gone,
+  authenticate: () => service.authenticate(call),
+  refusal: (fault) =>
+    fault.kind === 'fail'
+      ? service.named(fault.code, fault.status, fault.message)
+      : service.named(service.busy[fault.kind]),
+});
+
+const hit = async (core: ObjectCore, victim: Victim, fault: ObjectFault, struck: Struck): Promise<void> => {
   switch (fault.kind) {
-    case 'fail':
-      throw service.named(fault.code, fault.status, fault.message);
-    case 'throttle':
-      throw service.named(service.busy.throttle);
-    case 'unavailable':
-      throw service.named(service.busy.unavailable);
-    case 'delay':
-      return await core.clock.sleep(fault.ms);
-    case 'drop':
-      throw new Cut('drop');
-    case 'hang':
-      await untilGone(call.request.gone);
-      throw new Cut('hang');
-    case 'expire-credentials': {
-      const credential = service.authenticate(call);
-      if (credential !== undefined) core.credentials.expire(credential.id);
-      service.authenticate(call);
-      return;
-    }
     case 'lose-reply':
       struck.lost = true;
       return;
     case 'late-error':
-      struck.late = service.named(fault.code);
+      struck.late = fault.code;
+      return;
+    case 'truncate':
+    case 'corrupt':
+    case 'reset':
+      struck.spoiling = fault;
       return;
     default:
-      struck.spoiling = fault;
+      await strike(core, victim, fault);
   }
 };
 
@@ -123,10 +106,11 @@ const perform = async (core: ObjectCore, service: ObjectService, call: ObjectCal
     parameters: { bucket, key },
   });
   struck.kinds = faults.map(({ kind }) => kind);
-  for (const fault of faults) await strike(core, service, call, fault, struck);
+  const victim = victimOf(service, call);
+  for (const fault of faults) await hit(core, victim, fault, struck);
   if (struck.late !== undefined) {
-    const { body } = service.encodeError(struck.late, call);
-    return { code: struck.late.code, reply: { status: 200, headers: { 'Content-Type': 'application/xml' }, body } };
+    const { body } = service.encodeError(service.named(struck.late), call);
+    return { code: struck.late, reply: { status: 200, headers: { 'Content-Type': 'application/xml' }, body } };
   }
   return { code: 'OK', reply: await service.perform(call, credential) };
 };
