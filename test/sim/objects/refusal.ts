@@ -21,3 +21,19 @@ export class Refusal extends Error {
     this.headers = headers;
   }
 }
+
+/** `message` in the place of the usual sentence; `elements` behind it. */
+export type Refuse = (
+  code: string,
+  message?: string,
+  elements?: Readonly<Record<string, string>>,
+  headers?: Readonly<Record<string, string>>,
+) => Refusal;
+
+/** A vendor's refusals, of a table: status and usual sentence by code. */
+export const refusing =
+  (table: Readonly<Record<string, readonly [status: number, message: string]>>): Refuse =>
+  (code, message, elements, headers) => {
+    const [status, usual] = table[code] ?? [400, code];
+    return new Refusal(status, code, message ?? usual, elements, headers);
+  };

@@ -10,7 +10,9 @@ import { Ids } from '../core/ids.ts';
 import { RoutePublisher } from '../core/routes.ts';
 import type { Bucket } from './bucket.ts';
 import { type ObjectCore, type ObjectService, objectHandler } from './service.ts';
+import type { ServiceParts } from './store-service.ts';
 import { listenObjects, type TlsFiles, type WireServer } from './wire.ts';
+import type { ObjectLimits, ObjectWorld } from './world.ts';
 
 /** All of it but `clock` may come as JSON. */
 export interface ObjectSimConfig {
@@ -52,9 +54,18 @@ export interface BucketSettings {
   readonly open?: boolean;
 }
 
+/** What a vendor's simulator is made of. */
+export interface VendorParts<W> {
+  readonly keys: KeyStyle;
+  /** The usual region. */
+  readonly region: string;
+  world(region: string, clock: Clock): W;
+}
+
 /** A simulated object store. Subclasses say what it speaks. */
-export abstract class ObjectSim {
+export abstract class ObjectSim<W extends ObjectWorld = ObjectWorld> {
   readonly core: ObjectCore;
+  readonly world: W;
   readonly region: string;
   /** Permissions in the vendor's words (`s3:PutObject`) that nobody has. */
   readonly denied = new Set<string>();
@@ -64,27 +75,28 @@ export abstract class ObjectSim {
   #wire: WireServer | undefined;
   #control: HttpServer | undefined;
 
-  constructor(config: ObjectSimConfig, style: KeyStyle, region: string) {
+  constructor(config: ObjectSimConfig, vendor: VendorParts<W>) {
     const clock = config.clock ?? new RealClock();
     const ids = new Ids();
-    this.region = config.region ?? region;
+    this.region = config.region ?? vendor.region;
     this.domains = config.domains ?? ['localhost'];
     this.core = {
       clock,
       ids,
-      credentials: new Credentials(clock, ids, style),
+      credentials: new Credentials(clock, ids, vendor.keys),
       faults: new Faults<ObjectFault>(clock),
       calls: new CallLog(config.kept ?? 20_000),
       counts: new Map(),
       latency: new Map([['*', config.latencyMs ?? 0]]),
     };
     if (config.key !== undefined) this.core.credentials.add(config.key);
+    this.world = vendor.world(this.region, clock);
+    for (const name of config.buckets ?? []) this.world.addBucket(name);
   }
 
-  protected abstract service(): ObjectService;
+  protected abstract service(parts: ServiceParts<W>): ObjectService;
+  /** Those that only this vendor's has, for the control interface. */
   protected abstract verbs(): Readonly<Record<string, (argument: never) => unknown>>;
-  abstract bucket(name: string): Bucket;
-  abstract readonly buckets: ReadonlyMap<string, Bucket>;
   /** What the vendor's tools need in their environment. */
   abstract environment(key?: Credential): Record<string, string>;
 
@@ -111,6 +123,25 @@ export abstract class ObjectSim {
 
   key(request: KeyRequest = {}): Credential {
     return this.core.credentials.key(request);
+  }
+
+  get buckets(): ReadonlyMap<string, Bucket> {
+    return this.world.buckets;
+  }
+
+  /** Makes it when it is not there. One of another region is not served as one of this is. */
+  bucket(name: string, region?: string): Bucket {
+    return this.world.buckets.get(name) ?? this.world.addBucket(name, region);
+  }
+
+  /** Somebody else has a bucket of that name. */
+  taken(name: string): void {
+    this.world.taken.add(name);
+  }
+
+  /** Other limits, such as parts of 1 KiB: to test uploads in parts with little. */
+  limits(limits: Partial<ObjectLimits>): void {
+    Object.assign(this.world.limits, limits);
   }
 
   /** Milliseconds for the action, or for all that have no latency of their own. */
@@ -170,7 +201,9 @@ export abstract class ObjectSim {
     this.#config = config;
     const { host, port, tls, control } = config;
     const at = { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) };
-    this.#wire = await listenObjects(objectHandler(this.core, this.service()), {
+    const { world, denied, open, domains } = this;
+    const service = this.service({ world, credentials: this.core.credentials, denied, open, domains });
+    this.#wire = await listenObjects(objectHandler(this.core, service), {
       ...at,
       ...(tls === undefined ? {} : { tls }),
     });
@@ -183,6 +216,11 @@ export abstract class ObjectSim {
         clearCalls: () => this.clearCalls(),
         deny: ({ actions }: { actions: readonly string[] }) => this.deny(...actions),
         allow: ({ actions }: { actions: readonly string[] }) => this.allow(...actions),
+        make: ({ name, region }: { name: string; region?: string }) => {
+          this.bucket(name, region);
+        },
+        taken: ({ name }: { name: string }) => this.taken(name),
+        limits: (limits: Partial<ObjectLimits>) => this.limits(limits),
         bucket: ({ name, ...settings }: { name: string } & BucketSettings) => this.set(name, settings),
         cut: () => this.cut(),
         halt: () => this.halt(),

@@ -1,9 +1,11 @@
 /** Calls about buckets. */
+import { sortedBuckets } from '../objects/listing.ts';
 import type { ObjectReply } from '../objects/message.ts';
+import { empty, iso } from '../objects/replies.ts';
 import type { ObjectCall } from '../objects/service.ts';
 import { element, readXml } from '../objects/xml.ts';
 import { refuse } from './errors.ts';
-import { empty, iso, type OssWorld, xmlReply } from './world.ts';
+import type { OssWorld } from './world.ts';
 
 export function putBucket(world: OssWorld, call: ObjectCall): ObjectReply {
   const name = call.bucket;
@@ -28,22 +30,21 @@ export function deleteBucket(world: OssWorld, call: ObjectCall): ObjectReply {
 }
 
 export function bucketLocation(world: OssWorld, call: ObjectCall): ObjectReply {
-  return xmlReply('LocationConstraint', `oss-${world.bucket(call).region}`);
+  return world.xml('LocationConstraint', `oss-${world.bucket(call).region}`);
 }
 
 export function bucketInfo(world: OssWorld, call: ObjectCall): ObjectReply {
   const { name, region, created } = world.bucket(call);
   const facts = { Name: name, Location: `oss-${region}`, CreationDate: iso(created), StorageClass: 'Standard' };
   const text = Object.entries(facts).map(([key, value]) => element(key, value));
-  return xmlReply('BucketInfo', `<Bucket>${text.join('')}</Bucket>`);
+  return world.xml('BucketInfo', `<Bucket>${text.join('')}</Bucket>`);
 }
 
 export function listBuckets(world: OssWorld): ObjectReply {
-  const all = [...world.buckets.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const each = all.map(
+  const each = sortedBuckets(world).map(
     ({ name, region, created }) =>
       `<Bucket>${element('CreationDate', iso(created))}${element('Location', `oss-${region}`)}${element('Name', name)}${element('Region', region)}${element('StorageClass', 'Standard')}</Bucket>`,
   );
   const rest = element('IsTruncated', false);
-  return xmlReply('ListAllMyBucketsResult', `<Owner><ID>1</ID></Owner>${rest}<Buckets>${each.join('')}</Buckets>`);
+  return world.xml('ListAllMyBucketsResult', `<Owner><ID>1</ID></Owner>${rest}<Buckets>${each.join('')}</Buckets>`);
 }

@@ -1,5 +1,5 @@
 /** Refusals in OSS's words: status and sentence by code. */
-import { Refusal } from '../objects/refusal.ts';
+import { refusing } from '../objects/refusal.ts';
 
 const TABLE: Readonly<Record<string, readonly [status: number, message: string]>> = {
   AccessDenied: [403, 'You have no right to access this object because of bucket acl.'],
@@ -53,8 +53,4 @@ const TABLE: Readonly<Record<string, readonly [status: number, message: string]>
   TooManyBuckets: [400, 'You have attempted to create more buckets than allowed.'],
 };
 
-/** `message` in the place of the usual sentence; `elements` behind it. */
-export function refuse(code: string, message?: string, elements: Readonly<Record<string, string>> = {}): Refusal {
-  const [status, usual] = TABLE[code] ?? [400, code];
-  return new Refusal(status, code, message ?? usual, elements);
-}
+export const refuse = refusing(TABLE);

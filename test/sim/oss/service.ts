@@ -1,29 +1,20 @@
-/** OSS's dialect for the handler of object servers. */
-import type { Credential, Credentials } from '../core/credentials.ts';
-import type { ObjectReply } from '../objects/message.ts';
-import { Refusal } from '../objects/refusal.ts';
-import type { ObjectCall, ObjectService } from '../objects/service.ts';
+/** OSS as a service. */
+import { listObjects, listObjectsV2, listParts, listUploads } from '../objects/listing.ts';
+import { getObject } from '../objects/reading.ts';
+import type { ObjectService } from '../objects/service.ts';
+import { type Calls, type Perform, type ServiceParts, storeService } from '../objects/store-service.ts';
+import { abortUpload, uploadPart } from '../objects/uploads.ts';
+import { putObject } from '../objects/writing.ts';
 import { document, element } from '../objects/xml.ts';
-import { decodeCall, isWrite, type OssAction, PERMISSIONS } from './actions.ts';
+import { OSS_ROUTES, type OssAction, PERMISSIONS } from './actions.ts';
 import { bucketInfo, bucketLocation, deleteBucket, listBuckets, putBucket } from './bucket-actions.ts';
 import { refuse } from './errors.ts';
-import { listObjects, listObjectsV2 } from './listing.ts';
-import {
-  abortUpload,
-  completeUpload,
-  initiateUpload,
-  listParts,
-  listUploads,
-  uploadPart,
-  uploadPartCopy,
-} from './multipart.ts';
-import { type Allow, copyObject, deleteObject, deleteObjects, getObject, putObject } from './objects.ts';
+import { completeUpload, initiateUpload, uploadPartCopy } from './multipart.ts';
+import { copyObject, deleteObject, deleteObjects } from './objects.ts';
 import { authenticate } from './signatures.ts';
 import type { OssWorld } from './world.ts';
 
-type Perform = (world: OssWorld, call: ObjectCall, allow: Allow) => ObjectReply;
-
-const PERFORM: Readonly<Record<OssAction, Perform>> = {
+const PERFORM: Readonly<Record<OssAction, Perform<OssWorld>>> = {
   ListBuckets: listBuckets,
   PutBucket: putBucket,
   DeleteBucket: deleteBucket,
@@ -47,59 +38,30 @@ const PERFORM: Readonly<Record<OssAction, Perform>> = {
   ListParts: listParts,
 };
 
-export interface OssServiceParts {
-  readonly world: OssWorld;
-  readonly credentials: Credentials;
-  /** Permissions (`oss:PutObject`) that nobody has. */
-  readonly denied: ReadonlySet<string>;
-  /** Buckets that may be read without a signature. */
-  readonly open: ReadonlySet<string>;
-  readonly domains: readonly string[];
-}
-
-const allowance = (parts: OssServiceParts, credential: Credential | undefined): Allow => {
-  return (name, resource) => {
-    const action = `oss:${name}`;
-    if (credential === undefined) {
-      if (parts.open.has(resource.split('/')[0] ?? '') && /^(GetObject|ListObjects)$/.test(name)) return;
-      throw refuse(
-        'AccessDenied',
-        'You are not authorized to do this action. Anonymous access is forbidden for this operation.',
-      );
-    }
-    if (!parts.denied.has(action) && parts.credentials.allows(credential, action)) return;
-    throw refuse('AccessDenied', undefined, {
-      AuthAction: action,
-      AuthPrincipalDisplayName: credential.principal.name,
-    });
-  };
+const CALLS: Calls<OssWorld, OssAction> = {
+  routes: OSS_ROUTES,
+  permissions: PERMISSIONS,
+  perform: PERFORM,
+  removesMany: 'DeleteMultipleObjects',
+  writes: /^(Put|Copy|Delete|Initiate|Upload|Complete)/,
+  openTo: ['GetObject', 'ListObjects'],
+  unsigned: () =>
+    refuse(
+      'AccessDenied',
+      'You are not authorized to do this action. Anonymous access is forbidden for this operation.',
+    ),
+  forbidden: (action, _resource, { principal }) =>
+    refuse('AccessDenied', undefined, { AuthAction: action, AuthPrincipalDisplayName: principal.name }),
+  readOnly: () => refuse('FileImmutable'),
 };
 
-export function ossService(parts: OssServiceParts): ObjectService {
+export function ossService(parts: ServiceParts<OssWorld>): ObjectService {
   const { world } = parts;
   return {
-    name: 'oss',
+    ...storeService(parts, CALLS),
     busy: { throttle: 'QpsLimitExceeded', unavailable: 'ServiceUnavailable' },
-    decode: (request, requestId) => decodeCall(request, requestId, parts.domains),
     authenticate: (call) =>
       authenticate(call, { clock: world.clock, credentials: parts.credentials, region: world.region }),
-    perform: (call, credential) => {
-      const action = call.action as OssAction;
-      const allow = allowance(parts, credential);
-      // Of several keys each is asked for.
-      if (action !== 'DeleteMultipleObjects') {
-        allow(
-          PERMISSIONS[action],
-          call.bucket === '' ? '*' : call.key === '' ? call.bucket : `${call.bucket}/${call.key}`,
-        );
-      } else if (credential === undefined) throw refuse('AccessDenied');
-      if (world.buckets.get(call.bucket)?.readOnly === true && isWrite(action)) throw refuse('FileImmutable');
-      return PERFORM[action](world, call, allow);
-    },
-    named: (code, status, message) => {
-      const usual = refuse(code, message);
-      return status === undefined ? usual : new Refusal(status, code, usual.message);
-    },
     headers: (requestId) => ({ 'x-oss-request-id': requestId, 'x-oss-server-time': '1', Server: 'AliyunOSS' }),
     encodeError: (refusal, call) => {
       const facts = {

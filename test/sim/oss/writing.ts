@@ -1,20 +1,24 @@
 /** What comes with a new object. */
-import type { Bucket } from '../objects/bucket.ts';
+import type { StoredObject } from '../objects/bucket.ts';
 import { hashOf } from '../objects/checksums.ts';
+import { type Describable, type Described, describe as described } from '../objects/describing.ts';
 import type { ObjectCall } from '../objects/service.ts';
+import { sumsOf } from './checksums.ts';
 import { refuse } from './errors.ts';
 
-const KEPT = [
-  'content-type',
-  'cache-control',
-  'content-disposition',
-  'content-encoding',
-  'content-language',
-  'expires',
-];
-const CLASSES = ['Standard', 'IA', 'Archive', 'ColdArchive', 'DeepColdArchive'];
-const META = 'x-oss-meta-';
-const META_LIMIT = 8192;
+/** Of OSS's headers. */
+export const PREFIX = 'x-oss-';
+
+const TAKES: Describable = {
+  prefix: PREFIX,
+  metaMax: 8192,
+  classes: ['Standard', 'IA', 'Archive', 'ColdArchive', 'DeepColdArchive'],
+  encryptions: ['AES256', 'KMS', 'SM4'],
+  keyHeader: 'x-oss-server-side-encryption-key-id',
+  tooMuchMeta: () => refuse('InvalidArgument', 'The user metadata is too large.'),
+  noSuchClass: () => refuse('InvalidArgument', 'The storage class is not valid.'),
+  noSuchEncryption: () => refuse('InvalidEncryptionAlgorithmError'),
+};
 const TYPES: Readonly<Record<string, string>> = {
   txt: 'text/plain',
   html: 'text/html',
@@ -22,39 +26,14 @@ const TYPES: Readonly<Record<string, string>> = {
   png: 'image/png',
 };
 
-export interface Described {
-  readonly meta: Readonly<Record<string, string>>;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly storageClass: string;
-}
-
 /** Metadata and headers of a new object. Throws Refusal. */
 export function describe(call: ObjectCall): Described {
-  const sent = call.request.headers;
-  const meta: Record<string, string> = {};
-  let size = 0;
-  for (const [name, value] of Object.entries(sent)) {
-    if (!name.startsWith(META)) continue;
-    if (!/^[a-z0-9_.-]+$/.test(name)) throw refuse('InvalidArgument', `The metadata ${name} is not valid.`);
-    meta[name.slice(META.length)] = value;
-    size += Buffer.byteLength(name) - META.length + Buffer.byteLength(value);
-  }
-  if (size > META_LIMIT) throw refuse('InvalidArgument', 'The user metadata is too large.');
-  const headers: Record<string, string> = {};
-  for (const name of KEPT) {
-    const value = sent[name];
-    if (value !== undefined && value !== '') headers[name] = value;
-  }
+  const made = described(call.request.headers, TAKES);
+  const wrong = Object.keys(made.meta).find((name) => !/^[a-z0-9_.-]*$/.test(name));
+  if (wrong !== undefined) throw refuse('InvalidArgument', `The metadata ${wrong} is not valid.`);
   // Where nothing is said, the name's ending says it.
-  headers['content-type'] ??= TYPES[/\.(\w+)$/.exec(call.key)?.[1] ?? ''] ?? 'application/octet-stream';
-  const storageClass = sent['x-oss-storage-class'] ?? 'Standard';
-  if (!CLASSES.includes(storageClass)) throw refuse('InvalidArgument', 'The storage class is not valid.');
-  const sse = sent['x-oss-server-side-encryption'];
-  if (sse !== undefined && !['AES256', 'KMS', 'SM4'].includes(sse)) throw refuse('InvalidEncryptionAlgorithmError');
-  if (sse !== undefined) headers['x-oss-server-side-encryption'] = sse;
-  const key = sent['x-oss-server-side-encryption-key-id'];
-  if (key !== undefined) headers['x-oss-server-side-encryption-key-id'] = key;
-  return { meta, headers, storageClass };
+  made.headers['content-type'] ??= TYPES[/\.(\w+)$/.exec(call.key)?.[1] ?? ''] ?? 'application/octet-stream';
+  return made;
 }
 
 /** 1 to 1023 bytes of UTF-8, and not beginning with a slash or a backslash. */
@@ -70,13 +49,14 @@ export function checkDigest(call: ObjectCall): void {
     throw refuse('InvalidDigest', undefined, { ContentMD5: md5 });
 }
 
-/** `x-oss-forbid-overwrite`; OSS has no other condition for writes, and overlooks If-Match. */
-export function checkOverwrite(call: ObjectCall, bucket: Bucket): void {
-  const forbid = call.request.headers['x-oss-forbid-overwrite'] === 'true';
-  if (forbid && bucket.find(call.key) !== undefined)
-    throw refuse('FileAlreadyExists', undefined, { ObjectKey: call.key });
+/** Checks the digest that came with a body; answers the checksum that OSS keeps. */
+export function sums(call: ObjectCall): Record<string, string> {
+  checkDigest(call);
+  return sumsOf(call.body);
 }
 
-export function checkRoom(bucket: Bucket, key: string | undefined, size: number): void {
-  if (bucket.isFull(key, size)) throw refuse('QuotaExceeded', undefined, { BucketName: bucket.name });
+/** `x-oss-forbid-overwrite`; OSS has no other condition for writes, and overlooks If-Match. */
+export function checkOverwrite({ request, key }: ObjectCall, there: StoredObject | undefined): void {
+  const forbid = request.headers['x-oss-forbid-overwrite'] === 'true';
+  if (forbid && there !== undefined) throw refuse('FileAlreadyExists', undefined, { ObjectKey: key });
 }

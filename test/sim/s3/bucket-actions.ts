@@ -1,9 +1,11 @@
 /** Calls about buckets. */
+import { sortedBuckets } from '../objects/listing.ts';
 import type { ObjectReply } from '../objects/message.ts';
+import { empty, iso } from '../objects/replies.ts';
 import type { ObjectCall } from '../objects/service.ts';
 import { element, readXml, textOf } from '../objects/xml.ts';
 import { refuse } from './errors.ts';
-import { empty, iso, NAMESPACE, type S3World, xmlReply } from './world.ts';
+import type { S3World } from './world.ts';
 
 const VALID = /^(?!xn--|sthree-)(?!.*\.\.)(?!.*[.-]{2}|\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
@@ -50,28 +52,19 @@ export function headBucket(world: S3World, call: ObjectCall): ObjectReply {
 
 export function bucketLocation(world: S3World, call: ObjectCall): ObjectReply {
   const { region } = world.bucket(call);
-  return {
-    status: 200,
-    headers: { 'Content-Type': 'application/xml' },
-    body: [
-      Buffer.from(
-        `<?xml version="1.0" encoding="UTF-8"?>\n<LocationConstraint xmlns="${NAMESPACE}">${region === 'us-east-1' ? '' : region}</LocationConstraint>`,
-      ),
-    ],
-  };
+  return world.xml('LocationConstraint', region === 'us-east-1' ? '' : region);
 }
 
 export function bucketVersioning(world: S3World, call: ObjectCall): ObjectReply {
   world.bucket(call);
-  return xmlReply('VersioningConfiguration', '');
+  return world.xml('VersioningConfiguration', '');
 }
 
 export function listBuckets(world: S3World): ObjectReply {
-  const all = [...world.buckets.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const each = all.map(
+  const each = sortedBuckets(world).map(
     ({ name, created }) => `<Bucket>${element('Name', name)}${element('CreationDate', iso(created))}</Bucket>`,
   );
-  return xmlReply(
+  return world.xml(
     'ListAllMyBucketsResult',
     `<Owner>${element('ID', 'simulated')}</Owner><Buckets>${each.join('')}</Buckets>`,
   );

@@ -1,14 +1,12 @@
 /** If-Match and its kin. */
 import type { StoredObject } from '../objects/bucket.ts';
 import { Refusal } from '../objects/refusal.ts';
+import { names, unquoted } from '../objects/replies.ts';
 import type { ObjectCall } from '../objects/service.ts';
 import { refuse } from './errors.ts';
-import { type Lacking, unquoted } from './world.ts';
+import type { Lacking } from './world.ts';
 
 const failed = (condition: string) => refuse('PreconditionFailed', undefined, { Condition: condition });
-
-const names = (value: string, etag: string): boolean =>
-  value.split(',').some((each) => each.trim() === '*' || unquoted(each.replace(/^ *W\//, '')) === etag);
 
 /** Of GET and HEAD. Refusals: 412, and 304 as one without a body. */
 export function checkRead(call: ObjectCall, object: StoredObject): void {

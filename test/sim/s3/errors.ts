@@ -1,5 +1,5 @@
 /** Refusals in S3's words: status and sentence by code. */
-import { Refusal } from '../objects/refusal.ts';
+import { refusing } from '../objects/refusal.ts';
 
 const TABLE: Readonly<Record<string, readonly [status: number, message: string]>> = {
   AccessDenied: [403, 'Access Denied'],
@@ -41,6 +41,7 @@ const TABLE: Readonly<Record<string, readonly [status: number, message: string]>
   InvalidRequest: [400, 'Invalid Request'],
   InvalidStorageClass: [400, 'The storage class you specified is not valid'],
   InvalidToken: [400, 'The provided token is malformed or otherwise invalid.'],
+  InvalidURI: [400, "Couldn't parse the specified URI."],
   KeyTooLongError: [400, 'Your key is too long'],
   MalformedXML: [400, 'The XML you provided was not well-formed or did not validate against our published schema'],
   MetadataTooLarge: [400, 'Your metadata headers exceed the maximum allowed metadata size'],
@@ -52,7 +53,7 @@ const TABLE: Readonly<Record<string, readonly [status: number, message: string]>
     404,
     'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.',
   ],
-  NotImplemented: [501, 'A header you provided implies functionality that is not implemented'],
+  NotImplemented: [501, 'A header or query you provided implies functionality that is not implemented'],
   OperationAborted: [
     409,
     'A conflicting conditional operation is currently in progress against this resource. Please try again.',
@@ -82,13 +83,4 @@ const TABLE: Readonly<Record<string, readonly [status: number, message: string]>
   XAmzContentSHA256Mismatch: [400, "The provided 'x-amz-content-sha256' header does not match what was computed."],
 };
 
-/** `message` in the place of the usual sentence; `elements` behind it. */
-export function refuse(
-  code: string,
-  message?: string,
-  elements: Readonly<Record<string, string>> = {},
-  headers: Readonly<Record<string, string>> = {},
-): Refusal {
-  const [status, usual] = TABLE[code] ?? [400, code];
-  return new Refusal(status, code, message ?? usual, elements, headers);
-}
+export const refuse = refusing(TABLE);

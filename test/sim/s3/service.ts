@@ -1,10 +1,13 @@
-/** S3's dialect for the handler of object servers. */
-import type { Credential, Credentials } from '../core/credentials.ts';
-import type { ObjectReply } from '../objects/message.ts';
-import { Refusal } from '../objects/refusal.ts';
+/** S3 as a service. */
+import type { Credential } from '../core/credentials.ts';
+import { listObjects, listObjectsV2, listParts, listUploads } from '../objects/listing.ts';
+import { getObject } from '../objects/reading.ts';
 import type { ObjectCall, ObjectService } from '../objects/service.ts';
+import { type Calls, type Perform, type ServiceParts, storeService } from '../objects/store-service.ts';
+import { abortUpload, uploadPart } from '../objects/uploads.ts';
+import { putObject } from '../objects/writing.ts';
 import { document, element } from '../objects/xml.ts';
-import { decodeCall, isWrite, PERMISSIONS, type S3Action } from './actions.ts';
+import { PERMISSIONS, S3_ROUTES, type S3Action } from './actions.ts';
 import {
   bucketLocation,
   bucketVersioning,
@@ -14,15 +17,12 @@ import {
   listBuckets,
 } from './bucket-actions.ts';
 import { refuse } from './errors.ts';
-import { listObjects, listObjectsV2, listUploads } from './listing.ts';
-import { abortUpload, completeUpload, createUpload, listParts, uploadPart, uploadPartCopy } from './multipart.ts';
-import { type Allow, copyObject, deleteObject, deleteObjects, getObject, putObject } from './objects.ts';
+import { completeUpload, createUpload, uploadPartCopy } from './multipart.ts';
+import { copyObject, deleteObject, deleteObjects } from './objects.ts';
 import { authenticate } from './sigv4.ts';
 import type { S3World } from './world.ts';
 
-type Perform = (world: S3World, call: ObjectCall, allow: Allow) => ObjectReply;
-
-const PERFORM: Readonly<Record<S3Action, Perform>> = {
+const PERFORM: Readonly<Record<S3Action, Perform<S3World>>> = {
   ListBuckets: listBuckets,
   CreateBucket: createBucket,
   DeleteBucket: deleteBucket,
@@ -46,38 +46,32 @@ const PERFORM: Readonly<Record<S3Action, Perform>> = {
   ListParts: listParts,
 };
 
-export interface S3ServiceParts {
-  readonly world: S3World;
-  readonly credentials: Credentials;
-  /** Permissions (`s3:PutObject`) that nobody has. */
-  readonly denied: ReadonlySet<string>;
-  /** Buckets that may be read without a signature. */
-  readonly open: ReadonlySet<string>;
-  readonly domains: readonly string[];
-}
-
-/** A rule of the account for the caller; throws AccessDenied in the words that name what is not allowed. */
-const allowance = (parts: S3ServiceParts, credential: Credential | undefined): Allow => {
-  return (name, resource) => {
-    const action = `s3:${name}`;
-    if (credential === undefined) {
-      if (parts.open.has(resource.split('/')[0] ?? '') && /^(GetObject|ListBucket)$/.test(name)) return;
-      throw refuse('AccessDenied');
-    }
-    const isDenied = parts.denied.has(action);
-    if (!isDenied && parts.credentials.allows(credential, action)) return;
-    const who = `User: arn:aws:iam::123456789012:user/${credential.principal.name} is not authorized to perform: ${action} on resource: "arn:aws:s3:::${resource}"`;
-    throw refuse(
-      'AccessDenied',
-      isDenied
-        ? `${who} with an explicit deny in a resource-based policy`
-        : `${who} because no identity-based policy allows the ${action} action`,
-    );
-  };
+/** In the words that name what is not allowed. */
+const forbidden = (action: string, resource: string, { principal }: Credential, isDenied: boolean) => {
+  const who = `User: arn:aws:iam::123456789012:user/${principal.name} is not authorized to perform: ${action} on resource: "arn:aws:s3:::${resource}"`;
+  return refuse(
+    'AccessDenied',
+    isDenied
+      ? `${who} with an explicit deny in a resource-based policy`
+      : `${who} because no identity-based policy allows the ${action} action`,
+  );
 };
 
-export function s3Service(parts: S3ServiceParts): ObjectService {
+const CALLS: Calls<S3World, S3Action> = {
+  routes: S3_ROUTES,
+  permissions: PERMISSIONS,
+  perform: PERFORM,
+  removesMany: 'DeleteObjects',
+  writes: /^(Put|Copy|Delete|Create|Upload|Complete)/,
+  openTo: ['GetObject', 'ListBucket'],
+  unsigned: () => refuse('AccessDenied'),
+  forbidden,
+  readOnly: (action, resource, credential) => forbidden(action, resource, credential, true),
+};
+
+export function s3Service(parts: ServiceParts<S3World>): ObjectService {
   const { world } = parts;
+  const service = storeService(parts, CALLS);
   const elsewhere = (call: ObjectCall): void => {
     const how = world.elsewhere.get(call.bucket);
     const region = world.buckets.get(call.bucket)?.region ?? world.region;
@@ -90,9 +84,8 @@ export function s3Service(parts: S3ServiceParts): ObjectService {
     throw refuse('TemporaryRedirect', undefined, { Endpoint: endpoint, Bucket: call.bucket }, { ...headers, Location });
   };
   return {
-    name: 's3',
+    ...service,
     busy: { throttle: 'SlowDown', unavailable: 'ServiceUnavailable' },
-    decode: (request, requestId) => decodeCall(request, requestId, parts.domains),
     authenticate: (call) => {
       elsewhere(call);
       return authenticate(call, {
@@ -102,28 +95,8 @@ export function s3Service(parts: S3ServiceParts): ObjectService {
       });
     },
     perform: (call, credential) => {
-      const action = call.action as S3Action;
-      if (world.lacking.actions.has(action)) throw refuse('NotImplemented');
-      const allow = allowance(parts, credential);
-      // Of several keys each is asked for.
-      if (action !== 'DeleteObjects') {
-        allow(
-          PERMISSIONS[action],
-          call.bucket === '' ? '*' : call.key === '' ? call.bucket : `${call.bucket}/${call.key}`,
-        );
-      } else if (credential === undefined) throw refuse('AccessDenied');
-      const bucket = world.buckets.get(call.bucket);
-      if (bucket?.readOnly === true && isWrite(action)) {
-        throw refuse(
-          'AccessDenied',
-          `User: arn:aws:iam::123456789012:user/${credential?.principal.name} is not authorized to perform: s3:${PERMISSIONS[action]} on resource: "arn:aws:s3:::${call.bucket}/${call.key}" with an explicit deny in a resource-based policy`,
-        );
-      }
-      return PERFORM[action](world, call, allow);
-    },
-    named: (code, status, message) => {
-      const usual = refuse(code, message);
-      return status === undefined ? usual : new Refusal(status, code, usual.message);
+      if (world.lacking.actions.has(call.action)) throw refuse('NotImplemented');
+      return service.perform(call, credential);
     },
     headers: (requestId) => ({
       'x-amz-id-2': `${requestId}SIMULATED`,

@@ -1,64 +1,37 @@
 /** What comes with a new object: metadata, checksums, limits. */
-import type { Bucket } from '../objects/bucket.ts';
+import type { StoredUpload } from '../objects/bucket.ts';
 import { CHECKSUM_NAMES, CHECKSUMS, type ChecksumName, hashOf } from '../objects/checksums.ts';
-import { sizeOf } from '../objects/message.ts';
+import { type Describable, type Described, describe as described } from '../objects/describing.ts';
 import type { ObjectCall } from '../objects/service.ts';
 import { badChecksum } from './chunked.ts';
 import { refuse } from './errors.ts';
 
-const KEPT = [
-  'content-type',
-  'cache-control',
-  'content-disposition',
-  'content-encoding',
-  'content-language',
-  'expires',
-];
-const CLASSES = [
-  ...['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER', 'DEEP_ARCHIVE'],
-  ...['GLACIER_IR', 'EXPRESS_ONEZONE'],
-];
-const META = 'x-amz-meta-';
-const META_LIMIT = 2048;
+/** Of S3's headers. */
+export const PREFIX = 'x-amz-';
 
-export interface Described {
-  readonly meta: Readonly<Record<string, string>>;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly storageClass: string;
-}
+const TAKES: Describable = {
+  prefix: PREFIX,
+  metaMax: 2048,
+  classes: [
+    ...['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER', 'GLACIER_IR'],
+    ...['DEEP_ARCHIVE', 'EXPRESS_ONEZONE'],
+  ],
+  encryptions: ['AES256', 'aws:kms', 'aws:kms:dsse'],
+  keyHeader: 'x-amz-server-side-encryption-aws-kms-key-id',
+  tooMuchMeta: (size) => refuse('MetadataTooLarge', undefined, { Size: String(size), MaxSizeAllowed: '2048' }),
+  noSuchClass: (name) => refuse('InvalidStorageClass', undefined, { StorageClassRequested: name }),
+  noSuchEncryption: (name) =>
+    refuse('InvalidArgument', 'The encryption method specified is not supported', {
+      ArgumentName: 'x-amz-server-side-encryption',
+      ArgumentValue: name,
+    }),
+};
 
 /** Metadata and headers of a new object. Refusals: MetadataTooLarge, InvalidStorageClass. */
-export function describe(call: ObjectCall): Described {
-  const sent = call.request.headers;
-  const meta: Record<string, string> = {};
-  let size = 0;
-  for (const [name, value] of Object.entries(sent)) {
-    if (!name.startsWith(META)) continue;
-    meta[name.slice(META.length)] = value;
-    size += Buffer.byteLength(name) - META.length + Buffer.byteLength(value);
-  }
-  if (size > META_LIMIT) {
-    throw refuse('MetadataTooLarge', undefined, { Size: String(size), MaxSizeAllowed: String(META_LIMIT) });
-  }
-  const headers: Record<string, string> = {};
-  for (const name of KEPT) {
-    const value = name === 'content-encoding' ? sent[name]?.replace(/^aws-chunked,? */, '') : sent[name];
-    if (value !== undefined && value !== '') headers[name] = value;
-  }
-  const storageClass = sent['x-amz-storage-class'] ?? 'STANDARD';
-  if (!CLASSES.includes(storageClass))
-    throw refuse('InvalidStorageClass', undefined, { StorageClassRequested: storageClass });
-  const sse = sent['x-amz-server-side-encryption'];
-  if (sse !== undefined && !['AES256', 'aws:kms', 'aws:kms:dsse'].includes(sse)) {
-    throw refuse('InvalidArgument', 'The encryption method specified is not supported', {
-      ArgumentName: 'x-amz-server-side-encryption',
-      ArgumentValue: sse,
-    });
-  }
-  if (sse !== undefined) headers['x-amz-server-side-encryption'] = sse;
-  const kms = sent['x-amz-server-side-encryption-aws-kms-key-id'];
-  if (kms !== undefined) headers['x-amz-server-side-encryption-aws-kms-key-id'] = kms;
-  return { meta, headers, storageClass };
+export function describe({ request }: ObjectCall): Described {
+  // The coding of the request is none of the object.
+  const encoding = (request.headers['content-encoding'] ?? '').replace(/^aws-chunked,? */, '');
+  return described({ ...request.headers, 'content-encoding': encoding }, TAKES);
 }
 
 /** Checks the key's length: bytes of UTF-8. */
@@ -67,8 +40,8 @@ export function checkKey(key: string): void {
   if (size > 1024) throw refuse('KeyTooLongError', undefined, { Size: String(size), MaxSizeAllowed: '1024' });
 }
 
-/** Checks the sums that came with a body; answers those of S3's own algorithms. */
-export function checkSums(call: ObjectCall): Record<string, string> {
+/** Checks the sums that came with a body; answers those of S3's own algorithms. A part of an upload must have the upload's. */
+export function sums(call: ObjectCall, upload?: StoredUpload): Record<string, string> {
   const { headers } = call.request;
   const md5 = headers['content-md5'];
   if (md5 !== undefined) {
@@ -76,7 +49,7 @@ export function checkSums(call: ObjectCall): Record<string, string> {
     const computed = hashOf('md5', call.body).toString('base64');
     if (computed !== md5) throw refuse('BadDigest', undefined, { ExpectedDigest: md5, CalculatedDigest: computed });
   }
-  const sums: Record<string, string> = {};
+  const checked: Record<string, string> = {};
   for (const name of CHECKSUM_NAMES) {
     const given = headers[`x-amz-checksum-${name}`];
     const trailer = headers['x-amz-trailer']?.toLowerCase() === `x-amz-checksum-${name}`;
@@ -84,7 +57,7 @@ export function checkSums(call: ObjectCall): Record<string, string> {
     // What a trailer says was checked when the body was read.
     const computed = CHECKSUMS[name](call.body);
     if (given !== undefined && given !== computed) throw badChecksum(name);
-    sums[name] = computed;
+    checked[name] = computed;
   }
   const named = Object.keys(headers).filter((name) => /^x-amz-checksum-/.test(name));
   const algorithms = named.filter((name) => !/-(algorithm|type|mode)$/.test(name));
@@ -97,12 +70,13 @@ export function checkSums(call: ObjectCall): Record<string, string> {
     if (CHECKSUM_NAMES.includes(name.slice('x-amz-checksum-'.length) as ChecksumName)) continue;
     throw refuse('InvalidRequest', 'The algorithm type you specified in x-amz-checksum- header is invalid.');
   }
-  return sums;
-}
-
-/** The bucket takes so many bytes more, under that key. Refusals: QuotaExceeded. */
-export function checkRoom(bucket: Bucket, key: string | undefined, body: readonly Buffer[] | number): void {
-  if (bucket.isFull(key, typeof body === 'number' ? body : sizeOf(body))) {
-    throw refuse('QuotaExceeded', undefined, { BucketName: bucket.name });
+  const wanted = upload?.checksum?.name;
+  const [given = 'null'] = Object.keys(checked);
+  if (wanted !== undefined && given !== wanted) {
+    throw refuse(
+      'InvalidRequest',
+      `Checksum Type mismatch occurred, expected checksum Type: ${wanted}, actual checksum Type: ${given}`,
+    );
   }
+  return checked;
 }
