@@ -253,6 +253,12 @@ export const option = {
   })),
   /** http or https, without a slash at the end. */
   url: builder<string>(() => urlKind),
+  /** The same of an HTTP proxy: without TLS on the way to it. */
+  proxy: builder<string>(() => ({
+    ...urlKind,
+    allowed: 'an http:// URL',
+    parse: (text) => (/^https:/i.test(text) ? refuse('it does not begin with http://') : urlKind.parse(text)),
+  })),
   urlList: builder<readonly string[]>(() => listOf(urlKind)),
   /** Absolute. */
   path: builder<string>(() => ({

@@ -1,5 +1,6 @@
 import { CLOUD_SETTINGS } from '../shared/cloud/settings.ts';
 import { LOG_LEVELS } from '../shared/log.ts';
+import { exceptionProblem } from '../shared/no-proxy.ts';
 import { option, type Parsed } from '../shared/options.ts';
 
 /** What the plugin must be called for `-d cloudvol` to find it. */
@@ -60,11 +61,23 @@ export const SETTINGS = {
   }),
   objectCa: option.path({
     example: '/var/lib/drayage/ca.pem',
-    help: "Certificates (PEM) by which the endpoints' are checked, in the place of the usual ones. It must be below /var/lib/drayage.",
+    help: "Certificates (PEM) of authorities by which the endpoints' are checked, in the place of the usual ones. It must be below /var/lib/drayage.",
   }),
-  objectProxy: option.url({
+  objectProxy: option.proxy({
     example: 'http://proxy.example:3128',
-    help: 'HTTP proxy by which endpoints of buckets are reached.',
+    help: 'HTTP proxy by which endpoints of buckets are reached: CONNECT for https://, whole requests for http://.',
+  }),
+  objectProxyCredentials: option.text({
+    sensitive: true,
+    pattern: /^[^:\s]+:\S+$/,
+    allowed: 'NAME:PASSWORD',
+    help: 'Name and password for OBJECT_PROXY, as NAME:PASSWORD.',
+  }),
+  objectNoProxy: option.textList({
+    allowed: 'a name, which counts for all below it, an address or a prefix such as 10.0.0.0/8',
+    example: 'minio.example,10.0.0.0/8',
+    help: 'Endpoints that are reached without a proxy.',
+    validate: (entries) => entries.map(exceptionProblem).find((problem) => problem !== undefined),
   }),
   objectAccessKeyId: option.text({
     pattern: /^[\w./-]{3,128}$/,

@@ -32,6 +32,11 @@ export const VOLUME_ERRORS = {
     fix: 'Check that this host can reach it, then repeat the command; volumes in use go on meanwhile.',
     retry: 'backoff',
   },
+  BUCKET_CERTIFICATE: {
+    text: 'The store of bucket {bucket} cannot be trusted[: {reason}].',
+    fix: "Name a file with its authority's certificate by OBJECT_CA or -o ca=, take an endpoint that its certificate is for, or have that renewed.",
+    retry: 'after',
+  },
   BUCKET_CLOCK: {
     text: 'The store of bucket {bucket} refuses this host because of its clock[: {reason}].',
     fix: "Set this host's clock right (NTP), then repeat the command.",
@@ -57,6 +62,11 @@ export const VOLUME_ERRORS = {
     fix: 'Check its name and the endpoint, or make it.',
     retry: 'after',
   },
+  BUCKET_PROXY: {
+    text: 'The proxy on the way to bucket {bucket} does not lead there[: {reason}].',
+    fix: 'Correct OBJECT_PROXY, OBJECT_PROXY_CREDENTIALS or -o proxy=, name the endpoint in OBJECT_NO_PROXY, or have the proxy let this host through.',
+    retry: 'backoff',
+  },
   BUCKET_READONLY: {
     text: 'The bucket {bucket} takes no writes[: {reason}].',
     fix: 'Create the volume with -o readonly=true, or lift what keeps the bucket from being written to.',
@@ -69,7 +79,7 @@ export const VOLUME_ERRORS = {
   },
   BUCKET_REGION: {
     text: 'The bucket {bucket} is not in the region that was asked[, but in {region}][: {reason}].',
-    fix: 'Say where it is with -o region=[{region}], or with an endpoint of that region.',
+    fix: 'Say where it is with -o region=[{region}] or the setting REGION, or take an endpoint of that region.',
     retry: 'after',
   },
   BUCKET_THROTTLED: {

@@ -1,5 +1,5 @@
 /** Throw-away TLS files, for etcd and others: an authority, a server certificate and a client certificate, by openssl. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { must } from './command.ts';
 
@@ -50,4 +50,23 @@ export async function makeCertificates(
     clientCert: file('client.pem'),
     clientKey: file('client.key'),
   };
+}
+
+/** A further certificate of that authority for servers at these addresses, which ended yesterday. */
+export async function expiredCertificate(
+  folder: string,
+  { ca }: Certificates,
+  addresses: readonly string[] = ['127.0.0.1'],
+): Promise<{ readonly cert: string; readonly key: string }> {
+  const file = (name: string): string => path.join(folder, `expired.${name}`);
+  const subject = ['-subj', '/CN=rig-server', '-keyout', file('key'), '-out', file('csr')];
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
+  await must(['openssl', 'req', '-new', '-nodes', ...kind, ...subject]);
+  const names = addresses.map((address) => `IP:${address}`).join(',');
+  writeFileSync(file('ext'), `subjectAltName=${names}\nbasicConstraints=critical,CA:FALSE\n`);
+  const authority = ['-CA', ca, '-CAkey', ca.replace(/\.pem$/, '.key'), '-set_serial', '7'];
+  // Of `openssl req` days are never negative.
+  const times = ['-days', '-1', '-extfile', file('ext')];
+  await must(['openssl', 'x509', '-req', '-in', file('csr'), ...authority, ...times, '-out', file('pem')]);
+  return { cert: file('pem'), key: file('key') };
 }

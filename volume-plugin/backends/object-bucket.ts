@@ -28,6 +28,8 @@ export type BucketSettings = Pick<
   | 'objectFolder'
   | 'objectCa'
   | 'objectProxy'
+  | 'objectProxyCredentials'
+  | 'objectNoProxy'
   | 'objectAccessKeyId'
   | 'objectAccessKeySecret'
   | 'objectSecurityToken'
@@ -60,6 +62,8 @@ const invalid = (value: string, reason: string): PluginError =>
 const urlIn = (text: string | null, whole: string): string | undefined => {
   if (text === null) return undefined;
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) throw invalid(whole, `${text} is no URL`);
+  const { username, password } = new URL(text);
+  if (username !== '' || password !== '') throw invalid(whole, 'a name or password must not be part of a URL in it');
   return text.replace(/\/$/, '');
 };
 
@@ -94,6 +98,7 @@ export const readBucket = (text: string, settings: BucketSettings, way: BucketWa
   const region = way.region ?? params.get('region') ?? undefined;
   const ca = way.ca ?? params.get('ca') ?? undefined;
   const proxy = way.proxy ?? urlIn(params.get('proxy'), text);
+  if (proxy !== undefined && !proxy.startsWith('http://')) throw invalid(text, 'proxy= does not begin with http://');
   const heeds = way.conditionalWrites ?? booleanIn(params.get('conditional-writes'), text);
   const pays = way.requesterPays === true || params.get('requester-pays') === 'true';
   return {
@@ -171,6 +176,19 @@ const credentialsOf = (settings: BucketSettings): StoreCredentials => {
   };
 };
 
+/** With its name and password, which other proxies are not told. */
+const usualProxy = ({
+  objectProxy: proxy,
+  objectProxyCredentials: credentials,
+}: BucketSettings): string | undefined => {
+  if (proxy === undefined || credentials === undefined) return proxy;
+  const [name = '', ...password] = credentials.split(':');
+  const url = new URL(proxy);
+  url.username = encodeURIComponent(name);
+  url.password = encodeURIComponent(password.join(':'));
+  return url.href;
+};
+
 /** The same store with the keys that the settings have now. Errors: SETTING_INVALID. */
 export const withKeys = (store: StoreDescription, settings: BucketSettings): StoreDescription =>
   store.credentials === undefined ? store : { ...store, credentials: credentialsOf(settings) };
@@ -194,7 +212,7 @@ export const describeBucket = (
   const endpoint = bucket.endpoint ?? settings.objectEndpoint;
   const region = bucket.region ?? settings.region;
   const vendor = bucket.vendor ?? (isUsual ? settings.objectVendor : undefined);
-  const proxy = bucket.proxy ?? settings.objectProxy;
+  const proxy = bucket.proxy ?? usualProxy(settings);
   return {
     ...{ kind: bucket.kind, bucket: bucket.name, credentials: credentialsOf(settings) },
     ...(endpoint !== undefined && { endpoint }),
@@ -203,6 +221,7 @@ export const describeBucket = (
     ...(bucket.addressing !== undefined && { addressing: bucket.addressing }),
     ...(pem !== undefined && { ca: pem }),
     ...(proxy !== undefined && { proxy }),
+    ...(proxy !== undefined && settings.objectNoProxy !== undefined && { noProxy: settings.objectNoProxy }),
     ...(bucket.requesterPays === true && { requesterPays: true }),
     ...(bucket.conditionalWrites !== undefined && { conditionalWrites: bucket.conditionalWrites }),
     ...wishes,

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { type Context, newContext, noLongerThan } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
@@ -81,7 +82,7 @@ export class ObjectBuckets {
   async describe(id: string, wishes: StoreWishes, c: Context): Promise<StoreDescription> {
     const { settings } = this.#parts;
     const bucket = readBucket(id, settings);
-    const pem = await pemOf(bucket.ca ?? settings.objectCa);
+    const pem = await pemOf(bucket.ca, settings.objectCa);
     return await this.#parts.stores.complete(describeBucket(bucket, settings, pem, wishes), c);
   }
 
@@ -99,18 +100,34 @@ export class ObjectBuckets {
     } catch (error) {
       if (!(error instanceof Error) || error instanceof PluginError) throw error;
       const what = 'to be opened as it is described';
-      throw new PluginError('BUCKET_REFUSED', { bucket: id, what, reason: error.message }, { cause: error });
+      throw new PluginError(
+        'BUCKET_REFUSED',
+        { bucket: `${bucket.kind}://${bucket.name}`, what, reason: error.message },
+        { cause: error },
+      );
     }
   }
 }
 
-const pemOf = async (path: string | undefined): Promise<string | undefined> => {
+/** The text of the certificates that a bucket or the setting OBJECT_CA names. Errors: OPTION_INVALID, SETTING_INVALID. */
+const pemOf = async (own: string | undefined, usual: string | undefined): Promise<string | undefined> => {
+  const path = own ?? usual;
   if (path === undefined) return undefined;
+  const invalid = (reason: string, cause: unknown): PluginError => {
+    const allowed = 'a file of certificates in PEM form, below /var/lib/drayage';
+    const context = { value: path, reason, allowed };
+    return own === undefined
+      ? new PluginError('SETTING_INVALID', { ...context, option: 'OBJECT_CA' }, { cause })
+      : new PluginError('OPTION_INVALID', { ...context, where: 'The volume option', option: 'ca' }, { cause });
+  };
+  const pem = await readFile(path, 'utf8').catch((error: unknown) => {
+    const code = codeOf(error) ?? 'unknown';
+    throw invalid(code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`, error);
+  });
   try {
-    return await readFile(path, 'utf8');
+    new X509Certificate(pem);
   } catch (error) {
-    const reason = `it cannot be read (${codeOf(error) ?? 'unknown'})`;
-    const context = { option: 'OBJECT_CA', value: path, reason, allowed: 'a file below /var/lib/drayage' };
-    throw new PluginError('SETTING_INVALID', context, { cause: error });
+    throw invalid('it has no certificates in PEM form', error);
   }
+  return pem;
 };

@@ -1,4 +1,5 @@
 import { PluginError } from '../../shared/errors.ts';
+import { HttpError } from '../object/http/http-error.ts';
 import { StoreError } from '../object/store.ts';
 
 /** What a store has refused, in words for users. `what`: what it was asked, such as `to list the volumes`. */
@@ -24,6 +25,11 @@ export const bucketError = (thrown: unknown, bucket: string, what: string): unkn
       return new PluginError('BUCKET_READONLY', common, because);
     case 'UNREACHABLE':
     case 'DEADLINE':
+      if (thrown.cause instanceof HttpError) {
+        const { trouble, message: reason } = thrown.cause;
+        if (trouble === 'certificate') return new PluginError('BUCKET_CERTIFICATE', { bucket, reason }, because);
+        if (trouble === 'proxy') return new PluginError('BUCKET_PROXY', { bucket, reason }, because);
+      }
       // The store was not even asked: the service that has the keys of this host's role is silent.
       if (thrown.cause instanceof PluginError && thrown.cause.code === 'PROVIDER_UNREACHABLE') {
         return new PluginError('BUCKET_KEYLESS', { bucket, reason: thrown.cause.context['reason'] }, because);

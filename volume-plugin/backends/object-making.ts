@@ -33,7 +33,7 @@ export const findBucket = async (parts: ObjectParts, spec: NewVolume, c: Context
       allowed: 'many, or this where OBJECT_VENDOR or -o vendor= names a vendor whose store does',
     });
   }
-  await preflight(on, options.readonly, c);
+  await preflight(on, options.readonly, prefixOf(spec), c);
   return { on, options };
 };
 

@@ -97,10 +97,13 @@ export const OBJECT_OPTIONS = {
   }),
   ca: option.path({
     example: '/var/lib/drayage/ca.pem',
-    help: "Certificates (PEM) by which the endpoint's is checked. It must be below /var/lib/drayage. The setting OBJECT_CA when left out.",
+    help: "Certificates (PEM) of authorities by which the endpoint's is checked. It must be below /var/lib/drayage. The setting OBJECT_CA when left out.",
     validate: (path) => (path.startsWith('/var/lib/drayage/') ? undefined : 'it is not below /var/lib/drayage'),
   }),
-  proxy: option.url({ help: 'HTTP proxy on the way to the endpoint. The setting OBJECT_PROXY when left out.' }),
+  proxy: option.proxy({
+    example: 'http://proxy.example:3128',
+    help: 'HTTP proxy on the way to the endpoint. The setting OBJECT_PROXY when left out; endpoints in OBJECT_NO_PROXY are reached without.',
+  }),
   retry: option.duration({
     default: 60_000,
     min: 1_000,

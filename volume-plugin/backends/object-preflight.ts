@@ -13,15 +13,16 @@ const PREFLIGHT_MS = 5_000;
 const MAKE_MS = 20_000;
 
 /**
- * Is the bucket there, and may this host do there what volumes need? A bucket that is missing is made, unless `readonly`.
- * Errors, within 5 s: BUCKET_MISSING, BUCKET_REGION, BUCKET_DENIED, BUCKET_CREDENTIALS, BUCKET_CLOCK, BUCKET_UNREACHABLE, …
+ * Is the bucket there, and may this host do there what a volume of this prefix needs? A bucket that is missing is made,
+ * unless `readonly`. Errors, within 5 s: BUCKET_MISSING, BUCKET_REGION, BUCKET_DENIED, BUCKET_CREDENTIALS, BUCKET_CLOCK,
+ * BUCKET_CERTIFICATE, BUCKET_PROXY, BUCKET_UNREACHABLE, …
  */
-export const preflight = async (on: OpenBucket, readonly: boolean, c: Context): Promise<void> => {
+export const preflight = async (on: OpenBucket, readonly: boolean, prefix: string, c: Context): Promise<void> => {
   const { store } = on;
   const inner = newContext(c.log, PREFLIGHT_MS, c);
-  const inTime = <T>(what: string, work: () => Promise<T>): Promise<T> => timed(on, what, inner, work);
+  const inTime = <T>(what: string, work: () => Promise<T>): Promise<T> => timed(on, what, work);
   try {
-    await inTime('to be looked at', () => store.check(inner));
+    await inTime('to be looked at', () => store.check(inner, prefix));
   } catch (error) {
     if (!(error instanceof PluginError) || error.code !== 'BUCKET_MISSING' || readonly) throw error;
     await make(on, error, newContext(c.log, MAKE_MS, c));
@@ -34,14 +35,14 @@ export const preflight = async (on: OpenBucket, readonly: boolean, c: Context): 
 };
 
 /** What did not end in time has not answered. */
-const timed = async <T>(on: OpenBucket, what: string, c: Context, work: () => Promise<T>): Promise<T> => {
+const timed = async <T>(on: OpenBucket, what: string, work: () => Promise<T>): Promise<T> => {
   try {
     return await asked(on.store.name, what, work);
   } catch (error) {
     if (!(error instanceof PluginError)) throw error;
     const { endpoint } = on.bucket;
     if (error.code === 'DEADLINE' || error.code === 'BUCKET_UNREACHABLE') {
-      const reason = error.code === 'DEADLINE' || c.signal.aborted ? 'it did not answer within 5 s' : undefined;
+      const reason = error.code === 'DEADLINE' ? 'it did not answer within 5 s' : undefined;
       const context = { ...error.context, bucket: on.store.name, endpoint, ...(reason !== undefined && { reason }) };
       throw new PluginError('BUCKET_UNREACHABLE', context, { cause: error });
     }

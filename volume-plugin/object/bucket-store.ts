@@ -212,7 +212,12 @@ export class BucketStore implements ObjectStore {
     return this.#deletions.all(keys, c);
   }
 
-  async list(prefix: string, options: ListOptions, c: Context): Promise<Page> {
+  list(prefix: string, options: ListOptions, c: Context): Promise<Page> {
+    return this.#list(prefix, options, false, c);
+  }
+
+  /** `atOnce`: see StoreCall. */
+  async #list(prefix: string, options: ListOptions, atOnce: boolean, c: Context): Promise<Page> {
     const { delimiter, from, after, limit = PAGE } = options;
     const hasTokens = this.#hasTokens;
     const query: (readonly [string, string])[] = [
@@ -224,12 +229,13 @@ export class BucketStore implements ObjectStore {
     if (delimiter !== undefined) query.push(['delimiter', delimiter]);
     if (from !== undefined) query.push([hasTokens ? 'continuation-token' : 'marker', from]);
     else if (after !== undefined && after !== '') query.push([hasTokens ? 'start-after' : 'marker', after]);
-    const call: BucketCall = { action: this.#dialect.actions.list, method: 'GET', key: prefix, ofBucket: true, query };
+    const action = this.#dialect.actions.list;
+    const call: BucketCall = { action, method: 'GET', key: prefix, ofBucket: true, query, atOnce };
     const answer = await this.#bucket.ask(call, c);
     const document = documentOf(answer.body, call.action);
     if (hasTokens && childOf(document, 'Marker') !== undefined && childOf(document, 'KeyCount') === undefined) {
       this.#hasTokens = false;
-      return this.list(prefix, options, c);
+      return this.#list(prefix, options, atOnce, c);
     }
     const page = listingOf(document, hasTokens);
     if (page.next === undefined || page.next !== from) return page;
@@ -273,7 +279,7 @@ export class BucketStore implements ObjectStore {
     const { checkMs = CHECK_MS, address } = this.#bucket.options;
     const soon = newContext(c.log, checkMs, c);
     try {
-      await this.list(prefix, { limit: 1 }, soon);
+      await this.#list(prefix, { limit: 1 }, true, soon);
     } catch (error) {
       // It is the time of this check that has ended, and not the caller's.
       if (!(error instanceof StoreError) || error.failure !== 'DEADLINE' || c.signal.aborted) throw error;

@@ -25,6 +25,8 @@ export interface StoreCall {
   readonly body?: readonly Buffer[];
   /** May be sent again though an earlier one may have been carried out; usually true. POSTs that begin something: false. */
   readonly repeatable?: boolean;
+  /** What does not pass by itself, such as a certificate that is not trusted or a proxy that refuses, is told at once. */
+  readonly atOnce?: boolean;
   /** May be asked twice at once when the answer is late: GETs of data. */
   readonly hedged?: boolean;
   /** See HttpRequest. Not asked for answers that are errors (status 300 and above). */

@@ -6,8 +6,9 @@ import { pauseMs } from '../../shared/retry.ts';
 import type { Caller, StoreAnswer, StoreCall } from './call.ts';
 import { hedged, Lateness } from './hedging.ts';
 import type { Http } from './http/http-client.ts';
-import { HttpError } from './http/http-error.ts';
+import { HttpError, type HttpTrouble } from './http/http-error.ts';
 import type { HttpAnswer, HttpHead, HttpRequest } from './http/message.ts';
+import { WANTS_CREDENTIALS } from './http/proxy.ts';
 import type { KeySource } from './key-source.ts';
 import { Pacing, type Passage } from './pacing.ts';
 import { type Refusal, refusalOf, type Verdict, verdictOf } from './refusal.ts';
@@ -41,6 +42,12 @@ export interface CallCounts {
 const REPETITIONS = { burst: 128, perSecond: 50 };
 /** Milliseconds that the first pause may last; what the store slows down is held back by its prefix beside that. */
 const FIRST_PAUSE = { failed: 50, slow: 50 };
+
+/** These do not pass by themselves. */
+const LASTING: readonly HttpTrouble[] = ['certificate', 'tls', 'proxy'];
+
+/** What proxies answer for what they do not let through, or cannot reach. */
+const OF_PROXIES = [403, 500, 502, 503, 504];
 
 /** Why an attempt was not the last. */
 interface Setback {
@@ -163,6 +170,11 @@ export class StoreCaller implements Caller {
       return { ...answer, refusal: undefined, repeated: course.repeated };
     }
     const refusal = refusalOf(answer);
+    const ofProxy = this.#ofProxy(call, refusal);
+    if (ofProxy !== undefined) {
+      passage.left();
+      return this.#setback(course, ofProxy, c);
+    }
     const apart = new ClockSkew();
     apart.observe(answer.headers.get('date'), sentAt, this.#clock());
     const signedApart = apart.ms === undefined ? undefined : apart.ms - (this.#skew.ms ?? 0);
@@ -175,6 +187,17 @@ export class StoreCaller implements Caller {
       return setback;
     }
     return { ...answer, refusal, repeated: course.repeated };
+  }
+
+  /** An answer that is not the store's, but of the proxy that reads requests to it. */
+  #ofProxy({ address, method }: StoreCall, { status, code, requestId }: Refusal): HttpError | undefined {
+    const proxy = this.#http.proxyOf(address.origin);
+    if (proxy === undefined) return undefined;
+    if (status === 407) return new HttpError('proxy', `the proxy ${proxy} ${WANTS_CREDENTIALS}`);
+    // Answers of stores have a code, where they have a body.
+    if (method === 'HEAD' || code !== '' || requestId !== '' || !OF_PROXIES.includes(status)) return undefined;
+    const text = `the proxy ${proxy} answers ${status} for ${address.origin.key}`;
+    return new HttpError('proxy', text, { sent: status >= 500 });
   }
 
   /** What to do about an answer that is an error; undefined: it is the result. Errors: SKEWED. */
@@ -263,6 +286,7 @@ export class StoreCaller implements Caller {
     if (error instanceof StoreError) throw error;
     if (error instanceof HttpError && !['ended', 'too-large', 'unsendable'].includes(error.trouble)) {
       const failed = new StoreError('UNREACHABLE', `${call.action}: ${error.message}`, more);
+      if (call.atOnce === true && LASTING.includes(error.trouble)) throw failed;
       return { error: failed, pauseFrom: FIRST_PAUSE.failed, open: error.sent };
     }
     if (c.signal.aborted) {

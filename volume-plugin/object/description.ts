@@ -32,6 +32,8 @@ export interface StoreDescription {
   readonly ca?: string;
   /** `http://[user:password@]host:port` of an HTTP proxy. */
   readonly proxy?: string;
+  /** Names, addresses and prefixes of hosts that are reached without it. */
+  readonly noProxy?: readonly string[];
   readonly sse?: { readonly algorithm: string; readonly keyId?: string };
   /** Of new objects, in the vendor's words. */
   readonly storageClass?: string;

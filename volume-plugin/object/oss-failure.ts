@@ -67,5 +67,5 @@ const regionOf = ({ headers, body }: StoreAnswer): string => {
 
 /** A refusal as an error, in a sentence that names what was refused. */
 export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: AskedBucket): StoreError => {
-  return refusalError(failureOf(refusal), refusal, call, bucket.name, regionOf(answer));
+  return refusalError(failureOf(refusal), refusal, call, bucket, regionOf(answer));
 };

@@ -1,4 +1,4 @@
-import type { StoreCall } from './call.ts';
+import type { AskedBucket, StoreCall } from './call.ts';
 import type { Refusal } from './refusal.ts';
 import { StoreError, type StoreFailure } from './store.ts';
 
@@ -6,7 +6,7 @@ const textOf = (
   failure: StoreFailure,
   { status, code, message, requestId }: Refusal,
   { action, key }: StoreCall,
-  bucket: string,
+  { name: bucket, region: asked }: AskedBucket,
   region: string,
 ): string => {
   const target = key === undefined || key === '' ? bucket : `${bucket}/${key}`;
@@ -19,7 +19,7 @@ const textOf = (
       return `${action} is not allowed for ${target}: ${said}`;
     case 'WRONG_REGION':
       return region === ''
-        ? `${bucket} is in another region: ${said}`
+        ? `${bucket} is in another region than ${asked}: ${said}`
         : `${bucket} is in the region ${region}: ${said}`;
     case 'CREDENTIALS':
       return `the key for ${bucket} is not taken: ${said}`;
@@ -30,12 +30,12 @@ const textOf = (
   }
 };
 
-/** A refusal as an error, in a sentence that names what was refused. `bucket`: `s3://name`; `region`: where it is, '' when nobody tells. */
+/** A refusal as an error, in a sentence that names what was refused. `region`: where it is, '' when nobody tells. */
 export const refusalError = (
   failure: StoreFailure,
   refusal: Refusal,
   call: StoreCall,
-  bucket: string,
+  bucket: AskedBucket,
   region: string,
 ): StoreError =>
   new StoreError(failure, textOf(failure, refusal, call, bucket, region), {

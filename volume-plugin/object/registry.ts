@@ -66,10 +66,11 @@ const usualAddressing = ({ vendor, endpoint }: Place, bucket: string): 'path' | 
     : vendor.addressing;
 };
 
-const httpOf = ({ proxy, ca, connections }: StoreDescription): HttpClient =>
+const httpOf = ({ proxy, noProxy, ca, connections }: StoreDescription): HttpClient =>
   new HttpClient({
     ...(ca !== undefined && { ca }),
     ...(proxy !== undefined && { proxy }),
+    ...(noProxy !== undefined && { noProxy }),
     ...(connections !== undefined && { connections }),
   });
 

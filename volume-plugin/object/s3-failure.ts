@@ -84,7 +84,7 @@ const regionOf = ({ headers, body }: StoreAnswer): string =>
 export const refused = (answer: StoreAnswer, refusal: Refusal, call: StoreCall, bucket: AskedBucket): StoreError => {
   const region = regionOf(answer);
   const failure = precise(failureOf(refusal), refusal, region, bucket.region);
-  return refusalError(failure, refusal, call, bucket.name, region);
+  return refusalError(failure, refusal, call, bucket, region);
 };
 
 const precise = (failure: StoreFailure, { status, code }: Refusal, there: string, here: string): StoreFailure => {

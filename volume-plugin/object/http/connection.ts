@@ -3,7 +3,8 @@ import { AnswerReader } from './answer-reader.ts';
 import type { WrittenHead } from './head.ts';
 import { HttpError } from './http-error.ts';
 import type { HttpAnswer, HttpRequest, Origin } from './message.ts';
-import { type Receiver, troubleOf } from './transport.ts';
+import type { Receiver } from './transport.ts';
+import { troubleOf } from './troubles.ts';
 
 /** So much of a body is handed over at once, bytes: between them it shows that the other side takes it. */
 const SLICE = { plain: 1024 * 1024, tls: 256 * 1024 };

@@ -16,6 +16,8 @@ export interface HttpOptions {
   readonly serverName?: string;
   /** `http://[user:password@]host:port`: plain requests go to it in absolute form, TLS through CONNECT. */
   readonly proxy?: string;
+  /** Hosts that are reached without it: see shared/no-proxy.ts. */
+  readonly noProxy?: readonly string[];
   /** Connections to one origin at once, usually 128; further requests wait their turn. */
   readonly connections?: number;
   /** How long a connection is kept that nobody uses, milliseconds; usually 8 s, less when the server says so. */
@@ -40,6 +42,8 @@ export interface Http {
   request(origin: Origin, request: HttpRequest, c: Context): Promise<HttpAnswer>;
   /** The same, with a handle. */
   begin(origin: Origin, request: HttpRequest, c: Context): Flight;
+  /** The proxy that reads requests to this origin, and may answer them itself, as `http://host:port`. */
+  proxyOf(origin: Origin): string | undefined;
   /** Ends all connections; requests under way fail with `closed`. */
   close(): void;
 }
@@ -88,6 +92,10 @@ export class HttpClient implements Http {
       return { answer: Promise.reject(error), cancel: () => undefined };
     }
     return new RequestFlight(this.#pool(origin), request, head, c);
+  }
+
+  proxyOf(origin: Origin): string | undefined {
+    return origin.tls ? undefined : this.#transport.proxyOf(origin)?.key;
   }
 
   close(): void {

@@ -3,8 +3,9 @@ export type HttpTrouble =
   | 'unresolved' // no address of that name
   | 'refused' // nobody listens there
   | 'unreachable' // no way there, or no connection in time
-  | 'tls' // the certificate is not trusted or names another host, or it is no TLS
-  | 'proxy' // the proxy refuses, or is none
+  | 'certificate' // it is not trusted, not valid now, or for another name
+  | 'tls' // it is no TLS, or there is nothing to check certificates by
+  | 'proxy' // the proxy refuses, cannot be reached, or is none
   | 'closed' // the connection ended before the whole head of the answer
   | 'truncated' // it ended within the body
   | 'silent' // nothing came (or nothing was taken) for too long

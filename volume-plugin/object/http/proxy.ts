@@ -1,5 +1,8 @@
 import { HttpError } from './http-error.ts';
 
+/** What a proxy means by 407. */
+export const WANTS_CREDENTIALS = 'wants a name and a password, or others';
+
 export interface HttpProxy {
   readonly host: string;
   readonly port: number;

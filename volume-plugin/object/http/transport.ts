@@ -2,11 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import type * as Tls from 'node:tls';
 import { codeOf } from '../../../shared/error-code.ts';
+import { type Exceptions, exceptionsOf } from '../../../shared/no-proxy.ts';
 import { HostLookup } from './host-lookup.ts';
 import type { HttpOptions } from './http-client.ts';
-import { HttpError, type HttpTrouble } from './http-error.ts';
+import { HttpError } from './http-error.ts';
 import type { Origin } from './message.ts';
-import { type HttpProxy, parseProxy } from './proxy.ts';
+import { type HttpProxy, parseProxy, WANTS_CREDENTIALS } from './proxy.ts';
+import { troubleOf } from './troubles.ts';
 
 /** Who gets the bytes of a connection. */
 export interface Receiver {
@@ -29,6 +31,7 @@ export class Transport {
   readonly #options: HttpOptions;
   readonly #lookup = new HostLookup();
   readonly #proxy: HttpProxy | undefined;
+  readonly #isDirect: Exceptions;
   /** The last one of each origin, which makes the next handshake short. */
   readonly #sessions = new Map<string, Buffer>();
   #trust: Promise<Tls.SecureContext> | undefined;
@@ -37,15 +40,21 @@ export class Transport {
   constructor(options: HttpOptions) {
     this.#options = options;
     this.#proxy = options.proxy === undefined ? undefined : parseProxy(options.proxy);
+    this.#isDirect = exceptionsOf(options.noProxy ?? []);
+  }
+
+  /** The proxy on the way to this origin. */
+  proxyOf({ host }: Origin): HttpProxy | undefined {
+    return this.#proxy === undefined || this.#isDirect(host) ? undefined : this.#proxy;
   }
 
   /** What requests to this origin have in the place of their target, and beside their headers. */
   wireTarget(origin: Origin, target: string): string {
-    return this.#proxy === undefined || origin.tls ? target : `http://${origin.authority}${target}`;
+    return origin.tls || this.proxyOf(origin) === undefined ? target : `http://${origin.authority}${target}`;
   }
 
   moreHeaders(origin: Origin): string {
-    return this.#proxy === undefined || origin.tls ? '' : this.#proxy.authorization;
+    return origin.tls ? '' : (this.proxyOf(origin)?.authorization ?? '');
   }
 
   /** A connection that is ready for a request. Errors: HttpError of the troubles before `closed`. */
@@ -58,19 +67,27 @@ export class Transport {
     } catch (error) {
       if (signal.aborted) throw new HttpError('ended', 'the client was closed');
       if (timeout.aborted) {
-        throw new HttpError('unreachable', `${origin.key} does not take a connection within ${limit} ms`);
+        const proxy = this.proxyOf(origin);
+        if (proxy === undefined) {
+          throw new HttpError('unreachable', `${origin.key} does not take a connection within ${limit} ms`);
+        }
+        const text = `the proxy ${proxy.key} has not led to ${origin.key} within ${limit} ms`;
+        throw new HttpError('proxy', text, { cause: error });
       }
       if (error instanceof HttpError) throw error;
       // What was kept may be what is wrong: a session of a server that is no more, or a file that was replaced.
       this.#sessions.delete(origin.key);
       this.#trust = undefined;
-      throw troubleOf(error, this.#proxy === undefined ? origin.key : `the proxy ${this.#proxy.key}`, origin);
+      throw troubleOf(error, origin.key, origin);
     }
   }
 
   async #open(origin: Origin, receiver: Receiver, signal: AbortSignal): Promise<Socket> {
-    const proxy = this.#proxy;
-    if (!origin.tls) return this.#plain(proxy ?? origin, receiver, signal);
+    const proxy = this.proxyOf(origin);
+    if (!origin.tls) {
+      const connecting = this.#plain(proxy ?? origin, receiver, signal);
+      return proxy === undefined ? connecting : ofProxy(connecting, proxy, origin, signal);
+    }
     const secureContext = await this.#trusted();
     const session = this.#sessions.get(origin.key);
     const servername = this.#options.serverName ?? (isIP(origin.host) === 0 ? origin.host : '');
@@ -106,16 +123,16 @@ export class Transport {
 
   /** Asks the proxy for a way to the origin. */
   async #tunnel(proxy: HttpProxy, origin: Origin, signal: AbortSignal): Promise<Socket> {
-    const socket = await standing(connect(this.#target(proxy)), 'connect', signal);
+    const socket = await ofProxy(standing(connect(this.#target(proxy)), 'connect', signal), proxy, origin, signal);
     const host = isIP(origin.host) === 6 ? `[${origin.host}]` : origin.host;
     const name = `${host}:${origin.port}`;
     socket.write(`CONNECT ${name} HTTP/1.1\r\nhost: ${name}\r\n${proxy.authorization}\r\n`, 'latin1');
-    const head = await readTunnelHead(socket, proxy.key, signal);
+    const head = await ofProxy(readTunnelHead(socket, proxy.key, signal), proxy, origin, signal);
     const status = /^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1];
     if (status === '200') return socket;
     socket.destroy();
     const why =
-      status === undefined ? 'is no proxy' : status === '407' ? 'wants other credentials' : `answers ${status}`;
+      status === undefined ? 'is no proxy' : status === '407' ? WANTS_CREDENTIALS : `answers ${status} for ${name}`;
     throw new HttpError('proxy', `the proxy ${proxy.key} ${why}`);
   }
 
@@ -140,6 +157,16 @@ export class Transport {
     }
   }
 }
+
+/** What fails on the way to the proxy is not the store's fault. */
+const ofProxy = async <T>(work: Promise<T>, proxy: HttpProxy, origin: Origin, signal: AbortSignal): Promise<T> => {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof HttpError || signal.aborted) throw error;
+    throw new HttpError('proxy', troubleOf(error, `the proxy ${proxy.key}`, origin).message, { cause: error });
+  }
+};
 
 const onread = ({ place, placed }: Receiver) => ({
   buffer: place,
@@ -202,40 +229,3 @@ const readTunnelHead = (socket: Socket, name: string, signal: AbortSignal): Prom
     socket.on('data', more).on('error', failed).on('close', closed);
     signal.addEventListener('abort', ended);
   });
-
-const BY_CODE: Readonly<Record<string, HttpTrouble>> = {
-  ENOTFOUND: 'unresolved',
-  EAI_AGAIN: 'unresolved',
-  EAI_NONAME: 'unresolved',
-  ECONNREFUSED: 'refused',
-  ECONNRESET: 'closed',
-  EPIPE: 'closed',
-};
-const OF_TLS =
-  /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|EPROTO|HOSTNAME_MISMATCH|INVALID_CA)/;
-
-/** The words of Node and of the system, as a trouble. `where`: what was connected to. */
-export const troubleOf = (error: unknown, where: string, origin: Origin): HttpError => {
-  // Of several addresses each has an error of its own.
-  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
-  const code = codeOf(first) ?? codeOf(error) ?? '';
-  const trouble = BY_CODE[code] ?? (OF_TLS.test(code) ? 'tls' : 'unreachable');
-  return new HttpError(trouble, sentenceOf(trouble, first, code, where, origin), { cause: error });
-};
-
-const sentenceOf = (trouble: HttpTrouble, error: unknown, code: string, where: string, origin: Origin): string => {
-  const message = error instanceof Error ? error.message : String(error);
-  switch (trouble) {
-    case 'unresolved':
-      return `${where}: the name cannot be resolved (${code})`;
-    case 'refused':
-      return `${where} refuses connections`;
-    case 'closed':
-      return `${where} cut the connection off`;
-    case 'tls':
-      // Behind a semicolon Node gives advice to developers.
-      return `TLS with ${origin.key} fails: ${message.split(/[;\n]/)[0]}`;
-    default:
-      return `${where} cannot be reached (${code === '' ? message : code})`;
-  }
-};

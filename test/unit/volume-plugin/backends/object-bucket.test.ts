@@ -7,6 +7,7 @@ import {
   usualBuckets,
 } from '../../../../volume-plugin/backends/object-bucket.ts';
 import { checkObjectOptions, prefixOf } from '../../../../volume-plugin/backends/object-options.ts';
+import { parseProxy } from '../../../../volume-plugin/object/http/proxy.ts';
 import { SETTINGS } from '../../../../volume-plugin/options.ts';
 
 const settings = (env: Record<string, string> = {}) => fromEnv(SETTINGS, env, 'cloudvol');
@@ -59,6 +60,39 @@ t.test('another endpoint is of another vendor, and a folder needs none of it', a
   t.same(describeBucket(readBucket('folder://local', all), all, undefined), {
     ...{ kind: 'folder', bucket: 'local', folder: '/var/lib/drayage/object' },
   });
+});
+
+t.test('the name and the password for the usual proxy are told it, and nobody else', async (t) => {
+  const all = settings({
+    OBJECT_PROXY: 'http://proxy.example:3128',
+    OBJECT_PROXY_CREDENTIALS: 'me:p@ss:w/rd',
+    OBJECT_NO_PROXY: 'minio.example,10.0.0.0/8',
+  });
+  const usual = describeBucket(readBucket('assets', all), all, undefined);
+  t.equal(usual.proxy, 'http://me:p%40ss%3Aw%2Frd@proxy.example:3128/');
+  t.same(usual.noProxy, ['minio.example', '10.0.0.0/8']);
+  t.equal(parseProxy(usual.proxy ?? '').authorization, `proxy-authorization: Basic ${btoa('me:p@ss:w/rd')}\r\n`);
+  t.equal(bucketId(readBucket('assets', all)), 's3://assets', 'the text of the bucket has nothing of it');
+  const other = describeBucket(readBucket('assets', all, { proxy: 'http://other:1' }), all, undefined);
+  t.equal(other.proxy, 'http://other:1');
+  const none = describeBucket(readBucket('assets', settings()), settings(), undefined);
+  t.same([none.proxy, none.noProxy], [undefined, undefined]);
+});
+
+t.test('proxies are spoken to without TLS, and URLs in the text of a bucket have no passwords', async (t) => {
+  const why = (text: string): string => {
+    try {
+      readBucket(text, settings());
+      return '';
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  };
+  t.match(why('s3://assets?proxy=https://proxy:1'), /^OPTION_INVALID.*does not begin with http:/);
+  t.match(why('s3://assets?proxy=http://me:secret@proxy:1'), /^OPTION_INVALID.*a name or password must not be part/);
+  t.throws(() => settings({ OBJECT_PROXY: 'https://proxy:1' }), /it does not begin with http:/);
+  t.throws(() => settings({ OBJECT_NO_PROXY: '10.0.0.0/33' }), /10\.0\.0\.0\/33 is no prefix/);
+  t.throws(() => settings({ OBJECT_PROXY_CREDENTIALS: 'secret' }), /^((?!secret).)*$/);
 });
 
 t.test('options that do not go with each other are refused; a prefix ends in a slash', async (t) => {

@@ -88,8 +88,8 @@ export interface ObjectHostOptions {
   /** Settings of the plugin. */
   readonly env?: Readonly<Record<string, string>>;
   readonly onRemove?: 'delete' | 'retain';
-  /** What calls of stores do instead, by their names. */
-  readonly failing?: Partial<Record<keyof ObjectStore, () => StoreError>>;
+  /** What calls of stores do instead, by their names; undefined: what they do. */
+  readonly failing?: Partial<Record<keyof ObjectStore, (...args: readonly unknown[]) => StoreError | undefined>>;
   /** What happens before such calls, by their names. */
   readonly before?: Partial<Record<keyof ObjectStore, () => Promise<void>>>;
 }
@@ -103,9 +103,14 @@ const withEvents = (store: ObjectStore, { failing = {}, before = {} }: ObjectHos
   new Proxy(store, {
     get: (target, name) => {
       const fail = failing[name as keyof ObjectStore];
-      if (fail !== undefined) return () => Promise.reject(fail());
       const value: unknown = Reflect.get(target, name);
       if (typeof value !== 'function') return value;
+      if (fail !== undefined) {
+        return (...args: readonly unknown[]) => {
+          const error = fail(...args);
+          return error === undefined ? Reflect.apply(value, target, args) : Promise.reject(error);
+        };
+      }
       const event = before[name as keyof ObjectStore];
       if (event === undefined) return value.bind(target);
       return (...args: readonly unknown[]) => event().then(() => Reflect.apply(value, target, args));

@@ -1,9 +1,11 @@
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { PluginError } from '../../../../shared/errors.ts';
 import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.ts';
 import type { EngineOptions } from '../../../../volume-plugin/engine/wire.ts';
+import { HttpError, type HttpTrouble } from '../../../../volume-plugin/object/http/http-error.ts';
+import { StoreError } from '../../../../volume-plugin/object/store.ts';
 import { codeOf, context, inOwnMounts, messageOf } from '../block/scratch.ts';
 import { until } from './nfs-cluster.ts';
 import { bucketCluster, refusal } from './object-cluster.ts';
@@ -82,7 +84,53 @@ t.test('what is wrong with a bucket is said at docker volume create', async (t) 
     await says({ failing: { check: keyless } }),
     /^BUCKET_KEYLESS: There is no access key for bucket .*: metadata service: no answer\.$/,
   );
+  const https = (trouble: HttpTrouble, text: string) =>
+    refusal('UNREACHABLE', `s3:ListBucket: ${text}`, { cause: new HttpError(trouble, text) });
+  t.match(
+    await says({ failing: { check: https('certificate', 'https://a:1: its certificate has expired') } }),
+    /^BUCKET_CERTIFICATE: The store of bucket folder:\/\/assets cannot be trusted: https:\/\/a:1: its certificate has expired\.$/,
+  );
+  t.match(
+    await says({ failing: { check: https('proxy', 'the proxy http://p:3128 answers 403') } }),
+    /^BUCKET_PROXY: The proxy on the way to bucket folder:\/\/assets does not lead there: the proxy http:\/\/p:3128 answers 403\.$/,
+  );
+  t.match(await says({ failing: { check: https('refused', 'a refuses connections') } }), /^BUCKET_UNREACHABLE: /);
   t.match(await says({ env: { OBJECT_ENDPOINT: 'http://127.0.0.1:9' } }), /^OPTION_INVALID.*OBJECT_BUCKET names none/);
+});
+
+t.test('of a bucket only what the volume needs is asked, so that hosts may be limited to prefixes', async (t) => {
+  const { host, storeOf } = await bucketCluster(t);
+  await storeOf('assets').createBucket(context());
+  const allowed = /^(uploads\/|media\/|\.drayage\/)/;
+  const asked: unknown[] = [];
+  const within = (prefix: unknown): StoreError | undefined => {
+    asked.push(prefix);
+    return allowed.test(String(prefix)) ? undefined : new StoreError('DENIED', 'no', { named: 's3:ListBucket' });
+  };
+  const one = await host(0, { failing: { check: (_, prefix) => within(prefix), list: within } });
+  await one.create('uploads');
+  t.ok(asked.includes('uploads/'));
+  await one.create('films', { prefix: 'media/films' });
+  t.ok(asked.includes('media/films/'));
+  t.same(await one.list(), ['films', 'uploads']);
+  t.equal(await codeOf(one.create('other')), 'BUCKET_DENIED');
+});
+
+t.test('certificates that cannot be used are said to be so, and by whom they were named', async (t) => {
+  const { host, folder } = await bucketCluster(t);
+  const text = join(folder, 'text.pem');
+  writeFileSync(text, 'no certificates');
+  const ca = '/var/lib/drayage/none-at-all.pem';
+  const one = await host(0);
+  t.match(
+    await messageOf(one.create('uploads', { bucket: 'media', ca })),
+    /^OPTION_INVALID: The volume option ca=\/var\/lib\/drayage\/none-at-all\.pem is not valid: there is no such file\./,
+  );
+  const two = await host(1, { env: { OBJECT_BUCKET: 's3://assets', OBJECT_CA: text } });
+  t.match(
+    await messageOf(two.create('uploads')),
+    /^SETTING_INVALID: OBJECT_CA=.*: it has no certificates in PEM form\./,
+  );
 });
 
 t.test('a refused creation promises nothing, whatever the reason', async (t) => {

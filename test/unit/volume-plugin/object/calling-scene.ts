@@ -30,6 +30,8 @@ export class FakeHttp implements Http {
   readonly requests: HttpRequest[] = [];
   readonly sentAt: number[] = [];
   given = 0;
+  /** A proxy that reads requests. */
+  proxy: string | undefined;
   readonly #act: (request: HttpRequest, number: number) => Act;
 
   constructor(act: (request: HttpRequest, number: number) => Act) {
@@ -75,6 +77,10 @@ export class FakeHttp implements Http {
       else setTimeout(answered, act.afterMs);
     });
     return { answer, cancel };
+  }
+
+  proxyOf(): string | undefined {
+    return this.proxy;
   }
 
   close(): void {

@@ -228,3 +228,39 @@ t.test('a request that cannot be sent, or an answer that cannot be taken, is sai
     t.equal(http.requests.length, 1);
   }
 });
+
+t.test('what a proxy answers is not taken for the answer of the store', async (t) => {
+  const said = async (act: Act, more = {}) => {
+    const http = inTurn(act);
+    http.proxy = 'http://proxy.test:3128';
+    return await callerOf(http)
+      .call(getOf('k', { atOnce: true, ...more }), contextOf())
+      .then(
+        (answer) => answer.refusal?.code ?? 'none',
+        (error: Error & { cause?: HttpError }) => `${error.cause?.trouble}: ${error.message}`,
+      );
+  };
+  const page = '<html>not allowed</html>';
+  t.match(
+    await said({ status: 403, body: page }),
+    /^proxy: .*the proxy http:\/\/proxy\.test:3128 answers 403 for http:\/\/store\.test:80/,
+  );
+  t.match(await said({ status: 502 }), /^proxy: .*answers 502/);
+  t.match(await said({ status: 407, body: page }), /^proxy: .*wants a name and a password/);
+  t.match(await said({ status: 407 }, { method: 'HEAD' }), /^proxy: .*wants a name and a password/);
+  t.equal(await said({ status: 403, code: 'AccessDenied' }), 'AccessDenied', 'that is the store');
+  t.equal(await said({ status: 403, headers: { 'x-amz-request-id': 'R1' } }), '', 'and so is this');
+  t.equal(await said({ status: 403 }, { method: 'HEAD' }), '', 'of which nobody knows');
+  t.equal(await said({ status: 404 }), '');
+});
+
+t.test('what does not pass by itself is told at once where that is wanted, and repeated else', async (t) => {
+  const expired = new HttpError('certificate', 'https://store.test:443: its certificate has expired');
+  const asked = inTurn(expired, {});
+  await t.rejects(callerOf(asked).call(getOf('k', { atOnce: true }), contextOf()), { message: /its certificate has expired/ });
+  t.equal(asked.requests.length, 1);
+  const patient = inTurn(expired, {});
+  t.equal((await callerOf(patient).call(getOf('k'), contextOf())).status, 200, 'it has been renewed');
+  const away = inTurn(REFUSED, {});
+  t.equal((await callerOf(away).call(getOf('k', { atOnce: true }), contextOf())).status, 200, 'this may pass');
+});

@@ -46,6 +46,7 @@ export const byName = (t: Test, sim: S3Sim, more: Partial<S3Options> = {}): Obje
     http: {
       request: (_, request, c) => http.request(origin, request, c),
       begin: (_, request, c) => http.begin(origin, request, c),
+      proxyOf: () => undefined,
       close: () => http.close(),
     },
     signer: new SigV4({ region: sim.region }),

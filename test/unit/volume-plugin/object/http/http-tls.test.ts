@@ -8,7 +8,7 @@ import t from 'tap';
 import { HttpClient } from '../../../../../volume-plugin/object/http/http-client.ts';
 import type { HttpError } from '../../../../../volume-plugin/object/http/http-error.ts';
 import { originOf } from '../../../../../volume-plugin/object/http/origin.ts';
-import { makeCertificates } from '../../../../rig/certificates.ts';
+import { expiredCertificate, makeCertificates } from '../../../../rig/certificates.ts';
 import { answerOf, ask, clientOf, RawServer, type Received, type Tap } from './raw-server.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'drayage-tls-'));
@@ -62,8 +62,11 @@ t.test('a certificate that the authorities do not vouch for is refused', async (
   const server = await serving(t);
   for (const options of [{ ca: otherCa }, {}]) {
     const failure = await failureOf(ask(clientOf(t, options), server));
-    t.match({ ...failure }, { trouble: 'tls', sent: false });
-    t.match(failure.message, /TLS with https:\/\/127\.0\.0\.1:\d+ fails: /);
+    t.match({ ...failure }, { trouble: 'certificate', sent: false });
+    t.match(
+      failure.message,
+      /^https:\/\/127\.0\.0\.1:\d+: its certificate was issued by an authority that this host does not know$/,
+    );
   }
   t.equal(server.requests.length, 0);
 });
@@ -72,8 +75,8 @@ t.test('a certificate for another name is refused, unless that is the name which
   const server = await serving(t);
   const named = { origin: originOf(true, 'localhost', server.port) };
   const failure = await failureOf(ask(clientOf(t, { ca }), named));
-  t.match({ ...failure }, { trouble: 'tls' });
-  t.match(failure.message, /localhost/);
+  t.match({ ...failure }, { trouble: 'certificate' });
+  t.match(failure.message, /: its certificate is for 127\.0\.0\.1, store\.test, not for localhost$/);
   const asked = clientOf(t, { ca, serverName: 'store.test' });
   t.equal((await ask(asked, named)).status, 200);
   t.match(server.requests[0]?.head, /host: localhost:/, 'which is not the name of the origin');
@@ -81,11 +84,19 @@ t.test('a certificate for another name is refused, unless that is the name which
   t.equal(socket.servername, 'store.test');
 });
 
-t.test('authorities that are none are said to be none', async (t) => {
+t.test('a certificate that has expired is told from one that is not known', async (t) => {
+  const { cert, key } = await expiredCertificate(folder, files);
+  const server = await RawServer.listen(t, { serve: echo, tls: { cert: readFileSync(cert), key: readFileSync(key) } });
+  const failure = await failureOf(ask(clientOf(t, { ca }), server));
+  t.match({ ...failure }, { trouble: 'certificate', sent: false });
+  t.match(failure.message, /: its certificate has expired \(it is \d{4}-\d\d-\d\d here\)$/);
+});
+
+t.test('authorities that are none vouch for nobody', async (t) => {
   const server = await serving(t);
   for (const text of ['none', '-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n', '']) {
     const failure = await failureOf(ask(clientOf(t, { ca: text }), server));
-    t.match({ ...failure }, { trouble: 'tls', sent: false });
+    t.match({ ...failure }, { trouble: 'certificate', sent: false });
   }
 });
 
@@ -158,8 +169,8 @@ t.test('TLS goes through a proxy end to end, large bodies too', async (t) => {
 
 t.test('a proxy that refuses is told from a store that does', async (t) => {
   for (const [refusal, message] of [
-    ['HTTP/1.1 407 Proxy Authentication Required\r\n\r\n', /wants other credentials/],
-    ['HTTP/1.1 503 Busy\r\n\r\n', /answers 503/],
+    ['HTTP/1.1 407 Proxy Authentication Required\r\n\r\n', /wants a name and a password/],
+    ['HTTP/1.1 503 Busy\r\n\r\n', /answers 503 for store\.test:443/],
     ['SSH-2.0-OpenSSH\r\n\r\n', /is no proxy/],
     ['', /closes the connection/],
   ] as const) {
@@ -169,9 +180,41 @@ t.test('a proxy that refuses is told from a store that does', async (t) => {
     t.match({ ...failure }, { trouble: 'proxy', sent: false });
     t.match(failure.message, message);
   }
-  const gone = await failureOf(ask(clientOf(t, { proxy: 'http://127.0.0.1:1' }), { origin: originOf(true, 'h', 443) }));
-  t.equal(gone.trouble, 'refused');
-  t.match(gone.message, /the proxy http:\/\/127\.0\.0\.1:1 refuses connections/);
+});
+
+t.test('a proxy that is away is told from a store that is', async (t) => {
+  for (const tls of [true, false]) {
+    const client = clientOf(t, { proxy: 'http://127.0.0.1:1' });
+    const gone = await failureOf(ask(client, { origin: originOf(tls, 'h', 443) }));
+    t.equal(gone.trouble, 'proxy');
+    t.match(gone.message, /the proxy http:\/\/127\.0\.0\.1:1 refuses connections/);
+    const nameless = clientOf(t, { proxy: 'http://proxy.invalid:3128' });
+    const unknown = await failureOf(ask(nameless, { origin: originOf(tls, 'h', 443) }));
+    t.match({ ...unknown }, { trouble: 'proxy', sent: false });
+    t.match(unknown.message, /the proxy http:\/\/proxy\.invalid:3128: the name cannot be resolved/);
+  }
+  const mute = await RawServer.listen(t, { serve: echo, meet: () => undefined });
+  const patient = clientOf(t, { proxy: `http://127.0.0.1:${mute.port}`, connectMs: 60 });
+  const late = await failureOf(ask(patient, { origin: originOf(true, 'store.test', 443) }));
+  t.equal(late.trouble, 'proxy');
+  t.match(late.message, /the proxy http:\S+ has not led to https:\/\/store\.test:443 within 60 ms/);
+});
+
+t.test('hosts that are excepted are reached without the proxy, over TLS and plain', async (t) => {
+  const server = await serving(t);
+  const plain = await RawServer.listen(t, { serve: echo });
+  const away = { ca, proxy: 'http://127.0.0.1:1' };
+  for (const entry of ['127.0.0.1', '127.0.0.0/8', '*']) {
+    const client = clientOf(t, { ...away, noProxy: ['other.test', entry] });
+    t.equal((await ask(client, server)).status, 200, entry);
+    const answer = await ask(client, plain, { target: '/a' });
+    t.match(answer.body.toString(), /^GET \/a \d/, 'without the origin in the target');
+    t.equal(client.proxyOf(originOf(false, '127.0.0.1', 1)), undefined);
+  }
+  const other = clientOf(t, { ...away, noProxy: ['10.0.0.0/8', 'store.test'] });
+  t.equal((await failureOf(ask(other, server))).trouble, 'proxy');
+  t.equal(other.proxyOf(originOf(false, '127.0.0.1', 80)), 'http://127.0.0.1:1', 'it may answer itself');
+  t.equal(other.proxyOf(originOf(true, '127.0.0.1', 443)), undefined, 'here it cannot');
 });
 
 t.test('a proxy that is given in another way is refused without its password', async (t) => {
