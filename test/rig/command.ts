@@ -141,13 +141,19 @@ export function failure(argv: readonly string[], outcome: Outcome): CommandError
   return new CommandError(`${argv.join(' ')} failed (exit ${outcome.code}): ${words}`, outcome);
 }
 
-/** Polls until `probe` returns something other than undefined or false. @throws Error naming `what` at the deadline. */
+/** What takes longer does not come any more. On a busy machine (load 17) a volume has taken more than 15 s to leave its host. */
+const HANG_MS = 30_000;
+
+/**
+ * Polls until `probe` returns something other than undefined or false. The deadline is there for what hangs: a test of how soon
+ * something is there looks at the clock itself. @throws Error naming `what` at the deadline.
+ */
 export async function until<T>(
   what: string,
   probe: () => T | Promise<T>,
   options: { timeoutMs?: number; everyMs?: number } = {},
 ): Promise<Exclude<T, undefined | false>> {
-  const timeoutMs = options.timeoutMs ?? 10_000;
+  const timeoutMs = options.timeoutMs ?? HANG_MS;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const value = await probe();

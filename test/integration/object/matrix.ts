@@ -152,7 +152,8 @@ export function matrix(engine: EngineVersion, { long = false } = {}): void {
       await plugin.killDriver9();
       await one.must('exec', 'first', 'sh', '-c', 'echo on > /d/on && cat /d/a/row');
       await plugin.untilRunning();
-      await until('the driver to know its volumes', async () => (await one.holds('uploads').catch(() => 0)) === 1);
+      await one.untilAsked('uploads');
+      await until('the driver to know its volumes', async () => (await one.holds('uploads')) === 1);
       t.equal(plugin.pid(), first, 'the first process is the same');
       t.same(await engines(one), [engineBefore]);
       if (!t.passing())
@@ -181,6 +182,7 @@ export function matrix(engine: EngineVersion, { long = false } = {}): void {
     await t.test('the whole plugin is killed: containers are told, and work when they are restarted', async (t) => {
       await plugin.kill9();
       await plugin.untilRunning();
+      await one.untilAsked('uploads');
       const dead = await one.host.docker(['exec', 'first', 'cat', '/d/on']);
       t.not(dead.code, 0);
       await until('Status to say so', async () => 'deadMounts' in (await one.volume('uploads')).Status);
@@ -259,7 +261,7 @@ export function matrix(engine: EngineVersion, { long = false } = {}): void {
     await t.test('docker volume rm takes the objects away, and the bucket with the last volume', async (t) => {
       for (const name of [...(long ? ['db'] : []), 'local', 'uploads']) {
         await until(`${name} to be free`, async () => (await two.host.docker(['volume', 'rm', name])).code === 0, {
-          timeoutMs: 30_000,
+          timeoutMs: 60_000,
           everyMs: 500,
         });
       }

@@ -60,11 +60,19 @@ export class VolumeHost {
     return (await Promise.all(found)).filter((line) => line !== '');
   }
 
+  /** Resolves when the plugin, which was started anew, can be asked for a volume: it answers Docker a moment earlier. */
+  async untilAsked(name: string): Promise<void> {
+    const answers = async (): Promise<boolean> =>
+      await this.volume(name).then(
+        () => true,
+        () => false,
+      );
+    await until(`the plugin of ${this.host.name} to answer for ${name}`, answers);
+  }
+
   /** Resolves when nothing of the volume is left on this host. */
   async untilGone(name: string): Promise<void> {
-    await until(`${name} to leave`, async () => (await this.volume(name)).Status['state'] === 'available', {
-      timeoutMs: 15_000,
-    });
+    await until(`${name} to leave`, async () => (await this.volume(name)).Status['state'] === 'available');
   }
 
   async untilRunning(container: string): Promise<void> {
