@@ -11,7 +11,20 @@ import { installMissing, PrivateApt } from '../apt.ts';
 import { must } from '../command.ts';
 import { CACHE, type Tools, withLock } from '../packages.ts';
 import { keepNewest } from '../sweep.ts';
-import { GROUP, GUEST_PACKAGES, IN_USE, IN_USE_PATH, INIT, INIT_PATH, PASSWD, WAKE, WAKE_PATH } from './guest.ts';
+import {
+  GROUP,
+  GUEST_PACKAGES,
+  IN_USE,
+  IN_USE_PATH,
+  INIT,
+  INIT_PATH,
+  PASSWD,
+  RUNC,
+  RUNC_PACKAGED_PATH,
+  RUNC_PATH,
+  WAKE,
+  WAKE_PATH,
+} from './guest.ts';
 import { writeInitrd } from './initrd.ts';
 
 /** Programs that must be on the machine itself, and the Debian package of each. */
@@ -21,8 +34,8 @@ const MACHINE_PROGRAMS = {
   'mkfs.ext4': 'e2fsprogs',
 };
 /** To be changed with what is made here; a change of `guest.ts` makes it anew by itself. */
-const REVISION = 5;
-const RECIPE = JSON.stringify([REVISION, GUEST_PACKAGES, INIT, WAKE, IN_USE, PASSWD, GROUP]);
+const REVISION = 6;
+const RECIPE = JSON.stringify([REVISION, GUEST_PACKAGES, INIT, WAKE, IN_USE, RUNC, PASSWD, GROUP]);
 const ROOT_BYTES = '3G';
 /** Older ones are dropped. */
 const KEPT = 2;
@@ -83,6 +96,7 @@ export async function ensureBase(tools: Tools, say: (line: string) => void): Pro
 /** What the packages' own scripts would have done, and the rig's programs. */
 async function furnish(root: string): Promise<void> {
   const at = (file: string): string => path.join(root, file);
+  await rename(at(RUNC_PATH), at(RUNC_PACKAGED_PATH));
   for (const [file, text] of [
     ['etc/passwd', PASSWD],
     ['etc/group', GROUP],
@@ -92,10 +106,11 @@ async function furnish(root: string): Promise<void> {
     [INIT_PATH, INIT],
     [WAKE_PATH, WAKE],
     [IN_USE_PATH, IN_USE],
+    [RUNC_PATH, RUNC],
   ] as const) {
     await writeFile(at(file), text);
   }
-  for (const file of [INIT_PATH, WAKE_PATH, IN_USE_PATH]) await chmod(at(file), 0o755);
+  for (const file of [INIT_PATH, WAKE_PATH, IN_USE_PATH, RUNC_PATH]) await chmod(at(file), 0o755);
   for (const folder of ['var/lib/docker/plugins', 'var/lib/drayage']) await mkdir(at(folder), { recursive: true });
   await rm(at('var/run'), { recursive: true, force: true });
   await symlink('/run', at('var/run'));

@@ -31,6 +31,9 @@ export type Port = (typeof PORTS)[number];
 export const INIT_PATH = '/sbin/rig-init';
 export const WAKE_PATH = '/sbin/rig-wake';
 export const IN_USE_PATH = '/sbin/rig-disk-in-use';
+/** What the engine starts containers with, and the program of that package in its stead. */
+export const RUNC_PATH = '/usr/sbin/runc';
+export const RUNC_PACKAGED_PATH = '/usr/sbin/runc.packaged';
 /** Where the engine of a guest listens for clients. */
 export const DOCKER_PORT = 2375;
 /** Image for containers; see `base.ts`. */
@@ -102,6 +105,20 @@ for file in /sys/block/*/serial /sys/block/*/device/serial; do
   exec perl -e 'sysopen F, $ARGV[0], 0200 and exit 1; exit($!{EBUSY} ? 0 : 1)' "/dev/\${device%%/*}"
 done
 exit 1
+`;
+
+/**
+ * The engine waits 9 s for the socket of a plugin that it has started, and then gives the plugin up: enough for a real machine,
+ * but not for an emulated one on a busy one. So it is told that a plugin has started when that listens.
+ */
+export const RUNC = `#!/bin/sh
+case "$*" in
+  */plugins.moby*' start '*) ;;
+  *) exec ${RUNC_PACKAGED_PATH} "$@" ;;
+esac
+${RUNC_PACKAGED_PATH} "$@" || exit
+tries=0
+until grep -q '/plugins/cloudvol[.]sock' /proc/net/unix || [ $tries -ge 300 ]; do sleep 0.3; tries=$((tries + 1)); done
 `;
 
 /** `_rpc`: rpcbind runs as that one. */

@@ -91,10 +91,7 @@ export class VirtualMachine {
   async enablePlugin(settings: Readonly<Record<string, string>>): Promise<void> {
     const pairs = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
     if (pairs.length > 0) await this.dockerMust(['plugin', 'set', GUEST_PLUGIN, ...pairs]);
-    const [outcome] = await Promise.all([
-      this.docker(['plugin', 'enable', GUEST_PLUGIN], { timeoutMs: START_MS }),
-      this.#startPatiently(''),
-    ]);
+    const outcome = await this.docker(['plugin', 'enable', GUEST_PLUGIN], { timeoutMs: START_MS });
     if (outcome.code !== 0) throw new Error(`${this.name}: ${outcome.stderr.trim()}\n${await this.pluginLog()}`);
     await this.untilReady();
   }
@@ -121,23 +118,11 @@ export class VirtualMachine {
 
   /** SIGKILL to the plugin's first process, and with it to all others. The engine starts it again by itself; resolves when it listens. */
   async killPlugin(): Promise<void> {
-    await this.#startPatiently(`kill -KILL $old`);
-  }
-
-  /**
-   * The engine waits 9 s for a plugin's socket and then gives the plugin up: enough for a real machine, but not for an
-   * emulated one on a busy one. So the engine sleeps until the plugin that it starts next is there.
-   */
-  async #startPatiently(before: string): Promise<void> {
     const script = `
       find() { pgrep -f '^/bin/sh [/]usr/lib/drayage/first.sh'; }
       old=$(find)
-      ${before}
-      until pid=$(find) && [ "$pid" != "$old" ]; do sleep 0.3; done
-      kill -STOP $(pgrep -x dockerd)
-      tries=0
-      until grep -q '[c]loudvol.sock' /proc/net/unix || [ $tries -ge 300 ]; do sleep 0.3; tries=$((tries + 1)); done
-      kill -CONT $(pgrep -x dockerd)`;
+      kill -KILL $old
+      until pid=$(find) && [ "$pid" != "$old" ] && grep -q '/plugins/cloudvol[.]sock' /proc/net/unix; do sleep 0.3; done`;
     await this.must(['sh', '-c', script], { timeoutMs: START_MS });
   }
 
