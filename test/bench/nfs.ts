@@ -5,7 +5,8 @@
  *
  *     npm run bench:nfs -- [--rounds 15] [--json FILE]
  *
- * Host and server are virtual machines that are emulated: times are many times those of a real machine, ratios are not.
+ * Host and server are virtual machines that are emulated: times are many times those of a real machine, ratios are not. How
+ * many times, `docker run -v` of a folder on an engine of this machine tells, in the same rounds.
  */
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
@@ -14,6 +15,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { create, createMust, nfsRigFor, SHARE, statusOf } from '../integration/support/vm-nfs.ts';
 import { must, until } from '../rig/command.ts';
+import type { Host } from '../rig/host.ts';
+import { Rig } from '../rig/rig.ts';
 import { IMAGE } from '../rig/vm/guest.ts';
 import type { VirtualMachine } from '../rig/vm/machine.ts';
 import { VmMedia } from '../rig/vm/media.ts';
@@ -71,6 +74,16 @@ interface FioResult {
   readonly quick: number;
 }
 
+/** Of a volume to a folder of the mount by hand; `control`: of another folder of that mount. */
+interface Ratios {
+  readonly ratio: number;
+  readonly quartiles: readonly number[];
+  readonly quick_ratio: number;
+  readonly by_hand: number;
+  readonly control_ratio: number;
+  readonly control_quartiles: readonly number[];
+}
+
 const WORKS = {
   random_writes: ['--rw=randwrite', '--bs=4k'],
   writes: ['--rw=write', '--bs=128k'],
@@ -89,7 +102,7 @@ async function fio(host: VirtualMachine, program: string, folder: string, work: 
   return { rate: iops, quick: latency.percentile?.['10.000000'] ?? Number.NaN };
 }
 
-/** A folder of a volume beside one of the share that is mounted by hand. */
+/** A folder of a volume beside one of the share that is mounted by hand, and beside a second one of that: what chance alone does. */
 async function fioRatios(host: VirtualMachine, program: string, rounds: number) {
   await createMust(host, 'bench-fio');
   const run = ['run', '-d', '--name', 'fio', '--network', 'host', '-v', 'bench-fio:/d', IMAGE, 'sleep', '86400'];
@@ -99,27 +112,35 @@ async function fioRatios(host: VirtualMachine, program: string, rounds: number) 
   const [, device, volume] = /^\d+ \d+ (\S+) \S+ (\S+\/propagated-mount\/bench-fio) /m.exec(mounts) ?? [];
   if (device === undefined || volume === undefined) throw new Error('the volume is mounted nowhere');
   const deviceByHand = new RegExp(`^\\d+ \\d+ (\\S+) \\S+ ${HAND} `, 'm').exec(mounts)?.[1];
-  const found: Record<string, { ratio: number; quartiles: number[]; quick_ratio: number; by_hand: number }> = {};
+  const found: Record<string, Ratios> = {};
+  await host.must(['mkdir', '-p', `${HAND}/again`]);
+  const places = [`${HAND}/hand`, volume, `${HAND}/again`];
   for (const work of Object.keys(WORKS) as Work[]) {
-    const [ratios, quick, rates]: [number[], number[], number[]] = [[], [], []];
+    const [ratios, quick, rates, control]: [number[], number[], number[], number[]] = [[], [], [], []];
     for (let round = 0; round <= rounds; round += 1) {
-      // By turns the one or the other comes first.
-      const places = round % 2 === 0 ? [`${HAND}/hand`, volume] : [volume, `${HAND}/hand`];
       const results = new Map<string, FioResult>();
-      for (const place of places) results.set(place, await fio(host, program, place, work));
-      const [hand, ours] = [results.get(`${HAND}/hand`), results.get(volume)];
+      // By turns each of them comes first.
+      for (const turn of places.keys()) {
+        const place = places[(turn + round) % places.length] ?? volume;
+        results.set(place, await fio(host, program, place, work));
+      }
+      const [hand, ours, again] = places.map((place) => results.get(place));
       // The first ones lay the files out.
-      if (round === 0 || !hand || !ours) continue;
+      if (round === 0 || !hand || !ours || !again) continue;
       ratios.push(ours.rate / hand.rate);
       quick.push(hand.quick / ours.quick);
       rates.push(hand.rate);
-      say(`${work}: ${Math.round(ours.rate)} beside ${Math.round(hand.rate)} operations a second`);
+      control.push(again.rate / hand.rate);
+      const shown = [ours.rate, hand.rate, again.rate].map(Math.round);
+      say(`${work}: ${shown[0]} beside ${shown[1]} and ${shown[2]} operations a second`);
     }
     found[work] = {
       ratio: rounded(median(ratios)),
       quartiles: [0.25, 0.75].map((part) => rounded(percentile(ratios, part))),
       quick_ratio: rounded(median(quick)),
       by_hand: rounded(median(rates)),
+      control_ratio: rounded(median(control)),
+      control_quartiles: [0.25, 0.75].map((part) => rounded(percentile(control, part))),
     };
   }
   await host.dockerMust(['rm', '-f', 'fio']);
@@ -135,7 +156,7 @@ async function requests(host: VirtualMachine): Promise<number> {
 const LEAVING_MS = 1_000;
 
 /** `docker run --rm -v`, turn by turn with a volume, with one of Docker's own, and with a folder of the mount by hand. */
-async function dockerRun(host: VirtualMachine, share: string, options: string, rounds: number) {
+async function dockerRun(host: VirtualMachine, here: Host, share: string, options: string, rounds: number) {
   await createMust(host, 'bench-run');
   await host.must(['mkdir', '-p', `${HAND}/run`]);
   const how = { type: 'nfs4', o: options, device: `${share}/run` };
@@ -143,14 +164,15 @@ async function dockerRun(host: VirtualMachine, share: string, options: string, r
   await host.dockerMust(['volume', 'create', '-d', 'local', ...flags, 'bench-local']);
   const sources = { volume: 'bench-run', local: 'bench-local', hand: `${HAND}/run` };
   const kinds = Object.keys(sources) as (keyof typeof sources)[];
-  const times = { volume: [] as number[], local: [] as number[], hand: [] as number[] };
+  const times = { volume: [] as number[], local: [] as number[], hand: [] as number[], here: [] as number[] };
   const sent = { volume: [] as number[], local: [] as number[], hand: [] as number[] };
+  const run = ['run', '--rm', '--network', 'host', '-v'];
   for (let round = 0; round <= rounds; round += 1) {
     for (const turn of kinds.keys()) {
       const which = kinds[(turn + round) % kinds.length] ?? 'hand';
       const before = await requests(host);
       const started = performance.now();
-      await host.dockerMust(['run', '--rm', '--network', 'host', '-v', `${sources[which]}:/d`, IMAGE, 'true']);
+      await host.dockerMust([...run, `${sources[which]}:/d`, IMAGE, 'true']);
       const ms = performance.now() - started;
       await sleep(LEAVING_MS);
       // The first ones warm up.
@@ -158,13 +180,19 @@ async function dockerRun(host: VirtualMachine, share: string, options: string, r
       times[which].push(ms);
       sent[which].push((await requests(host)) - before);
     }
+    const started = performance.now();
+    await here.dockerMust([...run, `${here.stateFolder}:/d`, 'drayage/box:1', 'true']);
+    if (round > 0) times.here.push(performance.now() - started);
   }
   const [volume, local, hand] = [median(times.volume), median(times.local), median(times.hand)];
+  const slower = hand / median(times.here);
   return {
     hand_ms: rounded(hand),
     volume_ms: rounded(volume),
     local_driver_ms: rounded(local),
     overhead_ms: rounded(volume - hand),
+    times_slower: rounded(slower),
+    overhead_unemulated_ms: rounded((volume - hand) / slower),
     // Of the same round each, which what else the machine does meets alike.
     overhead_pairs_ms: rounded(median(times.volume.map((ms, round) => ms - (times.hand[round] ?? Number.NaN)))),
     requests: { volume: median(sent.volume), local_driver: median(sent.local), hand: median(sent.hand) },
@@ -197,7 +225,9 @@ async function failures(host: VirtualMachine, server: NfsServer) {
 async function measure(rounds: number) {
   const ends: (() => Promise<void>)[] = [];
   try {
-    say('starts a host and a server');
+    say('starts a host and a server, and an engine of this machine');
+    const rig = await Rig.up({ hosts: 1, engine: '28' });
+    ends.push(() => rig.down());
     const { vms, server, hosts } = await nfsRigFor(
       { teardown: (end) => ends.push(end) },
       { hosts: 1, versions: '-N 4.0' },
@@ -208,7 +238,7 @@ async function measure(rounds: number) {
     const program = await plugFio(vms, host);
     const { version } = await statusOf(host, 'first');
     say('docker run');
-    const docker = await dockerRun(host, server.id(SHARE), options, rounds);
+    const docker = await dockerRun(host, rig.host(1), server.id(SHARE), options, rounds);
     const { found: fio, isSame } = await fioRatios(host, program, rounds);
     say('failures');
     return { version, docker_run: docker, fio, same_file_system: isSame, errors_ms: await failures(host, server) };
@@ -231,6 +261,11 @@ async function main(): Promise<void> {
       ['docker run -v, a folder of a mount by hand', docker.hand_ms.toFixed(0)],
       ['docker run -v, cloudvol', docker.volume_ms.toFixed(0)],
       ["docker run -v, Docker's own volume on the share", docker.local_driver_ms.toFixed(0)],
+      ['docker run -v, cloudvol more than by hand', docker.overhead_ms.toFixed(0)],
+      [
+        `  on a machine that is not ${docker.times_slower.toFixed(1)} times slower`,
+        docker.overhead_unemulated_ms.toFixed(0),
+      ],
       ...Object.entries(found.errors_ms).map(([code, ms]) => [`until ${code} is told`, ms.toFixed(0)]),
     ]),
   );
@@ -239,11 +274,13 @@ async function main(): Promise<void> {
     `requests to the server for one docker run -v: cloudvol ${volume}, Docker's own ${local}, by hand ${hand}`,
   );
   console.log(`cloudvol and the mount by hand are ${found.same_file_system ? 'one file system' : 'two file systems'}`);
-  for (const [work, { ratio, quartiles, quick_ratio: quick }] of Object.entries(found.fio)) {
+  for (const [work, ratios] of Object.entries(found.fio)) {
+    const { ratio, quartiles, quick_ratio: quick, control_ratio: control, control_quartiles: spread } = ratios;
     console.log(
       `fio, ${work}, volume to hand mount: ${ratio} (half of the rounds between ${quartiles.join(' and ')}),`,
     );
     console.log(`  by the time of one quick operation, which others disturb less: ${quick}`);
+    console.log(`  a second folder of the hand mount to the first: ${control} (${spread.join(' and ')})`);
   }
   console.log(`load at the beginning ${before.load}, at the end ${machine().load}`);
   writeJson(values.json, { ...found, rounds, emulated: true, machine: before, load_at_end: machine().load });
