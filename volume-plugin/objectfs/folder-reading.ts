@@ -190,13 +190,15 @@ export class FolderReading {
   ): FolderEntry {
     const { name } = listed;
     const known = this.#space.nodes.child(parent, name);
-    const node = plus ? this.nodeOf(parent, listed, find?.(name, listed.facts), begun) : known;
+    const noted = find?.(name, listed.facts);
+    const node = plus ? this.nodeOf(parent, listed, noted, begun) : known;
     // What would only be guessed where guesses were wrong is looked up by whoever wants it.
     if (node !== undefined && !(node.known === GUESSED && this.#space.surprising.has(parent))) {
       return this.#entry(node, plus, cookie, records);
     }
     if (node !== undefined) this.#space.drop(node);
-    return { name, type: listed.facts === undefined ? S_IFDIR : (node?.mode ?? S_IFREG) & S_IFMT, cookie };
+    const { mode } = node ?? noted ?? { mode: S_IFREG };
+    return { name, type: listed.facts === undefined ? S_IFDIR : mode & S_IFMT, cookie };
   }
 
   #entry(node: Node, plus: boolean, cookie: number, records: StateRecord[]): FolderEntry {

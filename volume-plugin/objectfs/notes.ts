@@ -115,13 +115,16 @@ export class Notes {
     const { store } = this.#space;
     const c = this.#space.context();
     const prefix = this.#prefix(path);
+    // This host's own files nobody else writes: of what was read once, an answer that comes late tells only what it was before.
+    const isOurs = (key: string): boolean => notes.isRead && key.startsWith(this.#own(path));
     const there = new Set<string>();
     for (let from: string | undefined, more = true; more; ) {
       const page = await store.list(prefix, { ...(from !== undefined && { from }) }, c);
-      const changed = page.objects.filter(({ key, etag }) => notes.files.get(key)?.etag !== etag);
+      const changed = page.objects.filter(({ key, etag }) => !isOurs(key) && notes.files.get(key)?.etag !== etag);
       await Promise.all(
         changed.map(async ({ key, etag }) => {
           const { data } = await store.get(key, {}, c);
+          if (isOurs(key)) return;
           notes.files.set(key, { etag, rows: readRows(Buffer.concat(data).toString('utf8')) });
         }),
       );
@@ -129,7 +132,7 @@ export class Notes {
       from = page.next;
       more = from !== undefined;
     }
-    for (const key of notes.files.keys()) if (!there.has(key)) notes.files.delete(key);
+    for (const key of notes.files.keys()) if (!there.has(key) && !isOurs(key)) notes.files.delete(key);
     notes.isRead = true;
     this.#forgetOld();
     return (name, facts) => this.#find(notes, name, facts);
@@ -152,10 +155,12 @@ export class Notes {
     const path = parent === undefined ? undefined : this.#space.nodes.path(parent);
     if (facts === undefined || path === undefined) return;
     const notes = this.#folders.get(path);
+    // A listing does not tell which marker a folder has: a note of an earlier one is believed, too.
+    const noted = node.isFolder ? undefined : facts;
     if (
       this.isWorthIt(node, facts) ||
       notes?.waiting.has(node.name) === true ||
-      this.#hasNoted(notes, node.name, facts)
+      this.#hasNoted(notes, node.name, noted)
     ) {
       this.add(path, node.name, noteOf(node, facts));
     }
@@ -225,6 +230,11 @@ export class Notes {
     return this.#space.naming.hidden('notes/', digits, '/');
   }
 
+  /** What the names of this host's files begin with. */
+  #own(path: string): string {
+    return `${this.#prefix(path)}${this.#space.host.id}-`;
+  }
+
   #of(path: string): FolderNotes {
     const known = this.#folders.get(path);
     if (known !== undefined) {
@@ -261,7 +271,7 @@ export class Notes {
     return best;
   }
 
-  #hasNoted(notes: FolderNotes | undefined, name: string, facts: Facts): boolean {
+  #hasNoted(notes: FolderNotes | undefined, name: string, facts: Facts | undefined): boolean {
     return notes !== undefined && this.#find(notes, name, facts) !== undefined;
   }
 
@@ -286,7 +296,7 @@ export class Notes {
   async #writeNow(path: string, notes: FolderNotes): Promise<void> {
     if (!notes.isRead) await this.read(path);
     const now = new Map(notes.waiting);
-    const own = `${this.#prefix(path)}${this.#space.host.id}-`;
+    const own = this.#own(path);
     const changed = new Map<string, Map<string, Noted>>();
     const mine = [...notes.files].filter(([key]) => key.startsWith(own));
     for (const [name, noted] of now) {
