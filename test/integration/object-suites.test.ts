@@ -4,7 +4,10 @@ import t from 'tap';
 import { OUT_OF_SCOPE } from '../suites/posix-cases.ts';
 import { exercise, PROGRAMS, posix } from '../suites/programs.ts';
 import { SuiteVolume } from '../suites/volume.ts';
+import { inOwnMounts } from '../unit/volume-plugin/block/scratch.ts';
 
+// A rig that starts meanwhile would keep a mount of the machine's: what is taken off would go on until that rig is down.
+inOwnMounts(import.meta.filename);
 t.setTimeout(4 * 60_000);
 
 t.test(
