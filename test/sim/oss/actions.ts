@@ -1,29 +1,20 @@
 /** OSS's calls: what they need to be allowed, and how requests name them. */
 import type { Routes } from '../objects/actions.ts';
+import { COMMON_PERMISSIONS, COMMON_ROUTES } from '../objects/common-calls.ts';
 import { refuse } from './errors.ts';
 
 /** Permissions by call. */
 export const PERMISSIONS = {
+  ...COMMON_PERMISSIONS,
   ListBuckets: 'ListBuckets',
   PutBucket: 'PutBucket',
-  DeleteBucket: 'DeleteBucket',
   GetBucketInfo: 'GetBucketInfo',
-  GetBucketLocation: 'GetBucketLocation',
   ListObjects: 'ListObjects',
   ListObjectsV2: 'ListObjects',
   ListMultipartUploads: 'ListMultipartUploads',
   DeleteMultipleObjects: 'DeleteObject',
-  GetObject: 'GetObject',
-  HeadObject: 'GetObject',
   GetObjectMeta: 'GetObject',
-  PutObject: 'PutObject',
-  CopyObject: 'PutObject',
-  DeleteObject: 'DeleteObject',
   InitiateMultipartUpload: 'PutObject',
-  UploadPart: 'PutObject',
-  UploadPartCopy: 'PutObject',
-  CompleteMultipartUpload: 'PutObject',
-  AbortMultipartUpload: 'AbortMultipartUpload',
   ListParts: 'ListParts',
 } as const;
 
@@ -49,29 +40,18 @@ const WORDS = [
 
 export const OSS_ROUTES: Routes<OssAction> = {
   bucket: {
-    GET: 'ListObjects',
-    'GET list-type': 'ListObjectsV2',
+    ...COMMON_ROUTES.bucket,
     'GET bucketInfo': 'GetBucketInfo',
-    'GET location': 'GetBucketLocation',
-    'GET uploads': 'ListMultipartUploads',
     'POST delete': 'DeleteMultipleObjects',
     PUT: 'PutBucket',
-    DELETE: 'DeleteBucket',
   },
   object: {
-    GET: 'GetObject',
-    HEAD: 'HeadObject',
+    ...COMMON_ROUTES.object,
     'HEAD objectMeta': 'GetObjectMeta',
-    PUT: 'PutObject',
-    DELETE: 'DeleteObject',
     'POST uploads': 'InitiateMultipartUpload',
-    'PUT uploadId': 'UploadPart',
-    'POST uploadId': 'CompleteMultipartUpload',
-    'DELETE uploadId': 'AbortMultipartUpload',
-    'GET uploadId': 'ListParts',
   },
   copySource: 'x-oss-copy-source',
-  copies: { PutObject: 'CopyObject', UploadPart: 'UploadPartCopy' },
+  copies: COMMON_ROUTES.copies,
   words: WORDS,
   wrongMethod: 'NotImplemented',
   wrongPath: 'InvalidObjectName',

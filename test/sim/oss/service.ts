@@ -1,10 +1,8 @@
 /** OSS as a service. */
-import { listObjects, listObjectsV2, listParts, listUploads } from '../objects/listing.ts';
+import { COMMON_PERFORM } from '../objects/common-calls.ts';
 import { getObject } from '../objects/reading.ts';
 import type { ObjectService } from '../objects/service.ts';
 import { type Calls, type Perform, type ServiceParts, storeService } from '../objects/store-service.ts';
-import { abortUpload, uploadPart } from '../objects/uploads.ts';
-import { putObject } from '../objects/writing.ts';
 import { document, element } from '../objects/xml.ts';
 import { OSS_ROUTES, type OssAction, PERMISSIONS } from './actions.ts';
 import { bucketInfo, bucketLocation, deleteBucket, listBuckets, putBucket } from './bucket-actions.ts';
@@ -15,27 +13,19 @@ import { authenticate } from './signatures.ts';
 import type { OssWorld } from './world.ts';
 
 const PERFORM: Readonly<Record<OssAction, Perform<OssWorld>>> = {
+  ...COMMON_PERFORM,
   ListBuckets: listBuckets,
   PutBucket: putBucket,
   DeleteBucket: deleteBucket,
   GetBucketInfo: bucketInfo,
   GetBucketLocation: bucketLocation,
-  ListObjects: listObjects,
-  ListObjectsV2: listObjectsV2,
-  ListMultipartUploads: listUploads,
   DeleteMultipleObjects: deleteObjects,
-  GetObject: getObject,
-  HeadObject: getObject,
   GetObjectMeta: getObject,
-  PutObject: putObject,
   CopyObject: copyObject,
   DeleteObject: deleteObject,
   InitiateMultipartUpload: initiateUpload,
-  UploadPart: uploadPart,
   UploadPartCopy: uploadPartCopy,
   CompleteMultipartUpload: completeUpload,
-  AbortMultipartUpload: abortUpload,
-  ListParts: listParts,
 };
 
 const CALLS: Calls<OssWorld, OssAction> = {

@@ -1,29 +1,20 @@
 /** S3's calls: what they need to be allowed, and how requests name them. */
 import type { Routes } from '../objects/actions.ts';
+import { COMMON_PERMISSIONS, COMMON_ROUTES } from '../objects/common-calls.ts';
 import { refuse } from './errors.ts';
 
 /** Permissions by call: on the bucket or on the object. */
 export const PERMISSIONS = {
+  ...COMMON_PERMISSIONS,
   ListBuckets: 'ListAllMyBuckets',
   CreateBucket: 'CreateBucket',
-  DeleteBucket: 'DeleteBucket',
   HeadBucket: 'ListBucket',
-  GetBucketLocation: 'GetBucketLocation',
   GetBucketVersioning: 'GetBucketVersioning',
   ListObjects: 'ListBucket',
   ListObjectsV2: 'ListBucket',
   ListMultipartUploads: 'ListBucketMultipartUploads',
   DeleteObjects: 'DeleteObject',
-  GetObject: 'GetObject',
-  HeadObject: 'GetObject',
-  PutObject: 'PutObject',
-  CopyObject: 'PutObject',
-  DeleteObject: 'DeleteObject',
   CreateMultipartUpload: 'PutObject',
-  UploadPart: 'PutObject',
-  UploadPartCopy: 'PutObject',
-  CompleteMultipartUpload: 'PutObject',
-  AbortMultipartUpload: 'AbortMultipartUpload',
   ListParts: 'ListMultipartUploadParts',
 } as const;
 
@@ -50,29 +41,18 @@ const WORDS = [
 
 export const S3_ROUTES: Routes<S3Action> = {
   bucket: {
-    GET: 'ListObjects',
-    'GET list-type': 'ListObjectsV2',
-    'GET location': 'GetBucketLocation',
+    ...COMMON_ROUTES.bucket,
     'GET versioning': 'GetBucketVersioning',
-    'GET uploads': 'ListMultipartUploads',
     'POST delete': 'DeleteObjects',
     HEAD: 'HeadBucket',
     PUT: 'CreateBucket',
-    DELETE: 'DeleteBucket',
   },
   object: {
-    GET: 'GetObject',
-    HEAD: 'HeadObject',
-    PUT: 'PutObject',
-    DELETE: 'DeleteObject',
+    ...COMMON_ROUTES.object,
     'POST uploads': 'CreateMultipartUpload',
-    'PUT uploadId': 'UploadPart',
-    'POST uploadId': 'CompleteMultipartUpload',
-    'DELETE uploadId': 'AbortMultipartUpload',
-    'GET uploadId': 'ListParts',
   },
   copySource: 'x-amz-copy-source',
-  copies: { PutObject: 'CopyObject', UploadPart: 'UploadPartCopy' },
+  copies: COMMON_ROUTES.copies,
   words: WORDS,
   wrongMethod: 'MethodNotAllowed',
   wrongPath: 'InvalidURI',

@@ -1,11 +1,8 @@
 /** S3 as a service. */
 import type { Credential } from '../core/credentials.ts';
-import { listObjects, listObjectsV2, listParts, listUploads } from '../objects/listing.ts';
-import { getObject } from '../objects/reading.ts';
+import { COMMON_PERFORM } from '../objects/common-calls.ts';
 import type { ObjectCall, ObjectService } from '../objects/service.ts';
 import { type Calls, type Perform, type ServiceParts, storeService } from '../objects/store-service.ts';
-import { abortUpload, uploadPart } from '../objects/uploads.ts';
-import { putObject } from '../objects/writing.ts';
 import { document, element } from '../objects/xml.ts';
 import { PERMISSIONS, S3_ROUTES, type S3Action } from './actions.ts';
 import {
@@ -23,27 +20,19 @@ import { authenticate } from './sigv4.ts';
 import type { S3World } from './world.ts';
 
 const PERFORM: Readonly<Record<S3Action, Perform<S3World>>> = {
+  ...COMMON_PERFORM,
   ListBuckets: listBuckets,
   CreateBucket: createBucket,
   DeleteBucket: deleteBucket,
   HeadBucket: headBucket,
   GetBucketLocation: bucketLocation,
   GetBucketVersioning: bucketVersioning,
-  ListObjects: listObjects,
-  ListObjectsV2: listObjectsV2,
-  ListMultipartUploads: listUploads,
   DeleteObjects: deleteObjects,
-  GetObject: getObject,
-  HeadObject: getObject,
-  PutObject: putObject,
   CopyObject: copyObject,
   DeleteObject: deleteObject,
   CreateMultipartUpload: createUpload,
-  UploadPart: uploadPart,
   UploadPartCopy: uploadPartCopy,
   CompleteMultipartUpload: completeUpload,
-  AbortMultipartUpload: abortUpload,
-  ListParts: listParts,
 };
 
 /** In the words that name what is not allowed. */
