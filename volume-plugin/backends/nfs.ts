@@ -17,6 +17,7 @@ import type {
   Volume,
   VolumeRemoval,
 } from './backend.ts';
+import { Fruitless } from './fruitless.ts';
 import { shareDayTwo } from './nfs-day-two.ts';
 import { fenceShareVolume } from './nfs-fencing.ts';
 import { NfsListing } from './nfs-listing.ts';
@@ -26,21 +27,15 @@ import type { NfsParts } from './nfs-parts.ts';
 import { removeShareVolume } from './nfs-removing.ts';
 import { NfsShares } from './nfs-shares.ts';
 import { shareStatus } from './nfs-status.ts';
-import { Writers, type WritersParts } from './writers.ts';
+import { type HostParts, Writers, type WritersParts } from './writers.ts';
 
-export interface NfsBackendOptions {
+export interface NfsBackendOptions extends HostParts {
   readonly provider: ShareProvider;
   readonly mounts: ShareMounts;
-  /** This host: random and made once, and its name for people. */
-  readonly host: { readonly id: string; readonly name: string };
   /** For notes on shares; of this host alone. */
   readonly folder: string;
   /** What `docker volume rm` does with a folder that was made for a volume which does not say. */
   readonly onRemove: 'delete' | 'retain';
-  /** A volume that is mounted here does not belong to this host any more. */
-  readonly onLost: (volume: string) => void;
-  /** Ends with the plugin. */
-  readonly life: Context;
   /** For tests. */
   readonly writers?: Partial<Pick<WritersParts, 'times' | 'kill'>>;
 }
@@ -63,8 +58,7 @@ export class NfsBackend implements Backend {
   readonly #parts: NfsParts;
   readonly #trash: Trash;
   readonly #life: Context;
-  /** Makings that have not got as far as to a share, by the volume's name. */
-  readonly #fruitless = new Map<string, string>();
+  readonly #fruitless = new Fruitless();
 
   constructor(options: NfsBackendOptions) {
     const { provider, mounts, host, folder, onRemove, onLost, life } = options;
@@ -93,16 +87,12 @@ export class NfsBackend implements Backend {
   }
 
   async create(spec: NewVolume, c: Context): Promise<Volume> {
-    this.#fruitless.delete(spec.name);
-    const place = await findPlace(this.#parts, spec, c).catch((error: unknown) => {
-      if (isFruitless(asPluginError(error))) this.#fruitless.set(spec.name, spec.making ?? '');
-      throw error;
-    });
+    const place = await this.#fruitless.watch(spec, () => findPlace(this.#parts, spec, c), isFruitless);
     return await makeShareVolume(this.#parts, spec, place, c);
   }
 
   nothingOf(name: string, making: string): boolean {
-    return this.#fruitless.get(name) === making;
+    return this.#fruitless.has(name, making);
   }
 
   async mount(volume: Volume, target: string, c: Context): Promise<Mounted> {
@@ -225,7 +215,7 @@ export class NfsBackend implements Backend {
   }
 }
 
-/** Nothing goes on after it. */
+/** Nothing goes on after it, when it came before the share was reached. */
 const isFruitless = ({ code, retry }: PluginError): boolean =>
   NO_SERVER.includes(code) || (retry !== 'backoff' && code !== 'INTERNAL');
 

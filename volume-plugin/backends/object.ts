@@ -15,6 +15,7 @@ import type {
   Volume,
   VolumeRemoval,
 } from './backend.ts';
+import { Fruitless } from './fruitless.ts';
 import { type BucketSettings, withKeys } from './object-bucket.ts';
 import { ObjectBuckets, type OpenBucket, type Stores } from './object-buckets.ts';
 import { objectDayTwo } from './object-day-two.ts';
@@ -29,22 +30,16 @@ import { type FoundRecord, findRecord } from './object-records.ts';
 import { adoptRemoval, removeObjectVolume } from './object-removing.ts';
 import { objectStatus } from './object-status.ts';
 import { BUCKET_LEASE_TIMES } from './object-times.ts';
-import { Writers, type WritersParts } from './writers.ts';
+import { type HostParts, Writers, type WritersParts } from './writers.ts';
 
-export interface ObjectBackendOptions {
+export interface ObjectBackendOptions extends HostParts {
   readonly settings: BucketSettings & { readonly objectCache: number };
   readonly stores: Stores;
   readonly runner: EngineRunner;
-  /** This host: random and made once, and its name for people. */
-  readonly host: { readonly id: string; readonly name: string };
   /** On the host's disk; of this host alone. */
   readonly folder: string;
   /** What `docker volume rm` does with the objects of a volume which does not say. */
   readonly onRemove: 'delete' | 'retain';
-  /** A volume that is mounted here does not belong to this host any more. */
-  readonly onLost: (volume: string) => void;
-  /** Ends with the plugin. */
-  readonly life: Context;
   /** For tests. */
   readonly times?: WritersParts['times'];
 }
@@ -62,8 +57,7 @@ export class ObjectBackend implements Backend {
   readonly #options: ObjectBackendOptions;
   readonly #parts: ObjectParts;
   readonly #dead = new DeadMounts();
-  /** Makings that have made nothing, by the volume's name. */
-  readonly #fruitless = new Map<string, string>();
+  readonly #fruitless = new Fruitless();
   /** The uuid of what is mounted at a target. */
   readonly #mounts = new Map<string, string>();
   readonly #removing = new Set<string>();
@@ -104,17 +98,12 @@ export class ObjectBackend implements Backend {
   }
 
   async create(spec: NewVolume, c: Context): Promise<Volume> {
-    this.#fruitless.delete(spec.name);
-    const place = await findBucket(this.#parts, spec, c).catch((error: unknown) => {
-      // Nothing of the volume was begun, whatever the reason.
-      this.#fruitless.set(spec.name, spec.making ?? '');
-      throw error;
-    });
+    const place = await this.#fruitless.watch(spec, () => findBucket(this.#parts, spec, c));
     return await makeObjectVolume(this.#parts, spec, place, c);
   }
 
   nothingOf(name: string, making: string): boolean {
-    return this.#fruitless.get(name) === making;
+    return this.#fruitless.has(name, making);
   }
 
   async mount(volume: Volume, target: string, c: Context): Promise<Mounted> {

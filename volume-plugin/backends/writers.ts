@@ -4,12 +4,17 @@ import { LEASE_TIMES, type LeaseTimes } from '../nfs/lease-times.ts';
 import { type LeasedShare, type LeaseHolder, Leases } from '../nfs/leases.ts';
 import type { EarlierMount } from './backend.ts';
 
-export interface WritersParts {
+/** What back-ends whose volumes many hosts see know of their own. */
+export interface HostParts {
+  /** This host: random and made once, and its name for people. */
   readonly host: { readonly id: string; readonly name: string };
   /** A volume that is mounted here does not belong to this host any more; its containers are being ended. */
   readonly onLost: (volume: string) => void;
   /** Ends with the plugin. */
   readonly life: Context;
+}
+
+export interface WritersParts extends HostParts {
   readonly times?: LeaseTimes;
   /** Keeps whoever uses a mount from writing to it, at once and for good. */
   readonly kill: (mount: EarlierMount, c: Context) => Promise<unknown>;
