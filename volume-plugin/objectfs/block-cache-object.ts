@@ -9,8 +9,9 @@ import {
   statSync,
   unlink,
   write,
+  writeFileSync,
 } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { codeOf } from '../../shared/error-code.ts';
@@ -89,8 +90,14 @@ export class CachedObject {
     return statSync(join(folder, name), { throwIfNoEntry: false })?.size === size;
   }
 
-  static paths(folder: string, name: string): readonly string[] {
-    return [join(folder, name), join(folder, `${name}.part`), join(folder, `${name}.map`)];
+  /** Takes its files away: at once those of that name, which may be made anew at once. Resolves when the disk is free of them. */
+  static async remove(folder: string, name: string): Promise<void> {
+    const path = join(folder, name);
+    const gone = [path, `${path}.part`, `${path}.map`].flatMap((one) => {
+      const aside = `${one}.gone`;
+      return renameIfThere(one, aside) ? [aside] : [];
+    });
+    await Promise.all(gone.map((one) => rm(one, { force: true })));
   }
 
   get complete(): boolean {
@@ -147,15 +154,21 @@ export class CachedObject {
         done();
         // Last: either of them may have closed it, which waits for this.
         this.#writing -= 1;
-        if (this.#gone && this.#writing === 0) closeSync(this.#fd);
+        if (this.#writing > 0) return;
+        if (this.#gone) closeSync(this.#fd);
+        else if (this.users === 0) this.#closed();
       });
     };
     step(0);
   }
 
+  /** What is on its way to the disk gets there, unless somebody opens it again meanwhile. */
   close(): void {
     this.users -= 1;
-    if (this.users > 0) return;
+    if (this.users === 0 && this.#writing === 0) this.#closed();
+  }
+
+  #closed(): void {
     if (!this.#complete && !this.#failed) this.#writeMap();
     this.#end();
     this.#room.closed(this.#name, !this.#failed && this.#there.bytes > 0);
@@ -203,20 +216,20 @@ export class CachedObject {
     }
   }
 
+  /** At once: a map that comes late would be believed of the file that has the name by then. */
   #writeMap(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#complete || this.#failed || this.#there.bytes === 0) return;
     const { key, etag, size } = this.base;
     const text = JSON.stringify({ key, etag, size, spans: [...this.#there].flatMap(({ start, end }) => [start, end]) });
-    const path = join(this.#folder, `${this.#name}.map`);
     const fresh = join(this.#folder, `${this.#name}.new`);
-    writeFile(fresh, `${crc32(text)} ${text}`, { mode: 0o600 })
-      .then(() => rename(fresh, path))
-      .catch((error: unknown) => {
-        // Of what was forgotten meanwhile nobody misses the map.
-        if (!this.#gone) this.#room.refused(error);
-      });
+    try {
+      writeFileSync(fresh, `${crc32(text)} ${text}`, { mode: 0o600 });
+      renameSync(fresh, join(this.#folder, `${this.#name}.map`));
+    } catch (error) {
+      this.#room.refused(error);
+    }
   }
 
   /** Nothing of it is believed any more. */
@@ -232,6 +245,16 @@ const openIfThere = (path: string, flags: number): number | undefined => {
     return openSync(path, flags);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+};
+
+const renameIfThere = (path: string, to: string): boolean => {
+  try {
+    renameSync(path, to);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
     throw error;
   }
 };

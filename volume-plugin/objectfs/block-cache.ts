@@ -201,9 +201,7 @@ export class BlockCache implements CacheRoom {
   #remove(name: string, entry: Entry): void {
     this.#entries.delete(name);
     this.#bytes -= entry.bytes;
-    Promise.all(CachedObject.paths(this.#folder, name).map((path) => rm(path, { force: true }))).catch(
-      (error: unknown) => this.refused(error),
-    );
+    CachedObject.remove(this.#folder, name).catch((error: unknown) => this.refused(error));
   }
 
   /** What is there already, the one that was changed last as the one that was used last. */
