@@ -211,6 +211,9 @@ export const readInto = (fd: number, into: Buffer, length: number): number => Nu
 export const writeFrom = (fd: number, from: Buffer, length: number): number =>
   Number(attempt('write', fd, from, length));
 
+/** Where bytes are in this process's memory. */
+export const addressOf = (bytes: Buffer): bigint => koffi.address(bytes);
+
 /** Makes the descriptor `onto` another one of what `fd` is open on; what it was before is closed. Close-on-exec. */
 export const duplicateOnto = (fd: number, onto: number): void => {
   call('dup3', fd, onto, 0o2000000);

@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  ftruncateSync,
   openSync,
   readFileSync,
   readSync,
@@ -15,6 +16,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { codeOf } from '../../shared/error-code.ts';
+import { PAGE } from './budget.ts';
 import type { Base } from './content.ts';
 import { Ranges } from './ranges.ts';
 
@@ -41,6 +43,9 @@ export class CachedObject {
   readonly #name: string;
   readonly #room: CacheRoom;
   readonly #fd: number;
+  /** The same file past the page cache; undefined: not opened yet, or the file system cannot. */
+  #direct: number | undefined;
+  #mayDirect = true;
   readonly #there: Ranges;
   #complete: boolean;
   #writing = 0;
@@ -136,18 +141,27 @@ export class CachedObject {
     }
   }
 
-  /** Keeps bytes, on another thread; `done` is called when nobody reads `data` any more. Bytes that it has, or has no room for, are passed over. */
-  keep(offset: number, data: Buffer, done: () => void): void {
+  /**
+   * Keeps bytes, on another thread; `done` is called when nobody reads `data` any more. Bytes that it has, or has no room for, are passed
+   * over. `past`: past the page cache, if that is possible with this piece: it takes the disk's time, and hardly any of a processor.
+   */
+  keep(offset: number, data: Buffer, done: () => void, past = false): void {
     const end = offset + data.length;
     if (this.#failed || this.#gone || this.#there.covers(offset, end) || !this.#room.take(data.length)) {
       done();
       return;
     }
     this.#writing += 1;
-    const step = (at: number): void => {
-      write(this.#fd, data, at, data.length - at, offset + at, (error, written) => {
+    const step = (at: number, fd: number): void => {
+      write(fd, data, at, data.length - at, offset + at, (error, written) => {
+        if (error?.code === 'EINVAL' && fd === this.#direct) {
+          this.#mayDirect = false;
+          step(at, this.#fd);
+          return;
+        }
         if (error === null && at + written < data.length) {
-          step(at + written);
+          // What is left need not be whole pages.
+          step(at + written, this.#fd);
           return;
         }
         this.#kept(error, offset, end);
@@ -155,11 +169,33 @@ export class CachedObject {
         // Last: either of them may have closed it, which waits for this.
         this.#writing -= 1;
         if (this.#writing > 0) return;
-        if (this.#gone) closeSync(this.#fd);
+        if (this.#gone) this.#shut();
         else if (this.users === 0) this.#closed();
       });
     };
-    step(0);
+    const isWhole = offset % PAGE === 0 && data.length % PAGE === 0;
+    step(0, (past && isWhole ? this.#directly() : undefined) ?? this.#fd);
+  }
+
+  #directly(): number | undefined {
+    if (!this.#mayDirect || this.#direct !== undefined) return this.#mayDirect ? this.#direct : undefined;
+    try {
+      const fd = openSync(join(this.#folder, `${this.#name}.part`), constants.O_WRONLY | constants.O_DIRECT);
+      this.#direct = fd;
+      // Writes that make a file longer wait for one another.
+      ftruncateSync(fd, this.base.size);
+      return fd;
+    } catch {
+      // It goes through the page cache then, which works everywhere or tells why not.
+      this.#mayDirect = false;
+      return undefined;
+    }
+  }
+
+  #shut(): void {
+    closeSync(this.#fd);
+    if (this.#direct !== undefined) closeSync(this.#direct);
+    this.#direct = undefined;
   }
 
   /** What is on its way to the disk gets there, unless somebody opens it again meanwhile. */
@@ -183,7 +219,7 @@ export class CachedObject {
     if (this.#gone) return;
     this.#gone = true;
     clearTimeout(this.#timer);
-    if (this.#writing === 0) closeSync(this.#fd);
+    if (this.#writing === 0) this.#shut();
   }
 
   #kept(error: unknown, start: number, end: number): void {

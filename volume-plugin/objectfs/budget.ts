@@ -1,5 +1,8 @@
 import type { Context } from '../../shared/context.ts';
+import { addressOf } from '../../shared/kernel/syscalls.ts';
 
+/** Larger pieces begin at multiples of it in memory: disks write such ones without a copy. */
+export const PAGE = 4096;
 /** Smaller pieces are not worth keeping. */
 const SMALLEST = 128 * 1024;
 /** What small pieces may have on top: a program that waits for 128 KiB does not wait for an upload of 8 MiB. */
@@ -120,7 +123,7 @@ export class Memory {
     if (memory !== undefined) this.#kept -= size;
     else {
       this.#trim(this.limit - this.#lent);
-      memory = Buffer.allocUnsafeSlow(size);
+      memory = size < SMALLEST ? Buffer.allocUnsafeSlow(size) : onPage(size);
     }
     const held = memory;
     let out = true;
@@ -153,5 +156,11 @@ export class Memory {
     }
   }
 }
+
+const onPage = (size: number): Buffer => {
+  const memory = Buffer.allocUnsafeSlow(size + PAGE);
+  const skipped = Number(-addressOf(memory) & BigInt(PAGE - 1));
+  return memory.subarray(skipped, skipped + size);
+};
 
 const sizeOf = (bytes: number): number => (bytes <= SMALLEST / 2 ? bytes : 2 ** Math.ceil(Math.log2(bytes)));

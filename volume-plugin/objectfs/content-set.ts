@@ -35,8 +35,8 @@ export interface ContentOptions {
   readonly uploads?: number;
   /** Milliseconds that a store which does not answer is waited for. */
   readonly retryMs?: number;
-  /** Bytes of parts, of what is put in one piece, and of what is copied in one. For tests. */
-  readonly sizes?: { readonly part?: number; readonly putMost?: number; readonly copyMost?: number };
+  /** Of PartSizes, in bytes. For tests. */
+  readonly sizes?: Parameters<typeof sizesFor>[1];
   /** Of this start of the host: what was on the disk then and not synced may not be there any more. For tests. */
   readonly boot?: string;
 }
@@ -129,7 +129,11 @@ class ContentSet implements Contents, Keeper {
       cache,
       fetch,
       passing: (bytes) => this.#passing(bytes),
-      mayKeep: (bytes) => this.#keeping + bytes <= options.memory / 4,
+      mayKeep: (bytes) => {
+        const all = this.#keeping + bytes;
+        if (all > (options.memory / 8) * 3) return undefined;
+        return all > options.memory / 4 ? 'later' : 'soon';
+      },
       keeping: (bytes) => {
         this.#keeping += bytes;
       },

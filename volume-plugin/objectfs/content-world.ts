@@ -24,8 +24,8 @@ export interface World {
   readonly cache: BlockCache | undefined;
   /** Memory that may be used until this turn of the event loop is over. */
   passing(bytes: number): Buffer;
-  /** May so many bytes of memory wait for the cache's disk? */
-  mayKeep(bytes: number): boolean;
+  /** May so many bytes of memory wait for the cache's disk? `soon`: they would not wait behind many others. */
+  mayKeep(bytes: number): 'soon' | 'later' | undefined;
   keeping(bytes: number): void;
   /** Bytes of an object that this host may have, straight into memory. Errors: StoreError. */
   fetch(base: Base, offset: number, into: Buffer, c: Context): Promise<void>;

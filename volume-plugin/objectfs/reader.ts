@@ -174,13 +174,20 @@ export class Reader {
   /** To the disk, for the next time: while programs have its bytes already. */
   #keep(chunk: Chunk): void {
     const cached = this.#cached;
-    if (cached === undefined || this.#closed || !this.#world.mayKeep(chunk.length)) return;
+    const when = this.#world.mayKeep(chunk.length);
+    if (cached === undefined || this.#closed || when === undefined) return;
     const unpin = chunk.pin();
     this.#world.keeping(chunk.length);
-    cached.keep(chunk.start, chunk.lent.buffer, () => {
-      this.#world.keeping(-chunk.length);
-      unpin();
-    });
+    cached.keep(
+      chunk.start,
+      chunk.lent.buffer,
+      () => {
+        this.#world.keeping(-chunk.length);
+        unpin();
+      },
+      // What is read in a stream the kernel keeps for its readers by itself. A disk that falls behind gets it by the page cache.
+      when === 'soon' && chunk.length > this.#sizes.random,
+    );
   }
 
   #serve(chunks: readonly Chunk[], offset: number, end: number): readonly Buffer[] {

@@ -127,6 +127,24 @@ t.test(
   },
 );
 
+t.test('what is read in sequence is in the cache afterwards, whole, with an end that is no page', async (t) => {
+  const site = await Site.make();
+  t.teardown(() => site.remove());
+  const bytes = pattern(12 * MIB + 12);
+  const base = await site.put('a', bytes);
+  const contents = await site.open(new MemoryLog(), {});
+  const file = contents.of(new Home(1, 'a'), base);
+  for (let at = 0; at < bytes.length; at += MIB) await get(file, at, MIB);
+  for (let waited = 0; file.local() === undefined && waited < 500; waited += 1)
+    await new Promise((done) => setTimeout(done, 10));
+  const fd = file.local();
+  const into = Buffer.alloc(bytes.length + 1);
+  t.equal(fd === undefined ? 0 : readSync(fd, into, 0, into.length, 0), bytes.length);
+  t.ok(into.subarray(0, bytes.length).equals(bytes));
+  file.release();
+  await contents.close();
+});
+
 t.test('a file of the cache that is damaged, or from before the host’s last start, is dropped', async (t) => {
   const site = await Site.make();
   t.teardown(() => site.remove());
