@@ -1,15 +1,13 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { cancellable, newContext } from '../../../../shared/context.ts';
 import { silentLogger } from '../../../../shared/log.ts';
-import type { Volume, VolumeRemoval } from '../../../../volume-plugin/backends/backend.ts';
 import { NfsBackend } from '../../../../volume-plugin/backends/nfs.ts';
 import { ExportProvider } from '../../../../volume-plugin/nfs/export.ts';
-import type { LeaseTimes } from '../../../../volume-plugin/nfs/lease-times.ts';
 import type { ShareProvider } from '../../../../volume-plugin/nfs/share-provider.ts';
 import { context, scratch } from '../block/scratch.ts';
 import { LocalMounts, LocalServers } from '../nfs/local-shares.ts';
+import { handsOf, TIMES } from './cluster-host.ts';
 
 export const SHARE = '10.0.0.5:/export';
 
@@ -20,24 +18,9 @@ export interface HostOptions {
   readonly onRemove?: 'delete' | 'retain';
 }
 
-/** In milliseconds. */
-const TIMES: LeaseTimes = {
-  ...{
-    beatMs: 50,
-    patienceMs: 1_000,
-    marginMs: 200,
-    aliveMs: 200,
-    lookMs: 20,
-    gapMs: 400,
-    resumeMs: 800,
-    roundMs: 3_000,
-  },
-};
-
 /** Hosts that use shares of the same servers. */
 export const shareCluster = async (t: Test) => {
   const folder = scratch(t);
-  let makings = 0;
   const servers = new LocalServers(join(folder, 'servers'));
   /** The same number again: that host after a restart of its plugin. */
   const host = async (n: number, { usual = [SHARE], provider, onRemove = 'delete' }: HostOptions = {}) => {
@@ -55,24 +38,10 @@ export const shareCluster = async (t: Test) => {
     });
     await backend.start(context());
     t.teardown(() => backend.close());
-    const target = (name: string): string => join(folder, `mounts-${n}`, name);
+    const hands = handsOf(backend, join(folder, `mounts-${n}`));
     return {
-      ...{ backend, mounts, target, killed, lost },
-      create: (name: string, options: Record<string, string> = {}, making = `making ${makings++}`) =>
-        backend.create({ name, options, making }, context()),
-      mount: (volume: Volume) => {
-        mkdirSync(target(volume.name), { recursive: true });
-        return backend.mount(volume, target(volume.name), context());
-      },
-      unmount: (volume: Volume) => backend.unmount(volume, target(volume.name), context()),
-      leave: async (volume: Volume) => {
-        await backend.unmount(volume, target(volume.name), context());
-        await backend.leave(volume, context());
-      },
-      remove: (volume: VolumeRemoval) => backend.remove(volume, context()),
-      find: (name: string) => backend.find(name, context()),
-      list: async () => (await backend.list(context())).map(({ name }) => name).sort(),
-      inside: (name: string, file = '') => join(target(name), file),
+      ...{ backend, mounts, killed, lost, ...hands },
+      inside: (name: string, file = '') => join(hands.target(name), file),
     };
   };
   return { folder, servers, host, root: servers.root(SHARE) };

@@ -1,34 +1,19 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { cancellable, newContext } from '../../../../shared/context.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import { fromEnv } from '../../../../shared/options.ts';
-import type { Volume, VolumeRemoval } from '../../../../volume-plugin/backends/backend.ts';
 import { ObjectBackend } from '../../../../volume-plugin/backends/object.ts';
 import type { EngineRunner, EngineStart } from '../../../../volume-plugin/backends/object-engines.ts';
 import { type ControlServer, serveControl } from '../../../../volume-plugin/engine/control-server.ts';
 import { CLEAN_FILE, type Left } from '../../../../volume-plugin/engine/wire.ts';
-import type { LeaseTimes } from '../../../../volume-plugin/nfs/lease-times.ts';
 import type { StoreDescription } from '../../../../volume-plugin/object/description.ts';
 import { FolderStore } from '../../../../volume-plugin/object/folder.ts';
 import { type ObjectStore, StoreError } from '../../../../volume-plugin/object/store.ts';
 import { SETTINGS } from '../../../../volume-plugin/options.ts';
 import { context, run, scratch } from '../block/scratch.ts';
-
-/** In milliseconds. */
-const TIMES: LeaseTimes = {
-  ...{
-    beatMs: 50,
-    patienceMs: 1_000,
-    marginMs: 200,
-    aliveMs: 200,
-    lookMs: 20,
-    gapMs: 400,
-    resumeMs: 800,
-    roundMs: 3_000,
-  },
-};
+import { handsOf, TIMES } from './cluster-host.ts';
 
 /** Engines that are nothing but an empty tmpfs and a control socket. */
 export class MadeUpEngines implements EngineRunner {
@@ -37,6 +22,7 @@ export class MadeUpEngines implements EngineRunner {
   /** What waits for the store; a drain lasts until it is `undefined`. */
   left: Left | undefined;
   readonly #alive = new Map<string, ControlServer>();
+  #isClosed = false;
 
   async start(engine: EngineStart): Promise<void> {
     const { folder, mount } = engine;
@@ -58,6 +44,10 @@ export class MadeUpEngines implements EngineRunner {
       },
       end: () => void end(),
     });
+    if (this.#isClosed) {
+      await control.close();
+      throw new Error('the host is gone');
+    }
     this.#alive.set(folder, control);
     if (mount === undefined) setTimeout(() => void end(), 20);
     else run('mount', '-t', 'tmpfs', mount.source, mount.target);
@@ -78,6 +68,7 @@ export class MadeUpEngines implements EngineRunner {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     const left = [...this.#alive.values()];
     this.#alive.clear();
     await Promise.all(left.map((one) => one.close()));
@@ -123,7 +114,6 @@ export const bucketCluster = async (t: Test) => {
   // Timers of contexts and leases keep no process alive.
   const awake = setInterval(() => undefined, 1_000);
   t.teardown(() => clearInterval(awake));
-  let makings = 0;
   const buckets = join(folder, 'store');
   const storeOf = (bucket: string) => new FolderStore({ folder: buckets, bucket, durable: false });
   /** The same number again: that host after a restart of its plugin. `engines` of an earlier life live on. */
@@ -155,24 +145,10 @@ export const bucketCluster = async (t: Test) => {
       await engines.close();
     });
     await backend.start(context());
-    const target = (name: string): string => join(folder, `mounts-${n}`, name);
     return {
-      ...{ backend, engines, target, lost, opened, state: join(folder, `state-${n}`) },
+      ...{ backend, engines, lost, opened, state: join(folder, `state-${n}`) },
+      ...handsOf(backend, join(folder, `mounts-${n}`)),
       stop: () => life.cancel(new Error('the plugin ends')),
-      create: (name: string, options: Record<string, string> = {}, making = `making ${makings++}`) =>
-        backend.create({ name, options, making }, context()),
-      mount: (volume: Volume) => {
-        mkdirSync(target(volume.name), { recursive: true });
-        return backend.mount(volume, target(volume.name), context());
-      },
-      unmount: (volume: Volume, ms?: number) => backend.unmount(volume, target(volume.name), context(ms)),
-      leave: async (volume: Volume) => {
-        await backend.unmount(volume, target(volume.name), context());
-        await backend.leave(volume, context());
-      },
-      remove: (volume: VolumeRemoval) => backend.remove(volume, context()),
-      find: (name: string) => backend.find(name, context()),
-      list: async () => (await backend.list(context())).map(({ name }) => name).sort(),
     };
   };
   const keys = async (bucket = 'assets', prefix = ''): Promise<string[]> => {
