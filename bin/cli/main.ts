@@ -98,7 +98,8 @@ Options:
   --dry-run       with reconcile: say what differs and change nothing
   --plugin NAME   with policy: of the plugin network (as without it) or volume
   --region, --account, --vpc, --tables, --cluster, --buckets
-                  with policy: limit it to these (for networks --vpc on aws and --tables on aliyun, for volumes --cluster and --buckets)
+                  with policy: limit it to these (for networks --vpc on aws and --tables on aliyun, for volumes --cluster and --buckets,
+                  with commas between; BUCKET/PREFIX is for what begins so)
   --inside        with volume import: see drayage volume --help
   --state FOLDER  the plugin's state folder (DRAYAGE_STATE, else /var/lib/drayage)
   --help          this text

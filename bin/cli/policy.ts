@@ -17,7 +17,7 @@ export interface Scope {
   readonly vpc?: string | undefined;
   readonly tables?: string | undefined;
   readonly cluster?: string | undefined;
-  /** Names of buckets, with commas between. */
+  /** Names of buckets, each perhaps with a slash and a prefix behind it, with commas between. */
   readonly buckets?: string | undefined;
 }
 

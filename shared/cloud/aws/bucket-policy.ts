@@ -13,7 +13,7 @@ export interface BucketPolicyScope {
   /** `aws`, `aws-cn` or `aws-us-gov`. */
   readonly partition?: string;
   readonly region?: string;
-  /** Names of buckets. */
+  /** Buckets, or `BUCKET/PREFIX` for a part of one, which is then not made or removed. */
   readonly buckets?: readonly string[];
 }
 
@@ -22,12 +22,9 @@ export const bucketPolicyDocument = (scope: BucketPolicyScope = {}): PolicyDocum
   const { region, buckets = ['*'] } = scope;
   const partition = scope.partition ?? (region === undefined ? 'aws' : partitionOf(region));
   const nameOf = (path: string): string => `arn:${partition}:s3:::${path}`;
-  const { ofBuckets, ofObjects } = bucketStatements(BUCKET_PERMISSIONS, buckets, nameOf);
+  const statements = bucketStatements(BUCKET_PERMISSIONS, buckets, nameOf, 's3:prefix');
   return {
     Version: '2012-10-17',
-    Statement: [
-      { Sid: 'DrayageBucketsList', ...ofBuckets },
-      { Sid: 'DrayageBucketsObjects', ...ofObjects },
-    ],
+    Statement: statements.map(({ name, ...statement }) => ({ Sid: `DrayageBuckets${name}`, ...statement })),
   };
 };

@@ -50,3 +50,27 @@ t.test('it holds for the buckets that were named, and in the region’s partitio
   t.match(JSON.stringify(policy('aliyun', { plugin: 'volume' })), /acs:oss:\*:\*:\*\/\*/);
   t.throws(() => policy('aws', { buckets: 'assets' }), /--buckets does not go with policy aws/);
 });
+
+t.test('it can be limited to what begins with a prefix; the plugin’s own records are there, too', async (t) => {
+  const { Statement } = aws({ buckets: ['assets/uploads', 'media', '/assets/films/2026/'] });
+  const actions = (i: number): readonly string[] => Statement[i]?.Action ?? [];
+  t.same(
+    Statement.map(({ Sid }) => Sid.replace('DrayageBuckets', '')),
+    ['List', 'Objects', 'List1', 'Uploads1', 'Objects1'],
+  );
+  t.same(Statement[0]?.Resource, ['arn:aws:s3:::media']);
+  t.same(actions(2), ['s3:ListBucket']);
+  t.same(Statement[2]?.Resource, ['arn:aws:s3:::assets']);
+  t.same(Statement[2]?.Condition, { StringLike: { 's3:prefix': ['uploads/*', 'films/2026/*', '.drayage/*'] } });
+  t.same(actions(3), ['s3:ListBucketMultipartUploads'], 'of which nobody can limit the prefix');
+  t.equal(Statement[3]?.Condition, undefined);
+  t.same(actions(4), actions(1), 'as of whole buckets');
+  const files = ['uploads/*', 'films/2026/*', '.drayage/*'].map((path) => `arn:aws:s3:::assets/${path}`);
+  t.same(Statement[4]?.Resource, files);
+  const of = aliyun({ buckets: ['media/films'] }).Statement;
+  t.same(of[0]?.Condition, { StringLike: { 'oss:Prefix': ['films/*', '.drayage/*'] } });
+  t.same(of[2]?.Resource, ['acs:oss:*:*:media/films/*', 'acs:oss:*:*:media/.drayage/*']);
+  t.notMatch(JSON.stringify(of), /PutBucket|DeleteBucket/, 'it is others who make it');
+  t.equal(aws({ buckets: ['assets/uploads', 'assets'] }).Statement.length, 2, 'all of a bucket has its parts');
+  t.match(JSON.stringify(policy('aws', { plugin: 'volume', buckets: 'assets/uploads' })), /"uploads\/\*"/);
+});
