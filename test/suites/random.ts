@@ -27,3 +27,9 @@ export class Random {
     for (; at < target.length; at += 1) target[at] = this.below(256);
   }
 }
+
+/** Such numbers one after the other. */
+export const randomOf = (seed: number): (() => number) => {
+  const random = new Random(seed);
+  return () => random.next();
+};

@@ -4,9 +4,10 @@ import { silentLogger } from '../../../../shared/log.ts';
 import { detachDisk } from '../../../../volume-plugin/block/attach.ts';
 import type { DiskProvider } from '../../../../volume-plugin/block/provider.ts';
 import { ZoneMove } from '../../../../volume-plugin/block/zone-move.ts';
+import { randomOf } from '../../../suites/random.ts';
 import { holdDisk } from './hold-disk.ts';
 import { VirtualTime } from './virtual-time.ts';
-import { firstDisk, type Machine, randomly, type Weather, ZoneWorld } from './zone-world.ts';
+import { firstDisk, type Machine, type Weather, ZoneWorld } from './zone-world.ts';
 
 /**
  * Hosts of several zones that want one volume, again and again, each in its own time, while what can go wrong does. Checked
@@ -43,7 +44,7 @@ const USE_MS = 300_000;
 
 export const play = async (seed: number, hosts: Hosts): Promise<Outcome> => {
   const time = new VirtualTime();
-  time.install(randomly(seed + 1));
+  time.install(randomOf(seed + 1));
   try {
     return await new Game(seed, hosts, time).play();
   } finally {

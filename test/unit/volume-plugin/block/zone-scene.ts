@@ -6,9 +6,10 @@ import { detachDisk } from '../../../../volume-plugin/block/attach.ts';
 import { generationOf } from '../../../../volume-plugin/block/generations.ts';
 import type { DiskProvider } from '../../../../volume-plugin/block/provider.ts';
 import { ZoneMove } from '../../../../volume-plugin/block/zone-move.ts';
+import { randomOf } from '../../../suites/random.ts';
 import { holdDisk } from './hold-disk.ts';
 import { VirtualTime } from './virtual-time.ts';
-import { firstDisk, type Machine, randomly, ZoneWorld } from './zone-world.ts';
+import { firstDisk, type Machine, ZoneWorld } from './zone-world.ts';
 
 const CALM = { lagMs: 0, fails: 0, spoils: 0 };
 export const SETTLE_MS = 8_200;
@@ -20,7 +21,7 @@ export const world = async (
   { tags = {}, zones = ['a', 'b', 'c'] }: { tags?: object; zones?: string[] } = {},
 ) => {
   const time = new VirtualTime();
-  time.install(randomly(7));
+  time.install(randomOf(7));
   t.teardown(() => time.restore());
   const sky = new ZoneWorld(1, CALM, () => time.now);
   const machines = zones.map((zone, n) => sky.machine(n, zone));

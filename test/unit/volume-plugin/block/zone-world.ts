@@ -8,6 +8,7 @@ import type {
   HostFate,
   Snapshot,
 } from '../../../../volume-plugin/block/provider.ts';
+import { randomOf } from '../../../suites/random.ts';
 
 /**
  * A provider of disks in zones as it may be at its worst, in memory and in virtual time: whoever reads sees any state of
@@ -59,17 +60,6 @@ export class Machine {
   }
 }
 
-/** Seeded random numbers below 1: mulberry32. */
-export const randomly = (seed: number): (() => number) => {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-};
-
 const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** What waits for a process that has ended. */
 const forever = (): Promise<never> => new Promise(() => undefined);
@@ -85,7 +75,7 @@ export class ZoneWorld {
   readonly #now: () => number;
 
   constructor(seed: number, weather: Weather, now: () => number) {
-    this.random = randomly(seed);
+    this.random = randomOf(seed);
     this.weather = weather;
     this.#now = now;
   }

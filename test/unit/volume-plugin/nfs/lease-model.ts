@@ -3,8 +3,8 @@ import { PluginError } from '../../../../shared/errors.ts';
 import { silentLogger } from '../../../../shared/log.ts';
 import { LEASE_TIMES, type LeaseTimes } from '../../../../volume-plugin/nfs/lease-times.ts';
 import { type LeasedShare, Leases } from '../../../../volume-plugin/nfs/leases.ts';
+import { randomOf } from '../../../suites/random.ts';
 import { VirtualTime } from '../block/virtual-time.ts';
-import { randomly } from '../block/zone-world.ts';
 import { LeaseHostModel, LeaseWorld, type Weather } from './lease-world.ts';
 
 /**
@@ -63,7 +63,7 @@ const CUT_OFF_MS = 3_000;
 
 export const play = async (seed: number, given: Play): Promise<Outcome> => {
   const time = new VirtualTime();
-  time.install(randomly(seed + 1));
+  time.install(randomOf(seed + 1));
   try {
     return await new Game(seed, given, time).play();
   } finally {
@@ -98,7 +98,7 @@ class Game {
   #over = false;
 
   constructor(seed: number, given: Play, time: VirtualTime) {
-    const random = randomly(seed);
+    const random = randomOf(seed);
     this.#world = new LeaseWorld(random, given.weather, () => time.now);
     this.#time = time;
     this.#play = given;

@@ -1,7 +1,7 @@
 // Against the check values of the CRC catalogue, and against the definition, bit by bit.
 import t from 'tap';
 import { base64Crc, type CrcName, combineCrc, crcOf } from '../../../../volume-plugin/object/checksums.ts';
-import { seeded } from './random-requests.ts';
+import { randomOf } from '../../../suites/random.ts';
 
 /** CRCs of "123456789". */
 const CHECKS: readonly (readonly [CrcName, bigint, string])[] = [
@@ -18,7 +18,7 @@ const POLYNOMIALS: Readonly<Record<CrcName, readonly [bigint, bigint]>> = {
 };
 
 const bytes = (count: number, seed: number): Buffer => {
-  const random = seeded(seed);
+  const random = randomOf(seed);
   return Buffer.from(Array.from({ length: count }, () => Math.floor(random() * 256)));
 };
 

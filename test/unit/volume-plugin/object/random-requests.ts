@@ -1,16 +1,6 @@
 import type { SignableRequest } from '../../../../volume-plugin/object/signing.ts';
 import { encodePath } from '../../../../volume-plugin/object/uri-encoding.ts';
-
-/** A generator of numbers in [0, 1) that begins at `seed` (mulberry32). */
-export const seeded = (seed: number): (() => number) => {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-};
+import { randomOf } from '../../../suites/random.ts';
 
 /** What keys and values are made of: all that has been got wrong before. */
 const PIECES = [
@@ -51,7 +41,7 @@ export class RequestMaker {
   readonly #random: () => number;
 
   constructor(seed: number) {
-    this.#random = seeded(seed);
+    this.#random = randomOf(seed);
   }
 
   upTo(most: number): number {

@@ -1,21 +1,11 @@
 /** Files, an engine that is killed, a store that loses things and another host, beside plain buffers that say what must be. */
 import type { Contents, FileContent } from '../../../../volume-plugin/objectfs/content.ts';
+import { randomOf } from '../../../suites/random.ts';
 import { baseOf, context, Home, MemoryLog, type Site, tapped, unreachable } from './content-site.ts';
 
 export const FILES = 3;
 export const LONGEST = 700;
 const SIZES = { part: 64, putMost: 100, copyMost: 150 };
-
-/** Mulberry32. */
-const randomOf = (seed: number): (() => number) => {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-};
 
 export class Dead extends Error {
   override readonly name = 'Dead';

@@ -1,8 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Caller } from '../../../../volume-plugin/fuse/file-system.ts';
 import type { FileContent } from '../../../../volume-plugin/objectfs/content.ts';
+import { randomOf } from '../../../suites/random.ts';
 import { codeOf, type Host } from './namespace-world.ts';
-import { FINE, randomOf, Scene, type Tree, type Weather } from './two-hosts-scene.ts';
+import { FINE, Scene, type Tree, type Weather } from './two-hosts-scene.ts';
 
 /** A file that a host has open, or that is not in the bucket as it is there. */
 export interface Local {

@@ -2,17 +2,6 @@ import { type ObjectStore, StoreError } from '../../../../volume-plugin/object/s
 import type { VolumeSemantics } from '../../../../volume-plugin/objectfs/space.ts';
 import { type Host, PREFIX, World } from './namespace-world.ts';
 
-/** Mulberry32. */
-export const randomOf = (seed: number): (() => number) => {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-};
-
 const CALLS = new Set<string | symbol>([
   ...['get', 'head', 'put', 'copy', 'remove', 'removeAll', 'list'],
   ...['beginUpload', 'uploadPart', 'copyPart', 'completeUpload', 'abortUpload'],

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import t from 'tap';
 import { HttpError } from '../../../../../volume-plugin/object/http/http-error.ts';
-import { seeded } from '../random-requests.ts';
+import { randomOf } from '../../../../suites/random.ts';
 import { ask, clientOf, contextOf, RawServer, type Received, until } from './raw-server.ts';
 
 const REQUESTS = 3_000;
@@ -16,7 +16,7 @@ class Chaos {
   readonly #random: () => number;
 
   constructor(seed: number) {
-    this.#random = seeded(seed);
+    this.#random = randomOf(seed);
   }
 
   upTo(most: number): number {
