@@ -53,7 +53,10 @@ export const makeShareVolume = async (
   const { files, share } = mounted;
   const found = await readRecord(files, spec.name, c);
   if (found === undefined) await refuseWhenElsewhere(parts, spec.name, share.id, c);
-  const made = found === undefined ? await makeRecord(parts, spec, mounted, options, c) : checkSame(found, spec);
+  const made =
+    found === undefined
+      ? await makeRecord(parts, spec, mounted, options, c)
+      : await join(parts, mounted, checkSame(found, spec), options);
   if (options.path !== undefined) return listedVolume(share.id, made);
   const isOwn = made.uuid === uuidOf(parts.host.id, spec);
   const giveUp = (folder: string) => async (error: unknown) => {
@@ -67,6 +70,18 @@ export const makeShareVolume = async (
     await parts.provider.limit?.(share, `/${folder}`, options.size, c).catch(giveUp(folder));
   }
   return listedVolume(share.id, made);
+};
+
+/** One that another host has made. Its share is looked at from now on, though only volumes may name it. */
+const join = async (
+  { notes }: NfsParts,
+  { share }: MountedShare,
+  record: ShareRecord,
+  options: NfsOptions,
+): Promise<ShareRecord> => {
+  if (notes.get(share.id) === undefined) await notes.change(share.id, { wish: wishOf(options) });
+  await notes.put(share.id, record.name, record);
+  return record;
 };
 
 /** The record of a new volume, or of the one that another host has made in this moment. */
@@ -93,7 +108,7 @@ const makeRecord = async (
   if (options.path === undefined && winner?.uuid !== record.uuid) await files.removeTree(makingOf(record), c);
   // Made and removed again in this moment.
   if (winner === undefined) throw new PluginError('VOLUME_REMOVING', { volume: spec.name });
-  return checkSame(winner, spec);
+  return await join(parts, mounted, checkSame(winner, spec), options);
 };
 
 /** The same when a making is repeated. */

@@ -61,8 +61,10 @@ export const makeObjectVolume = async (
   { on, options }: ObjectPlace,
   c: Context,
 ): Promise<Volume> => {
-  const there = (await findRecord(on.files, spec.name, c))?.record ?? parts.listing.localOf(on.id, spec.name);
-  if (there !== undefined) return listedVolume(on.id, checkSame(on, there, spec));
+  const found = (await findRecord(on.files, spec.name, c))?.record;
+  if (found !== undefined) return listedVolume(on.id, await join(parts, on, found, spec));
+  const local = parts.listing.localOf(on.id, spec.name);
+  if (local !== undefined) return listedVolume(on.id, checkSame(on, local, spec));
   await refuseWhenElsewhere(parts, spec.name, on.id, c);
   const record: ObjectRecord = {
     ...{ name: spec.name, options: spec.options, created: new Date().toISOString() },
@@ -89,13 +91,26 @@ const onRemoveOf = async (
   return objects.length === 0 ? 'delete' : 'retain';
 };
 
-const writeRecord = async (
+/** One that another host has made. Its bucket is looked at from now on, though only volumes may name it. */
+const join = async (
   { notes }: ObjectParts,
+  on: OpenBucket,
+  found: ObjectRecord,
+  spec: Pick<NewVolume, 'name' | 'options'>,
+): Promise<ObjectRecord> => {
+  const same = checkSame(on, found, spec);
+  await notes.put(on.id, same.name, same);
+  return same;
+};
+
+const writeRecord = async (
+  parts: ObjectParts,
   on: OpenBucket,
   record: ObjectRecord,
   options: ObjectOptions,
   c: Context,
 ): Promise<ObjectRecord> => {
+  const { notes } = parts;
   try {
     if (await makeRecord(on.files, record, c)) {
       await notes.put(on.id, record.name, record);
@@ -110,7 +125,7 @@ const writeRecord = async (
   const winner = (await findRecord(on.files, record.name, c))?.record;
   // Made and removed again in this moment.
   if (winner === undefined) throw new PluginError('VOLUME_REMOVING', { volume: record.name });
-  return checkSame(on, winner, record);
+  return await join(parts, on, winner, record);
 };
 
 /** Nobody can write there, or not this host. */

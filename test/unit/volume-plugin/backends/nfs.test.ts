@@ -315,6 +315,16 @@ t.test('one name is one volume, on whichever share', async (t) => {
   t.match(await messageOf(a.create('data')), /VOLUME_EXISTS: .*share=10\.0\.0\.6:\/other, not 10\.0\.0\.5:\/export/);
 });
 
+t.test('a share that only a volume names is known to whoever has joined it', async (t) => {
+  const { host } = await shareCluster(t);
+  const volume = await (await host(0)).create('data', { share: OTHER });
+  const b = await host(1);
+  t.same(await b.list(), [], 'another host has not been told of it');
+  t.equal((await b.create('data', { share: OTHER })).handle['uuid'], volume.handle['uuid']);
+  t.same(await b.list(), ['data'], 'now it has');
+  t.same(await (await host(1)).list(), ['data'], 'also after a restart');
+});
+
 t.test('one share by two names is one share', async (t) => {
   const { host, servers } = await shareCluster(t);
   const alias = 'nas.example.com:/export';

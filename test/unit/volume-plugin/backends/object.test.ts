@@ -171,6 +171,10 @@ t.test('a bucket that only a volume names is known there, also after a restart',
   t.same(await (await host(1)).list(), [], 'another host has not been told of it');
   const again = await host(1);
   t.match(await again.create('films', options), { handle: { uuid: volume.handle['uuid'] } });
+  t.same(await again.list(), ['films'], 'now it has');
+  t.match(await again.find('films'), volume);
+  await again.backend.close();
+  t.same(await (await host(1)).list(), ['films']);
   t.match(await keys('media'), ['.drayage/bucket.json', '.drayage/volumes/films.json']);
 });
 
