@@ -38,7 +38,7 @@ export class FileBytes implements FileContent {
   #stored = 0;
   readonly #carrier: Carrier;
   #running: { readonly version: number; readonly done: Promise<void> } | undefined;
-  /** Changes wait for this: layers are being joined, or a conflict settled. */
+  /** Changes wait for this: layers are being joined, a conflict settled, or bytes written on another thread. */
   #still: Promise<void> | undefined;
   #wanted = false;
   #open = true;
@@ -60,6 +60,7 @@ export class FileBytes implements FileContent {
       stack: this.#stack,
       version: () => this.#version,
       isOpen: () => this.#open,
+      still: () => this.#still,
       quietly: (work) => this.#quietly(work),
       clean: () => {
         this.#wanted = false;
@@ -163,7 +164,23 @@ export class FileBytes implements FileContent {
   }
 
   write(offset: number, data: Buffer, c: Context): number | Promise<number> {
-    return this.#change(c, () => this.#write(offset, data));
+    return this.#change(c, () =>
+      this.#stack.canAppend(offset, data.length) ? this.#append(offset, data) : this.#write(offset, data),
+    );
+  }
+
+  async #append(offset: number, data: Buffer): Promise<number> {
+    this.#mustFit(offset + data.length);
+    const still = Promise.withResolvers<void>();
+    this.#still = still.promise;
+    try {
+      await this.#stack.append(offset, data);
+    } finally {
+      this.#still = undefined;
+      still.resolve();
+    }
+    this.#noteChange(offset, offset + data.length);
+    return data.length;
   }
 
   #write(offset: number, data: Buffer): number {
@@ -376,7 +393,7 @@ export class FileBytes implements FileContent {
     if (lost) this.#lost = true;
   }
 
-  #change<T>(c: Context, work: () => T): T | Promise<T> {
+  #change<T>(c: Context, work: () => T | Promise<T>): T | Promise<T> {
     if (this.#still === undefined) return work();
     return noLongerThan(c, this.#still).then(
       () => this.#change(c, work),
@@ -386,6 +403,7 @@ export class FileBytes implements FileContent {
 
   /** Does what changes must wait for. */
   async #quietly(work: () => Promise<void>): Promise<void> {
+    for (let before = this.#still; before !== undefined; before = this.#still) await before;
     const still = Promise.withResolvers<void>();
     this.#still = still.promise;
     try {
