@@ -1,11 +1,10 @@
-import type nodeCrypto from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { StoreDescription } from '../../../../volume-plugin/object/description.ts';
 import { objectStoreConformance, type StoreWorld } from '../../../conformance/object-store.ts';
+import { loadS3rver } from '../../../rig/s3rver.ts';
 import { opened, simulated } from './s3-stores.ts';
 
 t.setTimeout(120_000);
@@ -20,25 +19,10 @@ void t.test('against the simulated S3', (t) =>
   objectStoreConformance(t, async (t) => worldOf(t, (await simulated(t)).description)),
 );
 
-/** What this test uses of it. */
-interface S3rver {
-  run(): Promise<{ readonly port: number }>;
-  close(): Promise<void>;
-}
-
 /** An S3 server that nobody here wrote, with the shortcomings that it has. */
 const s3rver = async (t: Test): Promise<StoreWorld> => {
-  const require = createRequire(import.meta.url);
-  // It makes its continuation tokens by a cipher that OpenSSL has no more.
-  const crypto: typeof nodeCrypto = require('node:crypto');
-  const { createCipheriv, createDecipheriv } = crypto;
-  const long = (short: Buffer): Buffer => Buffer.alloc(16, short);
-  Object.assign(crypto, {
-    createCipheriv: (_: string, key: Buffer, iv: Buffer) => createCipheriv('aes-128-cbc', long(key), long(iv)),
-    createDecipheriv: (_: string, key: Buffer, iv: Buffer) => createDecipheriv('aes-128-cbc', long(key), long(iv)),
-  });
-  t.teardown(() => Object.assign(crypto, { createCipheriv, createDecipheriv }));
-  const Server: new (options: object) => S3rver = require('s3rver');
+  const { Server, restore } = loadS3rver();
+  t.teardown(restore);
   const directory = mkdtempSync(join(tmpdir(), 'drayage-s3rver-'));
   const server = new Server({
     address: '127.0.0.1',
