@@ -1,17 +1,7 @@
 // Attributes of object volumes: what others have written, extended attributes, large objects, and renames that others have left.
 import t from 'tap';
-import type { StoreLimits } from '../../../../volume-plugin/object/store.ts';
 import { bound } from './namespace-mortal.ts';
 import { PREFIX, refused, World } from './namespace-world.ts';
-
-const world = async (
-  t: { teardown(work: () => Promise<void>): void },
-  limits: Partial<StoreLimits> = {},
-): Promise<World> => {
-  const made = await World.make(limits);
-  t.teardown(() => made.end());
-  return made;
-};
 
 const until = async (isSo: () => Promise<boolean> | boolean): Promise<void> => {
   const end = performance.now() + 10_000;
@@ -22,7 +12,7 @@ const until = async (isSo: () => Promise<boolean> | boolean): Promise<void> => {
 };
 
 t.test('what s3fs and rclone have written has the attributes that they gave it', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   await w.put('s3fs', 'x', { mode: '33261', uid: '7', gid: '8', mtime: '1000000000.25', atime: '5', ctime: '6' });
   await w.put('link', 'some/where', { mode: '41471', mtime: '1' });
   await w.put('dir/', '', { mode: '16832', uid: '7' });
@@ -44,7 +34,7 @@ t.test('what s3fs and rclone have written has the attributes that they gave it',
 });
 
 t.test('metadata of others, and their content type, stay when attributes are changed', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   await w.store.put(
     `${PREFIX}f`,
     [Buffer.from('x')],
@@ -61,7 +51,7 @@ t.test('metadata of others, and their content type, stay when attributes are cha
 });
 
 t.test('extended attributes are kept in s3fs’ form, and other hosts read them', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const [a, b] = [await w.host('a'), await w.host('b')];
   await a.write('f', 'x');
   const node = await a.node('f');
@@ -78,7 +68,7 @@ t.test('extended attributes are kept in s3fs’ form, and other hosts read them'
 });
 
 t.test('extended attributes that cannot be kept are refused', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host();
   await a.write('f', 'x');
   const node = await a.node('f');
@@ -95,7 +85,7 @@ t.test('extended attributes that cannot be kept are refused', async (t) => {
 });
 
 t.test('attributes and names of objects that are too large for one copy change by parts', async (t) => {
-  const w = await world(t, { copyMax: 1_000, partMin: 300, partMax: 400 });
+  const w = await World.of(t, { copyMax: 1_000, partMin: 300, partMax: 400 });
   const text = 'large'.repeat(500);
   await w.put('f', text, { mode: '33188' });
   const a = await w.host();
@@ -114,7 +104,7 @@ t.test('attributes and names of objects that are too large for one copy change b
 t.test(
   'a large file that is unlinked while it is open is read from a copy, which goes when it is closed',
   async (t) => {
-    const w = await world(t);
+    const w = await World.of(t);
     const body = Buffer.alloc(9 * 2 ** 20, 'x');
     await w.store.put(`${PREFIX}f`, [body], { meta: {} }, w.context);
     const a = await w.host();
@@ -135,7 +125,7 @@ t.test(
 t.test(
   'a folder’s rename that a host has left is ended by another one, after it has been silent for two minutes',
   async (t) => {
-    const w = await world(t);
+    const w = await World.of(t);
     const a = await w.host('a');
     await a.mkdir('old');
     for (const name of ['f', 'g', 'h']) await a.write(`old/${name}`, name);
@@ -157,7 +147,7 @@ t.test(
 );
 
 t.test('what another host writes into a folder that is being renamed goes along', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host('a');
   const names = Array.from({ length: 100 }, (_, n) => `f${n}`);
   for (const name of names) await w.put(`old/${name}`, 'old');
@@ -177,7 +167,7 @@ t.test('what another host writes into a folder that is being renamed goes along'
 });
 
 t.test('what another host writes into a folder after it was renamed goes along, too', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   for (const name of ['f', 'g']) await w.put(`old/${name}`, 'old');
   const plain = w.store;
   w.wrap((store) => ({
@@ -205,7 +195,7 @@ t.test('what another host writes into a folder after it was renamed goes along, 
 });
 
 t.test('an answer of the store that was overtaken by a change of this host is not believed', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   await w.put('f', 'x');
   const go = Promise.withResolvers<void>();
   w.wrap((store) => ({
@@ -228,7 +218,7 @@ t.test('an answer of the store that was overtaken by a change of this host is no
 });
 
 t.test('a disk that is full lets a volume be read', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   await w.put('d/f', 'x');
   const a = await w.host();
   a.isFull = true;

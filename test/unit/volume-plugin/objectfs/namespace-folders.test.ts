@@ -1,13 +1,13 @@
 // Folders of object volumes: long listings, foreign keys, and the renaming of whole trees.
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { PREFIX, refused, World } from './namespace-world.ts';
 
 t.setTimeout(120_000);
 
-const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
-  const made = await World.make();
+/** Time stands still in it. */
+const world = async (t: Test): Promise<World> => {
+  const made = await World.of(t);
   made.stopped = performance.now();
-  t.teardown(() => made.end());
   return made;
 };
 
@@ -186,11 +186,11 @@ t.test('a folder is renamed with all that is in it, and open files follow', asyn
   await a.write('old/sub/g', 'G', 0o755);
   const reading = await a.open('old/f');
   const writing = await a.create('old/sub/new');
-  await a.fs.write(writing.node, writing.handle, 0, Buffer.from('N'), false, a.caller());
+  await a.writeOpen(writing, 'N');
   await a.rename('old', 'fresh');
   t.same(await w.names(), ['fresh/', 'fresh/f', 'fresh/sub/', 'fresh/sub/g']);
   t.equal(await a.readOpen(reading), 'F');
-  await a.fs.write(reading.node, reading.handle, 1, Buffer.from('!'), false, a.caller());
+  await a.writeOpen(reading, '!', 1);
   await a.close(reading);
   await a.close(writing);
   t.same(await w.names(), ['fresh/', 'fresh/f', 'fresh/sub/', 'fresh/sub/g', 'fresh/sub/new']);

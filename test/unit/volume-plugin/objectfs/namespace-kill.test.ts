@@ -167,21 +167,20 @@ for (const [name, one] of Object.entries(CASES)) {
 }
 
 t.test('nodes, open files and what was written are there in the next life', async (t) => {
-  const world = await World.make();
-  t.teardown(() => world.end());
+  const world = await World.of(t);
   const first = await world.host('a');
   await first.mkdir('d');
   await first.write('d/f', 'stored');
   const reading = await first.open('d/f');
   const writing = await first.create('d/new', 0o600, 0, { uid: 4, gid: 5 });
-  await first.fs.write(writing.node, writing.handle, 0, Buffer.from('written'), false, first.caller());
+  await first.writeOpen(writing, 'written');
   await first.fs.setattr(reading.node, { mode: 0o711 }, first.caller());
   first.kill();
   const next = await world.host('a', { survived: true });
   t.equal(await next.readOpen(reading), 'stored');
   t.equal(await next.readOpen(writing), 'written');
   t.match(await next.stat('d/new'), { mode: 0o100600, uid: 4, gid: 5, size: 7 });
-  await next.fs.write(writing.node, writing.handle, 7, Buffer.from('!'), false, next.caller());
+  await next.writeOpen(writing, '!', 7);
   await next.close(writing);
   await next.close(reading);
   await next.fs.syncfs(next.caller());
@@ -192,8 +191,7 @@ t.test('nodes, open files and what was written are there in the next life', asyn
 });
 
 t.test('a create that the kernel sends again answers the same file and handle', async (t) => {
-  const world = await World.make();
-  t.teardown(() => world.end());
+  const world = await World.of(t);
   const first = await world.host('a');
   await first.exists('f');
   const caller = first.caller();
@@ -214,8 +212,7 @@ t.test('a create that the kernel sends again answers the same file and handle', 
 });
 
 t.test('a listing that is begun in one life is ended in the next', async (t) => {
-  const world = await World.make();
-  t.teardown(() => world.end());
+  const world = await World.of(t);
   const names = Array.from({ length: 300 }, (_, n) => `f${String(n).padStart(3, '0')}`);
   await Promise.all(names.map((name) => world.put(`d/${name}`)));
   const first = await world.host('a');
@@ -236,13 +233,12 @@ t.test('a listing that is begun in one life is ended in the next', async (t) => 
 });
 
 t.test('of an earlier mount only what is not in the store is remembered', async (t) => {
-  const world = await World.make();
-  t.teardown(() => world.end());
+  const world = await World.of(t);
   const first = await world.host('a', { semantics: { durability: 'local' } });
   await first.write('stored', 'x');
   await first.fs.syncfs(first.caller());
   const dirty = await first.create('dirty');
-  await first.fs.write(dirty.node, dirty.handle, 0, Buffer.from('D'), false, first.caller());
+  await first.writeOpen(dirty, 'D');
   await first.open('stored');
   first.kill();
   const next = await world.host('a', { survived: false });

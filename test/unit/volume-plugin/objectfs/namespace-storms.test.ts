@@ -1,15 +1,15 @@
 // Many lookups at once, and many files that are made one after another: how often the store is asked.
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { ObjectFacts } from '../../../../volume-plugin/object/store.ts';
 import { bound } from './namespace-mortal.ts';
 import { PREFIX, refused, World } from './namespace-world.ts';
 
 t.setTimeout(120_000);
 
-const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
-  const made = await World.make();
+/** Time stands still in it. */
+const world = async (t: Test): Promise<World> => {
+  const made = await World.of(t);
   made.stopped = performance.now();
-  t.teardown(() => made.end());
   return made;
 };
 
@@ -62,8 +62,8 @@ t.test(
     const w = await world(t);
     const [a, b] = [await w.host('a', { real: true }), await w.host('b', { real: true })];
     const [mine, theirs] = [await a.create('f'), await b.create('f')];
-    await a.fs.write(mine.node, mine.handle, 0, Buffer.from('mine'), false, a.caller());
-    await b.fs.write(theirs.node, theirs.handle, 0, Buffer.from('theirs'), false, b.caller());
+    await a.writeOpen(mine, 'mine');
+    await b.writeOpen(theirs, 'theirs');
     await b.close(theirs);
     t.equal(await refused(() => a.fs.flush(mine.node, mine.handle, a.caller())), 'ESTALE');
     await a.fs.release(mine.node, mine.handle, a.caller());

@@ -2,23 +2,17 @@
 import t from 'tap';
 import { type Host, PREFIX, refused, World } from './namespace-world.ts';
 
-const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
-  const made = await World.make();
-  t.teardown(() => made.end());
-  return made;
-};
-
 const real = { real: true };
 
 const append = async (host: Host, path: string, text: string): Promise<void> => {
   const opened = await host.open(path);
   const { size } = await host.stat(path);
-  await host.fs.write(opened.node, opened.handle, size, Buffer.from(text), false, host.caller());
+  await host.writeOpen(opened, text, size);
   await host.close(opened);
 };
 
 t.test('files are written, changed, renamed and removed', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host('a', real);
   const b = await w.host('b', real);
   await a.mkdir('d');
@@ -38,11 +32,11 @@ t.test('files are written, changed, renamed and removed', async (t) => {
 });
 
 t.test('a file that is renamed while it is dirty keeps its name and its bytes', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host('a', real);
   await a.write('f', 'stored');
   const opened = await a.open('f');
-  await a.fs.write(opened.node, opened.handle, 6, Buffer.from(' and dirty'), false, a.caller());
+  await a.writeOpen(opened, ' and dirty', 6);
   await a.rename('f', 'g');
   t.same(await w.names(), ['g']);
   t.equal(await a.readOpen(opened), 'stored and dirty');
@@ -52,11 +46,11 @@ t.test('a file that is renamed while it is dirty keeps its name and its bytes', 
 });
 
 t.test('a new file takes the place of one that is there, as editors save', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host('a', real);
   await a.write('f', 'old');
   const opened = await a.create('f.tmp');
-  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('new'), false, a.caller());
+  await a.writeOpen(opened, 'new');
   await a.rename('f.tmp', 'f');
   t.equal(await w.text('f'), 'old');
   await a.close(opened);
@@ -65,11 +59,11 @@ t.test('a new file takes the place of one that is there, as editors save', async
 });
 
 t.test('a lost update is kept beside the file, and whoever closes it is told', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const [a, b] = [await w.host('a', real), await w.host('b', real)];
   await a.write('f', 'first');
   const opened = await a.open('f');
-  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, a.caller());
+  await a.writeOpen(opened, 'AAAAA');
   await b.write('f', 'other');
   t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'ESTALE');
   await a.fs.release(opened.node, opened.handle, a.caller());
@@ -86,13 +80,13 @@ t.test('a lost update is kept beside the file, and whoever closes it is told', a
 t.test(
   'attributes that are changed of an open and dirty file go with it, and are no reason for a conflict',
   async (t) => {
-    const w = await world(t);
+    const w = await World.of(t);
     const a = await w.host('a', real);
     await a.write('f', 'x');
     const opened = await a.open('f');
     await a.fs.setattr(opened.node, { mode: 0o600 }, a.caller());
     await a.fs.syncfs(a.caller());
-    await a.fs.write(opened.node, opened.handle, 1, Buffer.from('y'), false, a.caller());
+    await a.writeOpen(opened, 'y', 1);
     await a.fs.setattr(opened.node, { mode: 0o640, mtime: 42n }, a.caller());
     await a.close(opened);
     const b = await w.host('b', real);
@@ -103,13 +97,13 @@ t.test(
 );
 
 t.test('an unlinked file that is open is read and written until it is closed, and nothing of it is left', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host('a', real);
   await a.write('f', 'content');
   const opened = await a.open('f');
   await a.unlink('f');
   t.equal(await a.readOpen(opened), 'content');
-  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('C'), false, a.caller());
+  await a.writeOpen(opened, 'C');
   t.equal(await a.readOpen(opened), 'Content');
   await a.write('f', 'another');
   await a.close(opened);
@@ -122,13 +116,13 @@ t.test('an unlinked file that is open is read and written until it is closed, an
 });
 
 t.test('what was written before a kill -9 is there in the next life, open and under its name', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const first = await w.host('a', real);
   await first.write('kept', 'stored');
   const changed = await first.open('kept');
-  await first.fs.write(changed.node, changed.handle, 6, Buffer.from('+'), false, first.caller());
+  await first.writeOpen(changed, '+', 6);
   const made = await first.create('made', 0o600, 0, { uid: 4 });
-  await first.fs.write(made.node, made.handle, 0, Buffer.from('new'), false, first.caller());
+  await first.writeOpen(made, 'new');
   const gone = await first.create('gone');
   await first.unlink('gone');
   first.kill();
@@ -147,7 +141,7 @@ t.test('what was written before a kill -9 is there in the next life, open and un
 t.test(
   'with durability=local what was closed is brought to the bucket later, whatever its name is by then',
   async (t) => {
-    const w = await world(t);
+    const w = await World.of(t);
     const a = await w.host('a', { real: true, semantics: { durability: 'local' } });
     await a.mkdir('d');
     for (let n = 0; n < 20; n += 1) await a.write(`d/f${n}`, `text ${n}`);
@@ -167,7 +161,7 @@ t.test(
 );
 
 t.test('truncate by name is in the bucket when it returns', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host('a', real);
   await w.put('f', 'abcdef');
   await a.fs.setattr(await a.node('f'), { size: 3 }, a.caller());

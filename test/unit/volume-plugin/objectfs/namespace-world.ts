@@ -82,6 +82,13 @@ export class World {
     return world;
   }
 
+  /** One that ends with the test. */
+  static async of(t: { teardown(work: () => Promise<void>): void }, limits?: Partial<StoreLimits>): Promise<World> {
+    const world = await World.make(limits);
+    t.teardown(() => world.end());
+    return world;
+  }
+
   /** Puts something between the hosts that are made from now on and the store. */
   wrap(work: (store: ObjectStore) => ObjectStore): void {
     this.store = work(this.store);
@@ -310,8 +317,12 @@ export class Host {
   async write(path: string, text: string, mode = 0o644): Promise<void> {
     const opened = (await this.exists(path)) ? await this.open(path) : await this.create(path, mode);
     await this.fs.setattr(opened.node, { size: 0, handle: opened.handle }, this.caller());
-    await this.fs.write(opened.node, opened.handle, 0, Buffer.from(text), false, this.caller());
+    await this.writeOpen(opened, text);
     await this.close(opened);
+  }
+
+  async writeOpen({ node, handle }: { node: number; handle: number }, text: string, at = 0): Promise<void> {
+    await this.fs.write(node, handle, at, Buffer.from(text), false, this.caller());
   }
 
   async readOpen({ node, handle }: { node: number; handle: number }, length = 1 << 20): Promise<string> {

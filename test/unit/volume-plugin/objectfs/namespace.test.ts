@@ -2,18 +2,12 @@
 import t from 'tap';
 import { PREFIX, ROOT, refused, World } from './namespace-world.ts';
 
-const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
-  const made = await World.make();
-  t.teardown(() => made.end());
-  return made;
-};
-
 t.test('a file that was closed is in the bucket under its path, with what it has as metadata', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host();
   await a.mkdir('docs');
   const opened = await a.create('docs/report.pdf', 0o640, 0, { uid: 33, gid: 34 });
-  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('hello'), false, a.caller());
+  await a.writeOpen(opened, 'hello');
   t.same(await w.names(), ['docs/'], 'not before it is closed');
   await a.close(opened);
   t.same(await w.names(), ['docs/', 'docs/report.pdf']);
@@ -28,7 +22,7 @@ t.test('a file that was closed is in the bucket under its path, with what it has
 });
 
 t.test('what one host has closed the other one opens', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const [a, b] = [await w.host('a'), await w.host('b')];
   await a.write('f', 'one');
   t.equal(await b.read('f'), 'one');
@@ -38,7 +32,7 @@ t.test('what one host has closed the other one opens', async (t) => {
 });
 
 t.test('a folder lists what is in the store and what is being written here', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host();
   await a.mkdir('d');
   await a.write('d/stored', 'x');
@@ -53,7 +47,7 @@ t.test('a folder lists what is in the store and what is being written here', asy
 });
 
 t.test('unlink, rmdir and mkdir answer what POSIX says', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host();
   await a.mkdir('d');
   await a.write('d/f', 'x');
@@ -71,7 +65,7 @@ t.test('unlink, rmdir and mkdir answer what POSIX says', async (t) => {
 });
 
 t.test('rename moves, replaces, and refuses where it is told to', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host();
   await a.write('a', 'A');
   await a.write('b', 'B');
@@ -88,7 +82,7 @@ t.test('rename moves, replaces, and refuses where it is told to', async (t) => {
 });
 
 t.test('mode, owner and times that were set are what other hosts see', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const [a, b] = [await w.host('a'), await w.host('b')];
   await a.write('f', 'x');
   const node = await a.node('f');
@@ -101,7 +95,7 @@ t.test('mode, owner and times that were set are what other hosts see', async (t)
 });
 
 t.test('symbolic links, FIFOs and devices are what they were made', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const [a, b] = [await w.host('a'), await w.host('b')];
   await a.symlink('l', 'some/where');
   await a.fs.mknod(ROOT, 'pipe', 0o010600, 0, a.caller());
@@ -113,11 +107,11 @@ t.test('symbolic links, FIFOs and devices are what they were made', async (t) =>
 });
 
 t.test('a file that is renamed while it is new, open and dirty is stored under its new name alone', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host();
   await a.write('target', 'old');
   const opened = await a.create('tmp');
-  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('new'), false, a.caller());
+  await a.writeOpen(opened, 'new');
   await a.rename('tmp', 'target');
   t.equal(await w.text('target'), 'old', 'others see the old file until it is closed');
   t.equal(await a.read('target'), 'new');
@@ -127,7 +121,7 @@ t.test('a file that is renamed while it is new, open and dirty is stored under i
 });
 
 t.test('a file that is unlinked while it is open can be read until it is closed', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host();
   await a.write('f', 'content');
   const opened = await a.open('f');

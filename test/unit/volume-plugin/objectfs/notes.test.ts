@@ -66,8 +66,7 @@ const kinds = async (host: Host, path: string): Promise<Record<string, number>> 
 
 for (const which of ['list', 'get'] as const) {
   t.test(`a ${which} of notes that is answered after later ones were written takes nothing back`, async (t) => {
-    const w = await World.make();
-    t.teardown(() => w.end());
+    const w = await World.of(t);
     const late = new Late();
     await w.put('d/theirs', 'x');
     if (which === 'get') {
@@ -100,8 +99,7 @@ for (const which of ['list', 'get'] as const) {
 t.test(
   'a folder whose permissions become the usual ones again later than a moment after is shown with them',
   async (t) => {
-    const w = await World.make();
-    t.teardown(() => w.end());
+    const w = await World.of(t);
     let laterMs = 0;
     w.wrap((store) => {
       const inner = bound(store);
@@ -125,8 +123,7 @@ t.test(
 );
 
 t.test('a plain listing, which makes no nodes, tells links from files too', async (t) => {
-  const w = await World.make();
-  t.teardown(() => w.end());
+  const w = await World.of(t);
   await w.put('d/file', 'x');
   const a = await w.host('a');
   await a.symlink('d/link', 'file');
