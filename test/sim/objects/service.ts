@@ -115,6 +115,18 @@ const perform = async (core: ObjectCore, service: ObjectService, call: ObjectCal
   return { code: 'OK', reply: await service.perform(call, credential) };
 };
 
+const SAID = /^x-(?:amz|oss)-(request-payer|storage-class|server-side-encryption.*)$/;
+
+/** Who pays, and how an object is to be kept: by the vendor's names without what they begin with. */
+const said = ({ headers }: ObjectRequest): Record<string, string> => {
+  const found: Record<string, string> = {};
+  for (const name in headers) {
+    const short = SAID.exec(name)?.[1];
+    if (short !== undefined) found[short] = headers[name] ?? '';
+  }
+  return found;
+};
+
 /** The handler to listen with. */
 export function objectHandler(core: ObjectCore, service: ObjectService): ObjectHandler {
   return async (request) => {
@@ -137,7 +149,7 @@ export function objectHandler(core: ObjectCore, service: ObjectService): ObjectH
           action,
           caller: '',
           source: request.source,
-          parameters: { bucket, key },
+          parameters: { bucket, key, ...said(request) },
           requestId,
         });
       }
