@@ -7,6 +7,7 @@ import { until } from '../../rig/command.ts';
 import type { Etcd, EtcdOptions } from '../../rig/etcd.ts';
 import type { EngineVersion } from '../../rig/packages.ts';
 import { Rig, type RigOptions } from '../../rig/rig.ts';
+import { routes } from './leftovers.ts';
 import { Member } from './member.ts';
 import { peer } from './peer.ts';
 import { pluginFolder } from './plugin-folder.ts';
@@ -108,6 +109,23 @@ export class Cluster {
       const known = await Promise.all(this.members.map((member) => member.drayage('routes', '--json')));
       return known.every(({ out }) => prefixes.every((prefix) => out.includes(`"${prefix}"`)));
     });
+  }
+
+  /** Waits until every host's own kernel leads to the prefixes that others have claimed: plugins do that a moment after they know. */
+  async untilLed(): Promise<void> {
+    const { etcd } = this;
+    if (etcd === undefined) return;
+    const claimed = (await etcd.list('/drayage')).filter(({ key }) => key.includes('/routes/'));
+    const claims = claimed.map(({ value }) => JSON.parse(value) as { prefix: string; host: string });
+    for (const { name, host } of this.members) {
+      await until(`the ways of ${name} to other hosts`, async () => {
+        const ways = (await routes(host))
+          .filter((line) => line.includes(' via '))
+          .map((line) => line.split(' ')[1] ?? '');
+        const wanted = claims.filter((claim) => claim.host !== name).map(({ prefix }) => prefix);
+        return ways.sort().join() === wanted.sort().join();
+      });
+    }
   }
 
   /**
