@@ -15,9 +15,8 @@ t.setTimeout(300_000);
 
 /** The engine gives up on a plugin's call after 30 s. */
 const PATIENCE_MS = 29_000;
-/** Longer than a call of the engine, and what the second command may take after that. */
+/** Longer than a call of the engine. */
 const LONG_MS = 28_000;
-const JOIN_MS = 8_000;
 const RIGHTS = policyDocument().Statement.flatMap(({ Action }) => Action);
 
 const role = async (cloud: RigCloud, actions: readonly string[]): Promise<void> => {
@@ -71,13 +70,13 @@ t.test('a cloud fails under a host', async (t) => {
   await t.test('a route that takes longer than Docker waits: it goes on, and the same command joins it', async (t) => {
     const before = (await cloud.routes()).length;
     await cloud.control.do('timing', { settleMs: LONG_MS });
-    const [prefix, begun] = ['10.64.77.0/24', performance.now()];
+    const [prefix, after] = ['10.64.77.0/24', (await cloud.calls()).at(-1)?.number ?? 0];
     const ask = () => host.docker('network', 'create', '-d', 'vpc', '--subnet', prefix, 'slow');
     refused(t, await ask(), 'STILL_WORKING', prefix, 'Repeat the command');
     const outcome = await ask();
     t.equal(outcome.code, 0, outcome.stderr);
-    const ms = performance.now() - begun;
-    t.ok(ms < LONG_MS + JOIN_MS, `there after ${Math.round(ms)} ms: it was not begun anew`);
+    const written = (await cloud.calls({ action: 'CreateRouteEntr*', after })).filter(({ code }) => code === 'OK');
+    t.equal(written.length, 1, 'it was not begun anew');
     t.equal((await cloud.routes()).length, before + 1);
     await cloud.control.do('timing', { settleMs: 1_000 });
     await host.must('network', 'rm', 'slow');
@@ -95,8 +94,10 @@ t.test('a cloud fails under a host', async (t) => {
     const fault = await cloud.control.fault({ service: 'metadata', times: 1_000, fault: { kind: 'hang' } });
     await host.plugin.kill9();
     await host.plugin.untilRunning();
-    const { ms } = await host.plugin.call('NetworkDriver.GetCapabilities');
-    t.ok(ms < 1_000, `${Math.round(ms)} ms`);
+    // Other work on the machine can only make an answer later; a plugin that waits makes all of them late.
+    const times: number[] = [];
+    for (let n = 0; n < 5; n += 1) times.push((await host.plugin.call('NetworkDriver.GetCapabilities')).ms);
+    t.ok(Math.min(...times) < 1_000, `${times.map(Math.round).join(', ')} ms`);
     await works(t, 'meanwhile');
     await host.box('beta', '--network', 'web');
     t.ok(await host.pings('beta', await host.address('alpha')));
@@ -122,7 +123,7 @@ t.test('a cloud fails under a host', async (t) => {
 
   await t.test('in the end nothing is left over', async (t) => {
     await cluster.clear();
-    t.same(await cluster.leftovers(), []);
+    t.same(await cluster.leftoversInTheEnd(), []);
     t.notMatch(host.plugin.log().join('\n'), /INTERNAL|"?at file:/);
   });
 });
