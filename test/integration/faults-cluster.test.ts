@@ -35,7 +35,7 @@ t.test('two hosts at one etcd', async (t) => {
   await twoClusters(t, cluster, etcd, { CLUSTER: 'blue' }, '/drayage/blue/');
 
   await t.test('in the end nothing is left over', async (t) => {
-    t.same(await cluster.leftovers(), []);
+    t.same(await cluster.leftoversInTheEnd(), []);
     for (const { plugin } of cluster.members) t.notMatch(plugin.log().join('\n'), /INTERNAL/);
   });
 });

@@ -117,7 +117,7 @@ t.test('etcd with TLS and users', async (t) => {
     t.equal(await two.whoami('beta', await one.address('alpha')), await two.address('beta'));
     await Promise.all([one.remove('alpha'), two.remove('beta')]);
     await cluster.removeNetwork('web');
-    t.same(await cluster.leftovers(), []);
+    t.same(await cluster.leftoversInTheEnd(), []);
   });
 
   await t.test('no password is in any log, status or record', async (t) => {
