@@ -29,13 +29,8 @@ export interface Carried {
   quietly(work: () => Promise<void>): Promise<void>;
   /** Everything that was written is in the store, or nobody wants it. */
   clean(): void;
-}
-
-/** How an upload ended: `lost` when somebody else was faster. */
-export interface Arrival {
-  /** Up to this version everything is in the store. */
-  readonly version: number;
-  readonly lost: boolean;
+  /** It is what somebody else has made of it, and whoever has it open must be told. */
+  lost(): void;
 }
 
 /** Brings what was written to a file to the store, and remembers what is on its way. */
@@ -126,7 +121,8 @@ export class Carrier {
     else if (end > this.#world.sizes.putMost) this.#beginEarly();
   }
 
-  async carry(): Promise<Arrival> {
+  /** Answers the version up to which everything is in the store, or beside what is there. */
+  async carry(): Promise<number> {
     this.#early?.stop();
     await this.#early?.begun;
     this.#early = undefined;
@@ -155,12 +151,12 @@ export class Carrier {
         // Unlinked: readers may have it open still.
         this.#file.stack.frozen = before;
         if (!this.#file.isOpen()) this.drop(this.#file.stack.layers.length, this.#file.base.now);
-        return { version, lost: false };
+        return version;
       }
       const { key, etag, size } = brought.facts;
       this.drop(snapshot.layers.length, { key, etag, size });
       this.#file.home.stored(brought.facts, brought.described);
-      return { version, lost: false };
+      return version;
     } catch (error) {
       if (!announced) this.#file.stack.frozen = before;
       if (!(error instanceof LostUpdate)) throw error;
@@ -168,13 +164,15 @@ export class Carrier {
       await this.#file.quietly(async () => {
         now = await this.#giveWay(error);
       });
-      return { version: now, lost: true };
+      return now;
     }
   }
 
   /** The lowest layers are needed no more; below what remains is `base`, which is what they made unless it is somebody else's. */
   drop(count: number, base: Base | undefined, isOurs = true): void {
-    const dropped = this.#file.stack.shift(count, base);
+    const lost = !isOurs && this.#file.isOpen();
+    const dropped = this.#file.stack.shift(count, base, lost);
+    if (lost) this.#file.lost();
     this.#early?.stop();
     this.#early = undefined;
     // One that was completed is over.

@@ -6,14 +6,14 @@ import { BaseBytes } from './content-base.ts';
 import { Carrier } from './content-carrier.ts';
 import { asErrno } from './content-errors.ts';
 import type { Layer } from './content-layer.ts';
+import { Loss } from './content-loss.ts';
+import { pullBase } from './content-pulling.ts';
+import { readOver } from './content-reading.ts';
 import { type Past, records } from './content-records.ts';
 import { Stack } from './content-stack.ts';
 import type { World } from './content-world.ts';
 import { longestFile } from './parts-plan.ts';
 import type { PartsUpload } from './parts-upload.ts';
-
-const ZEROS = Buffer.alloc(256 * 1024);
-const MIB = 1024 * 1024;
 
 /** What a content tells those who keep it. */
 export interface Keeper {
@@ -22,8 +22,6 @@ export interface Keeper {
   /** It became dirty or clean, or was released. */
   turned(content: FileBytes): void;
 }
-
-const copied = (buffers: readonly Buffer[]): readonly Buffer[] => buffers.map((one) => Buffer.from(one));
 
 /** The bytes of one file: those of its base, under layers of what was written here. */
 export class FileBytes implements FileContent {
@@ -42,18 +40,22 @@ export class FileBytes implements FileContent {
   #still: Promise<void> | undefined;
   #wanted = false;
   #open = true;
-  #lost = false;
+  readonly #loss: Loss;
   #synced = false;
 
   constructor(world: World, keeper: Keeper, home: FileHome, base: Base | undefined) {
     this.#world = world;
     this.#keeper = keeper;
     this.home = home;
-    this.#base = new BaseBytes(world, home, base, () => !this.dirty);
+    this.#base = new BaseBytes(world, home, base, {
+      clean: () => !this.dirty,
+      landed: async (c) => (await this.landed(c)) !== undefined,
+    });
     this.#stack = new Stack(world, home.node, () => {
       this.#carrier.outgrown();
       if (this.#stack.layers.length === 1) keeper.turned(this);
     });
+    this.#loss = new Loss(home.node, this.#stack, world.logger);
     this.#carrier = new Carrier(world, {
       home,
       base: this.#base,
@@ -66,12 +68,15 @@ export class FileBytes implements FileContent {
         this.#wanted = false;
         this.#synced = false;
       },
+      lost: () => this.#loss.happened(),
     });
   }
 
-  /** A new file: dirty from the start. */
-  static fresh(world: World, keeper: Keeper, home: FileHome): FileBytes {
-    const made = new FileBytes(world, keeper, home, undefined);
+  /** One that is opened. A new file (no base) is dirty from the start. */
+  static opened(world: World, keeper: Keeper, home: FileHome, base: Base | undefined): FileBytes {
+    const made = new FileBytes(world, keeper, home, base);
+    made.#base.note();
+    if (base !== undefined) return made;
     made.#stack.top(undefined);
     made.#version = 1;
     return made;
@@ -94,7 +99,9 @@ export class FileBytes implements FileContent {
     made.#version = 1;
     made.#wanted = past.wanted;
     made.#synced = past.synced;
+    if (past.lost) made.#loss.happened();
     made.#open = false;
+    if (layers.length === 0) made.#base.again();
     return made;
   }
 
@@ -136,27 +143,7 @@ export class FileBytes implements FileContent {
     const end = Math.min(offset + length, this.size);
     if (offset >= end) return [];
     if (this.#stack.layers.length === 0) return this.#readBase(offset, end - offset, c);
-    const found: (readonly Buffer[] | Promise<readonly Buffer[]>)[] = [];
-    let waits = false;
-    for (const { start, end: until, from } of this.#stack.pieces(offset, end)) {
-      const bytes = until - start;
-      if (from === 'base') {
-        const some = this.#readBase(start, bytes, c);
-        waits ||= some instanceof Promise;
-        // Pieces that come in different turns: only what is copied stays as it is.
-        found.push(some instanceof Promise ? some.then(copied) : copied(some));
-      } else if (from === 'zeros') {
-        for (let left = bytes; left > 0; left -= ZEROS.length)
-          found.push([ZEROS.subarray(0, Math.min(left, ZEROS.length))]);
-      } else {
-        const into = end - offset === bytes ? this.#world.passing(bytes) : Buffer.allocUnsafe(bytes);
-        from.staging.readNow(start, into);
-        found.push([into]);
-      }
-    }
-    return waits
-      ? Promise.all(found).then((all) => all.flat())
-      : found.flatMap((one) => (one instanceof Promise ? [] : one));
+    return readOver(this.#world, this.#stack, offset, end, (start, bytes) => this.#readBase(start, bytes, c));
   }
 
   #readBase(offset: number, length: number, c: Context): readonly Buffer[] | Promise<readonly Buffer[]> {
@@ -227,12 +214,10 @@ export class FileBytes implements FileContent {
 
   async flush(c: Context): Promise<void> {
     try {
+      this.told();
       const wanted = this.#version;
-      while (this.#stored < wanted || this.#lost) {
-        if (this.#lost) {
-          this.#lost = false;
-          throw new Errno('ESTALE', 'somebody else has changed the object: what was written here was kept beside it');
-        }
+      while (this.#stored < wanted || this.#loss.isUntold) {
+        if (this.#loss.isUntold) throw this.#loss.tell();
         if (!this.dirty) return;
         const running = this.#running;
         const goesOn = running ?? this.#bring();
@@ -245,6 +230,10 @@ export class FileBytes implements FileContent {
       if (this.dirty && !this.#wanted) this.#want();
       throw asErrno(error);
     }
+  }
+
+  told(): void {
+    this.#loss.told();
   }
 
   flushLater(): void {
@@ -284,18 +273,20 @@ export class FileBytes implements FileContent {
   moved(base: Base): void {
     if (this.dirty) this.#stack.log(records.stored(this.home.node, base, 0));
     this.#base.replace(base);
+    if (!this.dirty) this.#base.note();
   }
 
-  async detach(copy: Base | undefined, c: Context): Promise<void> {
+  async detach(copy: Base | undefined, c: Context): Promise<() => void> {
     const { base } = this;
-    if (base === undefined) return;
+    if (base === undefined) return () => undefined;
     if (copy !== undefined) {
       this.moved(copy);
-      return;
+      return () => this.moved(base);
     }
+    const wasDirty = this.dirty;
     // Everything that others might remove comes here, as if it had been written.
     try {
-      await this.#pull(base, c);
+      await pullBase(this.#world, this.#stack, base, (offset, data) => this.#write(offset, data), c);
       // Of an empty file, too, something must be known after the engine's death.
       if (!this.dirty) {
         this.#stack.cut(this.base, this.size);
@@ -304,25 +295,12 @@ export class FileBytes implements FileContent {
     } catch (error) {
       throw asErrno(error);
     }
-  }
-
-  async #pull(base: Base, c: Context): Promise<void> {
-    for (const { start, end, from } of [...this.#stack.pieces(0, this.size)]) {
-      if (from !== 'base') continue;
-      for (let at = start; at < end; at += 4 * MIB) {
-        const lent = await this.#world.memory.take(Math.min(4 * MIB, end - at), c);
-        try {
-          await this.#world.fetch(base, at, lent.buffer, c);
-          // What was written meanwhile stays.
-          for (const now of [...this.#stack.pieces(at, Math.min(at + lent.buffer.length, this.size))]) {
-            if (now.from === 'base') this.#write(now.start, lent.buffer.subarray(now.start - at, now.end - at));
-          }
-          lent.free();
-        } finally {
-          lent.leave();
-        }
-      }
-    }
+    const version = this.#version;
+    return () => {
+      if (wasDirty || this.#version !== version || this.#running !== undefined) return;
+      this.#carrier.drop(this.#stack.layers.length, base);
+      this.#keeper.turned(this);
+    };
   }
 
   local(): number | undefined {
@@ -339,6 +317,7 @@ export class FileBytes implements FileContent {
 
   release(): void {
     this.#open = false;
+    this.#loss.over();
     if (this.dirty) {
       if (this.home.key() === undefined && this.#running === undefined)
         this.#carrier.drop(this.#stack.layers.length, this.base);
@@ -361,6 +340,7 @@ export class FileBytes implements FileContent {
       layers: this.#stack.layers.map((layer) => ({ id: layer.id, state: layer })),
       wanted: this.#wanted,
       synced: this.#synced,
+      lost: this.#loss.isKept,
       ...this.#carrier.past(),
     };
   }
@@ -377,7 +357,10 @@ export class FileBytes implements FileContent {
 
   #bring(): { readonly version: number; readonly done: Promise<void> } {
     const version = this.#version;
-    const done = this.#carry().finally(() => {
+    const arrived = this.#carrier.carry().then((stored) => {
+      this.#stored = stored;
+    });
+    const done = arrived.finally(() => {
       this.#running = undefined;
       this.#keeper.turned(this);
     });
@@ -387,14 +370,11 @@ export class FileBytes implements FileContent {
     return this.#running;
   }
 
-  async #carry(): Promise<void> {
-    const { version, lost } = await this.#carrier.carry();
-    this.#stored = version;
-    if (lost) this.#lost = true;
-  }
-
   #change<T>(c: Context, work: () => T | Promise<T>): T | Promise<T> {
-    if (this.#still === undefined) return work();
+    if (this.#still === undefined) {
+      this.#loss.mayChange();
+      return work();
+    }
     return noLongerThan(c, this.#still).then(
       () => this.#change(c, work),
       (error: unknown) => Promise.reject(asErrno(error)),

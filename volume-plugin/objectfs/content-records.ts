@@ -76,9 +76,16 @@ export const records = {
   /** The lowest `layers` are in the store (or nobody needs them), and this is what is below what remains. With 0: unchanged bytes are in another object now. */
   stored: (node: number, base: Base | undefined, layers: number): StateRecord =>
     record('stored', node, { base: fieldsOf(base), layers }),
+  /** As `stored`, of what has lost against somebody else's change: whoever has it open must be told. With 0 layers: nothing else is left of it. */
+  lost: (node: number, base: Base | undefined, layers: number): StateRecord =>
+    record('lost', node, { base: fieldsOf(base), layers }),
+  /** It is open, and nothing of it is written: what it is. */
+  base: (node: number, base: Base): StateRecord => record('base', node, { base: fieldsOf(base) }),
+  /** Whoever has it open was told. */
+  told: (node: number): StateRecord => record('told', node, {}),
 } as const;
 
-/** What the records tell of a node whose bytes are not all in the store. */
+/** What the records tell of a node whose bytes are not all in the store, or that was open. */
 export interface Past {
   readonly node: number;
   base: Base | undefined;
@@ -90,6 +97,8 @@ export interface Past {
   /** The one whose write was of all that is here; undefined: none, or something has been changed since. */
   current: string | undefined;
   upload: UploadState | undefined;
+  /** Something of it has lost against somebody else's change, and who has it open was not told. */
+  lost: boolean;
 }
 
 /** Uploads in parts that nobody goes on with. */
@@ -123,6 +132,8 @@ export class Replay {
       this.#open(node, one);
       return;
     }
+    if (one['op'] === 'lost') this.#known(node, one).lost = true;
+    if (one['op'] === 'base') this.#known(node, one).base = baseOf(one);
     const past = this.past.get(node);
     if (past === undefined) return;
     const top = past.layers.at(-1)?.state;
@@ -160,20 +171,24 @@ export class Replay {
         past.current = past.layers.length === number(one, 'layers') ? text(one, 'token') : undefined;
         break;
       case 'stored':
+      case 'lost':
         past.base = baseOf(one);
         if (number(one, 'layers') === 0) break;
         past.layers.splice(0, number(one, 'layers'));
         past.tokens.length = 0;
         past.current = undefined;
         past.upload = undefined;
-        if (past.layers.length === 0) this.past.delete(node);
+        if (past.layers.length === 0) Object.assign(past, { wanted: false, synced: false });
+        break;
+      case 'told':
+        past.lost = false;
         break;
       default:
         takeUpload(past, one);
     }
   }
 
-  #open(node: number, one: StateRecord): void {
+  #known(node: number, one: StateRecord): Past {
     const past: Past = this.past.get(node) ?? {
       node,
       base: baseOf(one),
@@ -183,12 +198,20 @@ export class Replay {
       tokens: [],
       current: undefined,
       upload: undefined,
+      lost: false,
     };
+    this.past.set(node, past);
+    return past;
+  }
+
+  #open(node: number, one: StateRecord): void {
+    const past = this.#known(node, one);
+    // What an earlier life has known of it is over.
+    if (past.layers.length === 0) Object.assign(past, { base: baseOf(one), lost: false });
     const tail = one['tail'];
     if (typeof tail === 'number') past.layers.at(-1)?.state.endTail(tail);
     past.current = undefined;
     past.layers.push({ id: text(one, 'id'), state: new LayerState(number(one, 'size'), number(one, 'limit')) });
-    this.past.set(node, past);
   }
 }
 
@@ -249,6 +272,8 @@ export function* recordsOf(past: Past, lengthOf: (layer: string) => number | und
     yield records.upload(node, past.upload);
     for (const { offset, part } of past.upload.parts.values()) yield records.part(node, past.upload.id, offset, part);
   }
+  if (past.lost) yield records.lost(node, past.base, 0);
+  else if (past.layers.length === 0 && past.base !== undefined) yield records.base(node, past.base);
   if (past.synced) yield records.synced(node);
   if (past.wanted) yield records.wanted(node);
 }

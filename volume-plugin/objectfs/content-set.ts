@@ -147,8 +147,7 @@ class ContentSet implements Contents, Keeper {
       return known;
     }
     this.#tellBoot();
-    const made =
-      base === undefined ? FileBytes.fresh(this.#world, this, home) : new FileBytes(this.#world, this, home, base);
+    const made = FileBytes.opened(this.#world, this, home, base);
     this.#contents.set(home.node, made);
     return made;
   }
@@ -173,7 +172,9 @@ class ContentSet implements Contents, Keeper {
   }
 
   dirtyNodes(): readonly number[] {
-    const found = new Set(this.#replay.past.keys());
+    const found = new Set(
+      [...this.#replay.past.values()].filter(({ layers }) => layers.length > 0).map(({ node }) => node),
+    );
     for (const [node, content] of this.#contents) if (content.dirty) found.add(node);
     return [...found];
   }
@@ -183,7 +184,7 @@ class ContentSet implements Contents, Keeper {
     else if (this.#replay.boot !== undefined) yield records.boot(this.#replay.boot);
     for (const past of this.#replay.past.values()) yield* recordsOf(past, () => undefined);
     for (const content of this.#contents.values()) {
-      if (content.dirty) yield* recordsOf(content.past(), (layer) => content.lengthOf(layer));
+      yield* recordsOf(content.past(), (layer) => content.lengthOf(layer));
     }
   }
 
@@ -197,7 +198,10 @@ class ContentSet implements Contents, Keeper {
     const trusted = boot === undefined || boot === this.#boot;
     for (const [node, one] of past) {
       const home = homeOf(node);
-      if (home === undefined || !(trusted || one.synced || one.wanted)) await this.#forget(one);
+      if (one.layers.length === 0 && (home === undefined || !isOpen(node))) {
+        // It was stored and closed.
+      } else if (home === undefined || !(one.layers.length === 0 || trusted || one.synced || one.wanted))
+        await this.#forget(one);
       else {
         const content = await this.#takeUp(home, one);
         if (isOpen(node)) content.reopen();

@@ -132,9 +132,9 @@ export class Stack {
     this.#settleRoom(layer);
   }
 
-  /** The lowest layers are needed no more, and `base` is below what remains. */
-  shift(count: number, base: Base | undefined): Layer[] {
-    this.log(records.stored(this.#node, base, count));
+  /** The lowest layers are needed no more, and `base` is below what remains. `lost`: it has lost against what is there now. */
+  shift(count: number, base: Base | undefined, lost: boolean): Layer[] {
+    this.log(lost ? records.lost(this.#node, base, count) : records.stored(this.#node, base, count));
     const dropped = this.layers.splice(0, count);
     this.frozen = 0;
     for (const layer of dropped) this.#world.room.giveBack(layer.room);

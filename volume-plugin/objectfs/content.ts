@@ -73,8 +73,12 @@ export interface FileContent {
    * Returns when everything that was written before it is in the store under the home's key, by one change that others see
    * whole or not at all; joins an upload that goes on already. Failures: EIO (text says why), ENOSPC and EDQUOT (the bucket's quota),
    * EROFS, EACCES, ETIMEDOUT; after a lost update ESTALE, once: the bytes are kept as `home.conflicted` was told. What failed stays dirty.
+   * From a lost update on until that was told, over the engine's death too, changes are refused with ESTALE: they would come to lie over
+   * somebody else's.
    */
   flush(c: Context): Promise<void>;
+  /** That of a lost update was told is written down where a request that comes again will find it: the next life need not tell it. */
+  told(): void;
   /** Begins to bring it to the store and answers at once; repeats until it succeeds. For `durability=local`, and after recovery. */
   flushLater(): void;
   /** On this host's disk, whatever happens to the host: `durability=local`. */
@@ -86,8 +90,11 @@ export interface FileContent {
    * newer ones here: what is not written is read from this one, and this is what the next upload replaces.
    */
   moved(base: Base): void;
-  /** Its object is about to be removed or replaced while it is open: keeps what readers need. `copy` is where the namespace has put a copy, if it did. */
-  detach(copy: Base | undefined, c: Context): void | Promise<void>;
+  /**
+   * Its object is about to be removed or replaced while it is open: keeps what readers need. `copy` is where the namespace has put a copy,
+   * if it did. What is answered is called when the object stays after all: what nobody has written must not be stored as if somebody had.
+   */
+  detach(copy: Base | undefined, c: Context): Promise<() => void>;
   /** A descriptor of a local file that has all of it, and will not change while it is open; undefined: there is none. */
   local(): number | undefined;
   /**

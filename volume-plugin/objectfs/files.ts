@@ -4,6 +4,7 @@ import { type Handle, O_TRUNC } from './handles.ts';
 import type { Parts } from './namespace-parts.ts';
 import type { Node } from './nodes.ts';
 import { S_IFMT, S_IFREG } from './object-metadata.ts';
+import { dropOrphan } from './removing.ts';
 import { attrRecord } from './saving.ts';
 
 /** Of a file that is not larger, the look whether it has changed brings the bytes along. */
@@ -135,28 +136,50 @@ export class Files {
 
   #write(node: Node, content: FileContent, offset: number, data: Buffer): Answer<number> {
     this.#mustBeThere(node);
-    this.touch(node);
-    const written = content.write(offset, data, this.#parts.space.lazy());
+    const { isChanged, times } = node;
+    const changed = this.touch(node);
+    let written: number | Promise<number>;
+    try {
+      written = content.write(offset, data, this.#parts.space.lazy());
+    } catch (error) {
+      if (!isChanged) this.#untouch(node, changed, times);
+      throw error;
+    }
     if (!(written instanceof Promise)) return written;
-    return written.then((bytes) => {
-      // Until it was its turn others may have turned out to have removed the file.
-      this.#mustBeThere(node);
-      return bytes;
-    });
+    return written.then(
+      (bytes) => {
+        // Until it was its turn others may have turned out to have removed the file.
+        this.#mustBeThere(node);
+        return bytes;
+      },
+      (error: unknown) => {
+        if (!isChanged) this.#untouch(node, changed, times);
+        throw error;
+      },
+    );
   }
 
   #mustBeThere(node: Node): void {
     if (this.#parts.space.isLost(node)) throw new Errno('ESTALE', 'another host has removed or renamed it');
   }
 
-  /** Its bytes are being changed: that is its time, and what it has is remembered over the engine's death. */
-  touch(node: Node): void {
+  /** Its bytes are being changed: that is its time, and what it has is remembered over the engine's death. Answers which change that is. */
+  touch(node: Node): number {
     const { space } = this.#parts;
     const now = space.time();
     const wasChanged = node.isChanged;
     node.times = { ...node.times, mtime: now, ctime: now };
-    node.lively.changed += 1;
+    const live = node.lively;
+    live.changed += 1;
     if (!wasChanged) space.journal.append(attrRecord(node));
+    return live.changed;
+  }
+
+  /** They were not, and nothing else has been changed since: who has nothing to store is asked for as others have it. */
+  #untouch(node: Node, changed: number, times: Node['times']): void {
+    if (node.lively.changed !== changed) return;
+    node.times = times;
+    this.#parts.saver.saved(node, changed);
   }
 
   /** Larger or smaller; of a file that is not open it is brought to the store at once. */
@@ -165,12 +188,19 @@ export class Files {
     if (node.isFolder) throw new Errno('EISDIR');
     await space.passGates(node);
     if ((node.mode & S_IFMT) !== S_IFREG) throw new Errno('EINVAL');
-    if (node.live?.content === undefined && !node.unlinked && !lookups.isOwn(node)) await lookups.verify(node, 0);
+    // Of one that was open in an earlier life it is known what it is.
+    if (space.contentOf(node) === undefined && !node.unlinked) await lookups.verify(node, 0);
     const content = await this.content(node);
     if (content.size !== size) {
       this.#mustBeThere(node);
-      this.touch(node);
-      await content.truncate(size, space.lazy());
+      const { isChanged, times } = node;
+      const changed = this.touch(node);
+      try {
+        await content.truncate(size, space.lazy());
+      } catch (error) {
+        if (!isChanged) this.#untouch(node, changed, times);
+        throw error;
+      }
       this.#mustBeThere(node);
     }
     if (node.lively.opens > 0) return;
@@ -181,10 +211,30 @@ export class Files {
     }
   }
 
-  async flush(id: number, handleId: number): Promise<void> {
+  async flush(id: number, handleId: number, caller: Caller): Promise<void> {
     const { space, handles } = this.#parts;
     const node = space.node(id);
     if (handles.find(handleId)?.writes !== true) return;
+    await this.#telling(node, caller, () => this.#flush(node));
+  }
+
+  /** A lost update is told once; when the engine dies before that is heard, the request comes again, and is told again. */
+  async #telling(node: Node, caller: Caller, work: () => Promise<void>): Promise<void> {
+    const { space } = this.#parts;
+    if (caller.resent && space.journal.answerOf(caller.unique)?.stale === true) throw new Errno('ESTALE', 'as before');
+    try {
+      await work();
+    } catch (error) {
+      if (error instanceof Errno && error.code === 'ESTALE') {
+        space.journal.did(caller.unique, { stale: true });
+        space.contentOf(node)?.told();
+      }
+      throw error;
+    }
+  }
+
+  async #flush(node: Node): Promise<void> {
+    const { space } = this.#parts;
     const content = space.contentOf(node);
     if (content?.dirty === true && (!node.unlinked || node.isLost)) await this.#bring(node, content);
     else {
@@ -193,9 +243,13 @@ export class Files {
     }
   }
 
-  async fsync(id: number): Promise<void> {
+  async fsync(id: number, caller: Caller): Promise<void> {
+    const node = this.#parts.space.node(id);
+    await this.#telling(node, caller, () => this.#fsync(node));
+  }
+
+  async #fsync(node: Node): Promise<void> {
     const { space } = this.#parts;
-    const node = space.node(id);
     const content = space.contentOf(node);
     if (content?.dirty !== true) await this.#lost(content);
     if (node.unlinked) return;
@@ -242,18 +296,8 @@ export class Files {
     const content = space.contentOf(node);
     live.content = undefined;
     content?.release();
-    if (node.unlinked) this.#dropOrphan(node);
+    if (node.unlinked) dropOrphan(space, node);
     space.drop(node);
-  }
-
-  #dropOrphan(node: Node): void {
-    const { space } = this.#parts;
-    const orphan = space.journal.orphanOf(node.id);
-    if (orphan === undefined) return;
-    space.store.remove(orphan.key, space.context()).then(
-      () => space.journal.dropOrphan(orphan),
-      (error: unknown) => space.failed('a copy of an unlinked file could not be removed', error),
-    );
   }
 
   async fallocate(id: number, mode: number, offset: number, length: number): Promise<void> {

@@ -61,7 +61,7 @@ export class FolderRenaming {
     const move: Move = {
       ...{ id: `${space.host.id}-${node.id}-${caller.unique}`, node: node.id },
       ...{ from: space.naming.folderKey(space.path(node)), to: space.naming.folderKey(path), etag: '', size: 0 },
-      ...{ replaced: '', parent: to.id, name, unique: String(caller.unique) },
+      ...{ replaced: '', over: 0, parent: to.id, name, unique: String(caller.unique) },
     };
     space.journal.append(...space.written(node), ...space.written(to));
     space.journal.beginTree(move);
@@ -191,13 +191,39 @@ export class FolderRenaming {
         intent = { ...intent, begun: copies.since };
         await this.#copyAll(intent, copies, node, c);
         intent = { ...intent, phase: 'remove' };
+        if (move !== undefined) this.#noteCopies(move, copies);
         await this.#intents.write(intent, c);
-        if (move !== undefined) this.#switch(move, copies);
+        if (move !== undefined) this.#switch(move, copies.known);
       } finally {
         for (const release of releases) release();
       }
-    } else if (move !== undefined && !this.#isSwitched(move)) this.#switch(move, undefined);
+    } else if (move !== undefined) {
+      const known = this.#copiesOf(move);
+      if (this.#isSwitched(move)) this.#follow(node, known);
+      else this.#switch(move, known);
+    }
     await this.#removeOld(intent, copies, c);
+  }
+
+  /** What is open, or not stored yet, must find its object again when the engine dies before the switch. */
+  #noteCopies(move: Move, { known }: Copies): void {
+    const { space } = this.#parts;
+    const open = [...known].filter(([node]) => !node.isFolder && space.contentOf(node) !== undefined);
+    if (open.length === 0) return;
+    space.journal.noteCopies(
+      move,
+      open.map(([{ id }, { of, facts }]) => ({ node: id, source: of, ...facts })),
+    );
+  }
+
+  #copiesOf(move: Move): Copies['known'] {
+    const { space } = this.#parts;
+    const known: Copies['known'] = new Map();
+    for (const { node: id, source, ...facts } of space.journal.copiesOf(move)) {
+      const node = space.nodes.get(id);
+      if (node !== undefined) known.set(node, { of: source, facts });
+    }
+    return known;
   }
 
   async #holdBelow(folder: Node, c: Context): Promise<(() => void)[]> {
@@ -268,7 +294,7 @@ export class FolderRenaming {
   }
 
   /** From now on the nodes are at the new place; open files go on with the copies. */
-  #switch(move: Move, copies: Copies | undefined): void {
+  #switch(move: Move, copies: Copies['known']): void {
     const { space, listings, lookups } = this.#parts;
     const node = space.nodes.get(move.node);
     const to = space.nodes.get(move.parent);
@@ -286,16 +312,25 @@ export class FolderRenaming {
     lookups.touchedBelow(oldPath);
     lookups.touchedBelow(newPath);
     space.absent(oldPath, space.ms());
-    for (const one of space.nodes.below(node)) {
+    this.#follow(node, copies);
+    node.seen = space.ms();
+  }
+
+  /** What is in the folder goes on with the copies. */
+  #follow(folder: Node | undefined, copies: Copies['known']): void {
+    const { space } = this.#parts;
+    if (folder === undefined) return;
+    for (const one of space.nodes.below(folder)) {
       one.seen = Number.NEGATIVE_INFINITY;
-      const copy = copies?.known.get(one);
-      if (copy === undefined || copy.of !== one.facts?.etag) continue;
+      const copy = copies.get(one);
+      const content = one.isFolder ? undefined : space.contentOf(one);
+      // After a death it is the content that knows what it was.
+      if (copy === undefined || copy.of !== (one.facts?.etag ?? content?.base?.etag)) continue;
       const { etag, size } = copy.facts;
       if (one.pages === copy.of) one.pages = etag;
       one.facts = copy.facts;
-      if (!one.isFolder) space.contentOf(one)?.moved({ key: space.keyOf(one), etag, size });
+      content?.moved({ key: space.keyOf(one), etag, size });
     }
-    node.seen = space.ms();
   }
 
   /** What was copied is removed; what was written at the old place since goes along. */

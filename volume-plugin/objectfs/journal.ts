@@ -13,11 +13,25 @@ export interface Move {
   readonly size: number;
   /** ETag of what is replaced; empty: there was nothing. */
   readonly replaced: string;
+  /** The file that has the name until then; 0: none. */
+  readonly over: number;
   /** Where the node goes. */
   readonly parent: number;
   readonly name: string;
   /** The request; empty: none. */
   readonly unique: string;
+}
+
+/** What became of a file's object in a folder that is being renamed. */
+export interface Copied {
+  readonly node: number;
+  /** ETag of what was copied. */
+  readonly source: string;
+  /** Of the copy. */
+  readonly etag: string;
+  readonly size: number;
+  /** Epoch milliseconds by the store's clock. */
+  readonly modified: number;
 }
 
 /** A copy of an object that was unlinked while it was open. */
@@ -32,6 +46,8 @@ export interface Orphan {
 export interface Answered {
   readonly node?: number;
   readonly handle?: number;
+  /** ESTALE: a lost update was told. */
+  readonly stale?: boolean;
 }
 
 /** So many requests are remembered: more than the kernel has in flight. */
@@ -53,6 +69,7 @@ export const KINDS = [
   'renamed',
   'tree',
   'treed',
+  'copied',
   'orphan',
   'unorphan',
 ] as const;
@@ -69,6 +86,7 @@ export class Journal {
   readonly #answered = new Map<string, Answered>();
   readonly #renames = new Map<string, Move>();
   readonly #trees = new Map<string, Move>();
+  readonly #copies = new Map<string, Copied[]>();
   readonly #orphans = new Map<string, Orphan>();
 
   constructor(log: StateLog) {
@@ -139,9 +157,20 @@ export class Journal {
     this.#trees.set(move.id, move);
   }
 
+  /** What is open in a folder that is being renamed was copied; told before its old place is emptied. */
+  noteCopies({ id }: Move, copies: readonly Copied[]): void {
+    this.append(...copies.map((copy) => copiedRecord(id, copy)));
+    this.#copies.set(id, [...copies]);
+  }
+
+  copiesOf({ id }: Move): readonly Copied[] {
+    return this.#copies.get(id) ?? [];
+  }
+
   endTree({ id }: Move, ...records: readonly StateRecord[]): void {
     this.append({ of: 'treed', id }, ...records);
     this.#trees.delete(id);
+    this.#copies.delete(id);
   }
 
   keepOrphan(orphan: Orphan): void {
@@ -188,6 +217,7 @@ export class Journal {
         this.noteAnswer(text('u'), {
           ...(typeof record['id'] === 'number' && { node: record['id'] }),
           ...(typeof record['h'] === 'number' && { handle: record['h'] }),
+          ...(record['stale'] === true && { stale: true }),
         });
         break;
       case 'rename':
@@ -201,6 +231,10 @@ export class Journal {
         break;
       case 'treed':
         this.#trees.delete(text('id'));
+        this.#copies.delete(text('id'));
+        break;
+      case 'copied':
+        this.#copies.set(text('id'), [...(this.#copies.get(text('id')) ?? []), readCopied(record)]);
         break;
       case 'orphan':
         this.#orphans.set(text('key'), {
@@ -221,6 +255,7 @@ export class Journal {
     for (const [u, answered] of this.#answered) yield didRecord(u, answered);
     for (const move of this.#renames.values()) yield moveRecord('rename', move);
     for (const move of this.#trees.values()) yield moveRecord('tree', move);
+    for (const [id, copies] of this.#copies) for (const copy of copies) yield copiedRecord(id, copy);
     for (const orphan of this.#orphans.values()) yield orphanRecord(orphan);
   }
 }
@@ -232,22 +267,31 @@ const remember = <T>(map: Map<string, T>, key: string, value: T): void => {
   if (oldest !== undefined) map.delete(oldest);
 };
 
-const didRecord = (u: string, { node, handle }: Answered): StateRecord => ({
+const didRecord = (u: string, { node, handle, stale }: Answered): StateRecord => ({
   of: 'did',
   u,
   ...(node !== undefined && { id: node }),
   ...(handle !== undefined && { h: handle }),
+  ...(stale === true && { stale }),
 });
 
 const moveRecord = (of: 'rename' | 'tree', move: Move): StateRecord => ({ of, ...move });
 
 const orphanRecord = (orphan: Orphan): StateRecord => ({ of: 'orphan', ...orphan });
 
+const copiedRecord = (id: string, copy: Copied): StateRecord => ({ of: 'copied', id, ...copy });
+
+const readCopied = (record: StateRecord): Copied => ({
+  ...{ node: Number(record['node']), source: String(record['source']), etag: String(record['etag']) },
+  ...{ size: Number(record['size']), modified: Number(record['modified']) },
+});
+
 const readMove = (record: StateRecord): Move => {
   const text = (name: string): string => String(record[name] ?? '');
   return {
     ...{ id: text('id'), node: Number(record['node']), from: text('from'), to: text('to'), etag: text('etag') },
     ...{ size: Number(record['size']), replaced: text('replaced'), parent: Number(record['parent']) },
+    over: Number(record['over'] ?? 0),
     ...{ name: text('name'), unique: text('unique') },
   };
 };

@@ -178,9 +178,11 @@ export class Lookups {
 
   /** What follows when an object is not what it was: readers go over to the new one, and the kernel's pages are dropped. */
   replaced(node: Node, old: Facts | undefined): void {
-    if (old === undefined || node.facts === undefined || old.etag === node.facts.etag) return;
+    if (node.facts === undefined || old?.etag === node.facts.etag) return;
     const content = this.#space.contentOf(node);
     if (content === undefined || content.dirty) return;
+    // Of a file that was open when the engine died its content may know what it was, and its node not.
+    if (old === undefined && content.base?.etag === node.facts.etag) return;
     content.rebase(this.#space.baseOf(node));
     this.#space.invalidate(node);
   }

@@ -32,10 +32,18 @@ export class Memory {
     for (const node of space.nodes.values()) node.inherited = false;
   }
 
-  /** After the contents have been recovered: nodes that nobody needs go. */
-  tidy(): void {
+  /** After the contents have been recovered: a file that has nothing to store is stored, and nodes that nobody needs go. */
+  recovered(): void {
     const { space } = this.#parts;
-    for (const node of [...space.nodes.values()]) if (node.children === undefined) space.drop(node);
+    for (const node of [...space.nodes.values()]) {
+      const { live } = node;
+      if (live !== undefined && space.contents.find(node.id)?.dirty !== true) {
+        // The engine died when its contents had written down that it is, and before its attributes were.
+        live.isNew = false;
+        live.replaces = undefined;
+      }
+      if (node.children === undefined) space.drop(node);
+    }
   }
 
   *records(): Generator<StateRecord> {

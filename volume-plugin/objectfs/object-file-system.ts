@@ -74,7 +74,7 @@ export class ObjectFileSystem implements FileSystem {
       const isNeeded = node !== undefined && !(node.unlinked && !isOpen(id));
       return isNeeded ? homes.of(node) : undefined;
     }, isOpen);
-    this.#memory.tidy();
+    this.#memory.recovered();
     this.#options.log.compact();
     for (const node of space.nodes.values()) if (node.isChanged && !node.unlinked) saver.later(node);
     this.#recovering = this.#finishBegun();
@@ -193,14 +193,14 @@ export class ObjectFileSystem implements FileSystem {
 
   flush(node: number, handle: number, caller: Caller): Answer<void> {
     return patiently(
-      guard(() => this.#files.flush(node, handle)),
+      guard(() => this.#files.flush(node, handle, caller)),
       caller,
     );
   }
 
   fsync(node: number, _handle: number, _dataOnly: boolean, caller: Caller): Answer<void> {
     return patiently(
-      guard(() => this.#files.fsync(node)),
+      guard(() => this.#files.fsync(node, caller)),
       caller,
     );
   }

@@ -4,11 +4,22 @@ import { copyObject } from './copying.ts';
 import { FOLDER_TYPE } from './media-types.ts';
 import type { Parts } from './namespace-parts.ts';
 import type { Node } from './nodes.ts';
+import type { Space } from './space.ts';
 import { isFailure } from './store-errno.ts';
 
 /** What an open file that is unlinked has in the store is copied aside when it is larger, and else brought to this host. */
 const BROUGHT_BYTES = 8 * 2 ** 20;
 const COPY_MS = 30 * 60_000;
+
+/** The copy of an unlinked file, if there is one, is needed no more. */
+export const dropOrphan = (space: Space, node: Node): void => {
+  const orphan = space.journal.orphanOf(node.id);
+  if (orphan === undefined) return;
+  space.store.remove(orphan.key, space.context()).then(
+    () => space.journal.dropOrphan(orphan),
+    (error: unknown) => space.failed('a copy of an unlinked file could not be removed', error),
+  );
+};
 
 /** unlink, rmdir. */
 export class Removing {
@@ -27,13 +38,18 @@ export class Removing {
     if (node === undefined) return;
     if (node.isFolder) throw new Errno('EISDIR');
     await this.hold(node, async () => {
-      await this.detach(node);
-      // What it was to take the place of is there still, when it was never stored itself.
-      if (node.facts !== undefined || node.lively.replaces !== undefined) {
-        const key = space.keyOf(node);
-        space.journal.will(caller.unique, key);
-        await this.keepFolder(parent);
-        await space.store.remove(key, space.context());
+      const attach = await this.detach(node);
+      try {
+        // What it was to take the place of is there still, when it was never stored itself.
+        if (node.facts !== undefined || node.lively.replaces !== undefined) {
+          const key = space.keyOf(node);
+          space.journal.will(caller.unique, key);
+          await this.keepFolder(parent);
+          await space.store.remove(key, space.context());
+        }
+      } catch (error) {
+        attach();
+        throw error;
       }
       this.gone(parent, node);
       space.journal.did(caller.unique, {}, { of: 'cut', id: node.id });
@@ -144,22 +160,25 @@ export class Removing {
     return space.nodes.path(node) === undefined ? undefined : space.keyOf(node);
   }
 
-  /** A file's object is about to be removed or replaced: whoever has it open goes on reading what it was. Under `hold`. */
-  async detach(node: Node): Promise<void> {
+  /** A file's object is about to be removed or replaced: whoever has it open goes on reading what it was. Under `hold`. Answers what is called when it stays. */
+  async detach(node: Node): Promise<() => void> {
     const { space } = this.#parts;
     const content = space.contentOf(node);
-    if (content === undefined) return;
+    if (content === undefined) return () => undefined;
     const base = space.baseOf(node);
     const c = space.context(COPY_MS);
     if (node.lively.opens === 0 || base === undefined || base.size <= BROUGHT_BYTES || content.local() !== undefined) {
-      await content.detach(undefined, c);
-      return;
+      return await content.detach(undefined, c);
     }
     const key = space.naming.hidden('orphans/', `${space.host.id}-${node.id}`);
     const { etag } = await copyObject(space.store, base, key, {}, c);
     const orphan = { node: node.id, key, etag, size: base.size };
     space.journal.keepOrphan(orphan);
-    await content.detach(orphan, c);
+    const attach = await content.detach(orphan, c);
+    return () => {
+      attach();
+      dropOrphan(space, node);
+    };
   }
 
   /** A name is not there any more. */

@@ -93,13 +93,24 @@ export class Renaming {
       if (target === undefined) await this.#move(node, from, to, newName, target, caller);
       else {
         await this.#removing.hold(target, async () => {
-          await this.#removing.detach(target);
-          await this.#move(node, from, to, newName, target, caller);
+          const attach = await this.#removing.detach(target);
+          try {
+            await this.#move(node, from, to, newName, target, caller);
+          } catch (error) {
+            // What may have been carried out is gone on with.
+            if (!this.#isOpen(node)) attach();
+            throw error;
+          }
         });
         this.#removing.letGo(target);
       }
     });
     if (node.isChanged) this.#parts.saver.later(node);
+  }
+
+  /** Has a rename of it been begun whose outcome nobody knows? */
+  #isOpen(node: Node): boolean {
+    return this.#parts.space.journal.renames.some((move) => move.node === node.id);
   }
 
   async #move(
@@ -123,7 +134,7 @@ export class Renaming {
       ...{ id: newMoveId(), node: node.id, from: space.keyOf(node) },
       to: space.naming.key(this.#parts.lookups.pathOf(to, newName)),
       ...{ etag: node.facts.etag, size: node.facts.size, replaced: replacedBy(target) ?? '' },
-      ...{ parent: to.id, name: newName, unique: String(caller.unique) },
+      ...{ over: target?.id ?? 0, parent: to.id, name: newName, unique: String(caller.unique) },
     };
     space.journal.append(...space.written(node), ...space.written(to));
     space.journal.beginRename(move);
@@ -233,6 +244,12 @@ export class Renaming {
   async #resume(move: Move): Promise<void> {
     const { space, lookups } = this.#parts;
     const c = space.context(COPY_MS);
+    const to = space.nodes.get(move.parent);
+    /** By what was made here since. */
+    const isTaken = (): boolean => {
+      const there = to === undefined ? undefined : space.nodes.child(to, move.name);
+      return there !== undefined && there.id !== move.node && there.id !== move.over && lookups.isOwn(there);
+    };
     let source: Facts | undefined;
     let copied: Facts | undefined;
     // A copy that was asked for before the engine died may be carried out only now: whoever meets it looks again.
@@ -241,9 +258,9 @@ export class Renaming {
       [source, target] = await Promise.all([space.store.head(move.from, c), space.store.head(move.to, c)]);
       const isCopy = target?.size === move.size && (target.etag === move.etag || source === undefined);
       if (isCopy) copied = target;
-      else if (source?.etag === move.etag) copied = await this.#copyAgain(move, c);
+      else if (source?.etag === move.etag && !isTaken()) copied = await this.#copyAgain(move, c);
       const isReplaceable = move.replaced === '' ? target === undefined : target?.etag === move.replaced;
-      isOver = copied !== undefined || source?.etag !== move.etag || !isReplaceable;
+      isOver = copied !== undefined || source?.etag !== move.etag || !isReplaceable || isTaken();
     }
     if (copied === undefined) {
       space.journal.endRename(move);
@@ -255,14 +272,17 @@ export class Renaming {
     }
     if (source?.etag === move.etag) await space.store.remove(move.from, c);
     const node = space.nodes.get(move.node);
-    const to = space.nodes.get(move.parent);
-    if (node?.parent !== undefined && to !== undefined) {
+    if (node?.parent !== undefined && to !== undefined && !isTaken()) {
       const replaced = space.nodes.child(to, move.name);
-      if (replaced !== undefined && replaced !== node) space.lose(replaced);
       this.#finish(move, node, node.parent, to, copied);
+      if (replaced !== undefined && replaced !== node) this.#removing.letGo(replaced);
       space.kernel.invalidateName(to.id, move.name);
       lookups.touched(space.path(node));
-    } else space.journal.endRename(move);
+      return;
+    }
+    // What was made here has the name, and finds the copy in its way when it is closed: then it is kept beside it.
+    if (node?.parent !== undefined && to !== undefined && !lookups.isOwn(node)) space.lose(node);
+    space.journal.endRename(move);
   }
 
   /** Undefined: the target is not what it was, or the source is gone. */
@@ -291,7 +311,7 @@ export class Renaming {
     const move: Move = {
       ...{ id: newMoveId(), node: node.id, from: facts.key, to: space.naming.key(path) },
       ...{ etag: facts.etag, size: facts.size, replaced: node.live?.replaces ?? '' },
-      ...{ parent: parent.id, name: node.name, unique: '' },
+      ...{ over: 0, parent: parent.id, name: node.name, unique: '' },
     };
     space.journal.beginRename(move);
     this.resume(move).catch((error: unknown) => {

@@ -20,6 +20,8 @@ export class Slot {
   /** What the other host has put there. */
   readonly others: Buffer[] = [];
   unlinked = false;
+  /** An update of it was lost, and no flush has told so yet. */
+  untold = false;
 
   constructor(home: Home, local: Buffer) {
     this.home = home;
@@ -160,6 +162,7 @@ export class Model {
     if (theirs === undefined) throw new Error('lost against nobody');
     slot.local = theirs;
     slot.allowed = [theirs];
+    slot.untold = true;
   }
 
   async open(slot: Slot): Promise<FileContent> {

@@ -190,6 +190,10 @@ class PlainContent implements FileContent {
     this.#home.stored(facts, described);
   }
 
+  told(): void {
+    // Nothing is kept beside anything here.
+  }
+
   flushLater(): void {
     this.flush(this.#all.c).catch(() => undefined);
   }
@@ -208,9 +212,14 @@ class PlainContent implements FileContent {
     if (this.#isDirty && this.#bytes !== undefined) this.#all.keep(this.#home.node, this.#bytes, base);
   }
 
-  async detach(copy: Base | undefined): Promise<void> {
+  async detach(copy: Base | undefined): Promise<() => void> {
+    const [base, bytes] = [this.#base, this.#bytes];
     if (copy !== undefined) this.#base = copy;
     else this.#bytes = await this.#load();
+    return () => {
+      this.#base = base;
+      if (!this.#isDirty) this.#bytes = bytes;
+    };
   }
 
   local(): number | undefined {

@@ -365,3 +365,22 @@ t.test(
     }
   },
 );
+
+t.test('a file that could not be removed or replaced is not stored as if it had been written', async (t) => {
+  for (const how of ['unlink', 'rename'] as const) {
+    const w = await world(t);
+    const [a, b] = [await w.host('a', real), await w.host('b', real)];
+    await a.write('f', 'mine');
+    await a.write('g', 'text');
+    const opened = await a.open('g');
+    const heal = failing(w, how === 'unlink' ? 'remove' : 'copy', new StoreError('DENIED', 'no'));
+    t.equal(await refused(() => (how === 'unlink' ? a.unlink('g') : a.rename('f', 'g'))), 'EACCES');
+    heal();
+    t.equal(a.fs.status()['files that wait for upload'], 0);
+    t.equal(await a.readOpen(opened), 'text');
+    await b.unlink('g');
+    await a.close(opened);
+    await a.fs.syncfs(a.caller());
+    t.same(await w.names(), ['f']);
+  }
+});

@@ -3,7 +3,7 @@ import type { Caller } from '../../../../volume-plugin/fuse/file-system.ts';
 import type { FileContent } from '../../../../volume-plugin/objectfs/content.ts';
 import { randomOf } from '../../../suites/random.ts';
 import { codeOf, type Host } from './namespace-world.ts';
-import { FINE, Scene, type Tree, type Weather } from './two-hosts-scene.ts';
+import { FINE, isSameButForGaps, Scene, show, type Tree, type Weather } from './two-hosts-scene.ts';
 
 /** A file that a host has open, or that is not in the bucket as it is there. */
 export interface Local {
@@ -25,6 +25,13 @@ export interface Local {
   disturbed: boolean;
   /** Its bytes have been kept beside somebody else's. */
   kept: boolean;
+  /** So they have, while it was open, and nobody was told. Of bytes that are also those that have won nobody need be. */
+  untold: 'must' | 'may' | undefined;
+  /**
+   * The other state that `base` may be: where both hosts have brought the same bytes, and it cannot be told which ones are there, or
+   * the answer of an upload was lost.
+   */
+  orBase: { readonly text: string | undefined } | undefined;
 }
 
 export interface Side {
@@ -39,6 +46,8 @@ export interface Effects {
   readonly files: ReadonlyMap<string, string | undefined>;
   /** Must all of it be there when it is answered? */
   readonly required: boolean;
+  /** Of a rename: what the other host brings to the old place before it is copied, or into a folder until it is removed, goes along. */
+  readonly moved?: { readonly from: string; readonly to: string };
 }
 
 export const NONE: Effects = { files: new Map(), required: false };
@@ -82,8 +91,10 @@ export class Model {
   /** Does everything happen in its turn? Then nothing is lost on the way, and nothing is brought to the bucket in the background. */
   readonly calm: boolean;
   readonly #seed: number;
-  /** What an upload knew of, and has replaced. */
-  #replaced: { readonly path: string; readonly text: string | undefined } | undefined;
+  /** What uploads knew of, and have replaced, by its path. */
+  readonly #replaced = new Map<string, string | undefined>();
+  /** What was brought to the bucket and renamed by the other host, in one step. */
+  readonly #along = new Set<Local>();
 
   private constructor(scene: Scene, seed: number, random: () => number, calm: boolean) {
     this.calm = calm;
@@ -187,7 +198,7 @@ export class Model {
     side.host.kill();
     this.trail.push(`${this.step} ${side.name} ${survived ? 'dies' : 'is mounted anew'}`);
     side.host = await this.scene.host(side.name, survived, side.durability);
-    if (!survived) for (const local of side.locals) local.handles = [];
+    if (!survived) for (const local of side.locals) Object.assign(local, { handles: [], untold: undefined });
   }
 
   /** A request whose outcome is open is carried out, or not, before anything else is looked at. */
@@ -212,13 +223,20 @@ export class Model {
   }
 
   /** Compares the bucket with what is known, and takes over what is as it may be. */
-  async look(actor: Side | undefined, { files: effects, required }: Effects, ok: boolean): Promise<void> {
+  async look(actor: Side | undefined, { files: effects, required, moved }: Effects, ok: boolean): Promise<void> {
+    const along = new Set<string>();
+    this.#along.clear();
+    const sourceOf = (path: string): string | undefined => {
+      if (moved === undefined) return undefined;
+      const isIn = path === moved.to || isWithin(path, moved.to);
+      return isIn ? moved.from + path.slice(moved.to.length) : undefined;
+    };
     if (effects.size > 0) this.taken = { side: actor, files: effects };
     const clean = new Set(
       this.sides.flatMap((side) => side.locals.filter((local) => this.content(side, local)?.dirty !== true)),
     );
     const now = await this.scene.look();
-    this.#replaced = undefined;
+    this.#replaced.clear();
     const paths = new Set([...this.tree.keys(), ...now.keys()]);
     for (const path of paths) {
       const [before, after] = [this.tree.get(path), now.get(path)];
@@ -226,18 +244,41 @@ export class Model {
       this.trail.push(`${this.step}   ${path} is ${show(after)}`);
       if (path.endsWith('/')) continue;
       if (effects.has(path) && effects.get(path) === after) this.#disturb(actor, path);
+      else if (this.#isMovedAlong(actor, sourceOf(path), path, after)) along.add(path);
       else if (!this.#isUpload(actor, path, before, after, effects) && !this.#isKept(path, before, after)) {
         this.problem(`${path} is ${show(after)}, and was ${show(before)}: ${this.#known(path)}`);
       }
     }
     if (ok && required) {
       for (const [path, text] of effects) {
-        if (now.get(path) !== text) this.problem(`answered, and ${path} is ${show(now.get(path))}, not ${show(text)}`);
+        if (now.get(path) !== text && !along.has(path))
+          this.problem(`answered, and ${path} is ${show(now.get(path))}, not ${show(text)}`);
       }
     }
     this.tree = now;
     for (const side of this.sides)
       this.#settleLocals(side, clean, side === this.taken.side ? NONE.files : this.taken.files);
+  }
+
+  /** Has the other host brought to the old name what it had, in the moment before it was renamed? */
+  #isMovedAlong(actor: Side | undefined, from: string | undefined, to: string, after: string | undefined): boolean {
+    if (after === undefined || from === undefined) return false;
+    const renamed = actor?.locals.find((local) => local.path === to);
+    // What was written here has lost while its rename waited for that: it is theirs that was renamed.
+    if (renamed?.disturbed === true && after === this.tree.get(from)) {
+      this.#disturb(actor, from);
+      this.#disturb(actor, to);
+      return true;
+    }
+    const other = this.sides.find((side) => side !== actor);
+    const brought = other?.locals.find((local) => local.path === from && local.versions.has(after));
+    if (brought === undefined) return false;
+    brought.base = after;
+    this.#along.add(brought);
+    this.#disturb(actor, from);
+    this.#disturb(actor, to);
+    if (renamed !== undefined && !renamed.dirty) renamed.base = after;
+    return true;
   }
 
   #known(path: string): string {
@@ -279,10 +320,17 @@ export class Model {
         const isMoved = effects.has(path) && effects.get(path) === local.base;
         // Both at once: the other one's was there for a moment.
         const isNext = this.sides.some((one) => one !== side && this.#hadThere(one, path, local.base));
-        if (before !== local.base && !isOwn && !isMoved && !isNext) continue;
-        this.#replaced = { path, text: local.base };
+        const isBase = before === local.base || (local.orBase !== undefined && before === local.orBase.text);
+        if (!isBase && !isOwn && !isMoved && !isNext) continue;
+        this.#replaced.set(path, local.base);
+        const others = this.sides.filter((one) => one !== side).flatMap((one) => this.#locals(one, path, after));
         // Whose it was cannot be told.
-        if (this.sides.some((one) => one !== side && this.#hadThere(one, path, after))) this.#disturb(undefined, path);
+        if (others.length > 0) this.#disturb(undefined, path);
+        // Of one whose answer was lost the host does not know that it is there.
+        const heard = this.content(side, local);
+        const isUnheard = heard?.dirty === true && this.scene.textOf(heard.base?.etag ?? '') !== after;
+        local.orBase = others.length > 0 || isUnheard ? { text: local.base } : undefined;
+        for (const one of others) one.orBase = { text: after };
         local.base = after;
         if (after === local.bytes) local.mask = '';
         this.#disturb(side, path);
@@ -293,7 +341,11 @@ export class Model {
   }
 
   #hadThere(side: Side, path: string, text: string | undefined): boolean {
-    return text !== undefined && side.locals.some((one) => one.path === path && one.versions.has(text));
+    return text !== undefined && this.#locals(side, path, text).length > 0;
+  }
+
+  #locals(side: Side, path: string, text: string): readonly Local[] {
+    return side.locals.filter((one) => one.path === path && one.versions.has(text));
   }
 
   #isKept(path: string, before: string | undefined, after: string | undefined): boolean {
@@ -323,8 +375,8 @@ export class Model {
       if (local.dirty && clean.has(local)) {
         const stored = local.path === undefined ? local.bytes : this.tree.get(local.path);
         // It was there for a moment, and the other host has replaced or removed it since.
-        const isReplaced = this.#replaced?.path === local.path && this.#replaced?.text === local.bytes;
-        const isTaken = isReplaced || (local.path !== undefined && others.has(local.path));
+        const isReplaced = local.path !== undefined && this.#replaced.get(local.path) === local.bytes;
+        const isTaken = isReplaced || this.#along.has(local) || (local.path !== undefined && others.has(local.path));
         this.trail.push(`${this.step}   ${side.name} has brought ${local.path} ${show(local.bytes)} ${show(stored)}`);
         if (stored !== local.bytes && !local.kept && !isTaken) {
           this.problem(`${side.name} has ${local.path} no more: ${show(local.bytes)}; it is ${show(stored)}`);
@@ -332,7 +384,9 @@ export class Model {
         local.dirty = false;
         local.versions = new Set();
         local.base = stored;
+        local.orBase = undefined;
         if (local.kept) local.disturbed = true;
+        if (local.kept && local.handles.length > 0) local.untold = stored === local.bytes ? 'may' : 'must';
       }
     }
     side.locals = side.locals.filter(({ dirty, handles }) => dirty || handles.length > 0);
@@ -343,15 +397,3 @@ export class Model {
     await this.scene.world.end();
   }
 }
-
-/** Are at least all bytes there that were written? */
-const isSameButForGaps = (kept: string, bytes: string, mask: string): boolean => {
-  if (kept.length !== bytes.length) return false;
-  for (let i = 0; i < kept.length; i += 1) {
-    if (kept[i] !== bytes[i] && !(kept[i] === '\0' && mask[i] !== 'w')) return false;
-  }
-  return true;
-};
-
-export const show = (text: string | undefined): string =>
-  text === undefined ? 'absent' : `${text.length} bytes ${Buffer.from(text, 'latin1').toString('hex').slice(0, 16)}`;

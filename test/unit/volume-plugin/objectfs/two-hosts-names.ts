@@ -87,15 +87,19 @@ export const rename = async (model: Model, side: Side): Promise<void> => {
     refusals: source?.disturbed === true || target?.disturbed === true ? ['ESTALE', 'ENOENT'] : [],
     effects: isNew
       ? NONE
-      : becomes(
-          isUnstored
-            ? [[from, undefined]]
-            : [
-                [from, undefined],
-                [to, stored],
-              ],
-          !own,
-        ),
+      : {
+          ...becomes(
+            // Of one that others have removed nothing comes to the new name before it is stored.
+            isUnstored || stored === undefined
+              ? [[from, undefined]]
+              : [
+                  [from, undefined],
+                  [to, stored],
+                ],
+            !own,
+          ),
+          moved: { from, to },
+        },
     send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
     ...(isNew && { happened: (now: Tree) => now.get(from) !== source.bytes && now.get(to) === source.bytes }),
     done: () => {
@@ -103,7 +107,9 @@ export const rename = async (model: Model, side: Side): Promise<void> => {
       if (source === undefined) return;
       source.former.push(from);
       source.path = to;
-      source.base = isNew || isUnstored ? model.tree.get(to) : stored;
+      // What it is to take the place of is what the host knew there: of a new file of its own that is what that was to replace.
+      const replaced = target?.dirty === true ? target.base : model.tree.get(to);
+      source.base = isNew || isUnstored ? replaced : stored;
     },
   });
 };
@@ -166,7 +172,15 @@ export const renameFolder = async (model: Model, side: Side): Promise<void> => {
   const target = (path: string): string => to + path.slice(from.length);
   await name(model, {
     ...{ side, what: `rename-folder ${from} ${to}`, keeps: parentOf(from), refusals: [] },
-    effects: becomes(inside.flatMap(([path, text]) => [[path, undefined] as const, [target(path), text] as const])),
+    effects: {
+      ...becomes(inside.flatMap(([path, text]) => [[path, undefined] as const, [target(path), text] as const])),
+      moved: { from, to },
+    },
+    // It may have nothing in it that is stored.
+    happened: (now) => {
+      const isThere = (folder: string): boolean => [...now.keys()].some((path) => path.startsWith(`${folder}/`));
+      return isThere(to) && !isThere(from);
+    },
     send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
     done: () => {
       for (const local of side.locals) {

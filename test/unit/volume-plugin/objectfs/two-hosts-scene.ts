@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type ObjectStore, StoreError } from '../../../../volume-plugin/object/store.ts';
 import type { VolumeSemantics } from '../../../../volume-plugin/objectfs/space.ts';
 import { type Host, PREFIX, World } from './namespace-world.ts';
@@ -117,3 +118,15 @@ export class Scene {
     return this.#texts.get(etag);
   }
 }
+
+/** Are at least all bytes there that were written? */
+export const isSameButForGaps = (kept: string, bytes: string, mask: string): boolean => {
+  if (kept.length !== bytes.length) return false;
+  for (let i = 0; i < kept.length; i += 1) {
+    if (kept[i] !== bytes[i] && !(kept[i] === '\0' && mask[i] !== 'w')) return false;
+  }
+  return true;
+};
+
+export const show = (text: string | undefined): string =>
+  text === undefined ? 'absent' : `${text.length} bytes ${createHash('sha1').update(text).digest('hex').slice(0, 6)}`;

@@ -1,0 +1,101 @@
+// What another host has made of a file that is written here: who has it open is told before anything comes to lie over it.
+import t from 'tap';
+import { StoreError } from '../../../../volume-plugin/object/store.ts';
+import { refused, World } from './namespace-world.ts';
+
+const real = { real: true };
+
+const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
+  const made = await World.make();
+  t.teardown(() => made.end());
+  return made;
+};
+
+t.test(
+  'what is written before a lost update was told is refused, and does not come to lie over the other’s',
+  async (t) => {
+    const w = await world(t);
+    const [a, b] = [await w.host('a', real), await w.host('b', real)];
+    await a.write('f', 'first');
+    const opened = await a.open('f');
+    await a.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, a.caller());
+    await b.write('f', 'other');
+    await a.fs.syncfs(a.caller());
+    const write = () => a.fs.write(opened.node, opened.handle, 3, Buffer.from('AA'), false, a.caller());
+    t.equal(await refused(write), 'ESTALE');
+    t.equal(await refused(() => a.fs.setattr(opened.node, { size: 1, handle: opened.handle }, a.caller())), 'ESTALE');
+    t.equal(await refused(() => a.fs.fsync(opened.node, opened.handle, false, a.caller())), 'ESTALE');
+    await a.close(opened);
+    t.equal(await w.text('f'), 'other');
+  },
+);
+
+t.test('a file that a refused write was for is nothing that this host has', async (t) => {
+  const w = await world(t);
+  const [a, b] = [await w.host('a', real), await w.host('b', real)];
+  await a.write('f', 'first');
+  const opened = await a.open('f');
+  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, a.caller());
+  await b.write('f', 'other');
+  await a.fs.syncfs(a.caller());
+  const write = () => a.fs.write(opened.node, opened.handle, 3, Buffer.from('AA'), false, a.caller());
+  t.equal(await refused(write), 'ESTALE');
+  await b.unlink('f');
+  w.later();
+  t.notOk(await a.exists('f'));
+});
+
+t.test(
+  'a lost update that was not told before the engine died is told by the next life, and nothing is written before',
+  async (t) => {
+    const w = await world(t);
+    const [first, b] = [await w.host('a', real), await w.host('b', real)];
+    await first.write('f', 'first');
+    const opened = await first.open('f');
+    await first.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, first.caller());
+    await b.write('f', 'other');
+    await first.fs.syncfs(first.caller());
+    first.kill();
+    const next = await w.host('a', { real: true, survived: true });
+    const write = () => next.fs.write(opened.node, opened.handle, 3, Buffer.from('AA'), false, next.caller());
+    t.equal(await refused(write), 'ESTALE');
+    t.equal(await refused(() => next.fs.flush(opened.node, opened.handle, next.caller())), 'ESTALE');
+    await next.close(opened);
+    t.equal(await w.text('f'), 'other');
+    t.equal((await w.names()).length, 2);
+  },
+);
+
+t.test('a close that has told a lost update, and comes again after the engine’s death, tells it again', async (t) => {
+  const w = await world(t);
+  const [first, b] = [await w.host('a', real), await w.host('b', real)];
+  await first.write('f', 'first');
+  const opened = await first.open('f');
+  await first.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, first.caller());
+  await b.write('f', 'other');
+  const caller = first.caller();
+  t.equal(await refused(() => first.fs.flush(opened.node, opened.handle, caller)), 'ESTALE');
+  first.kill();
+  const next = await w.host('a', { real: true, survived: true });
+  const again = { ...caller, resent: true };
+  t.equal(await refused(() => next.fs.flush(opened.node, opened.handle, again)), 'ESTALE');
+  t.equal(await refused(() => next.fs.flush(opened.node, opened.handle, next.caller())), 'nothing was refused');
+});
+
+t.test('who reads a file while nobody has heard that it is stored reads on', async (t) => {
+  const w = await world(t);
+  const a = await w.host('a', { real: true, retryMs: 0, content: { cache: 0 } });
+  await a.write('f', 'first');
+  const opened = await a.open('f');
+  await a.fs.write(opened.node, opened.handle, 5, Buffer.from('+'), false, a.caller());
+  const put = w.store.put.bind(w.store);
+  w.store.put = async (...values) => {
+    await put(...values);
+    w.store.put = put;
+    throw new StoreError('UNREACHABLE', 'nobody answers');
+  };
+  t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'EIO');
+  t.equal(await a.readOpen(opened), 'first+');
+  await a.close(opened);
+  t.equal(await w.text('f'), 'first+');
+});
