@@ -189,9 +189,13 @@ const usualProxy = ({
   return url.href;
 };
 
-/** The same store with the keys that the settings have now. Errors: SETTING_INVALID. */
-export const withKeys = (store: StoreDescription, settings: BucketSettings): StoreDescription =>
-  store.credentials === undefined ? store : { ...store, credentials: credentialsOf(settings) };
+/** The same store with the keys, and the password for the proxy, that the settings have now. Errors: SETTING_INVALID. */
+export const withKeys = (store: StoreDescription, settings: BucketSettings): StoreDescription => {
+  if (store.credentials === undefined) return store;
+  const usual = usualProxy(settings);
+  const isUsual = usual !== undefined && store.proxy !== undefined && new URL(store.proxy).host === new URL(usual).host;
+  return { ...store, credentials: credentialsOf(settings), ...(isUsual && { proxy: usual }) };
+};
 
 /** What of a volume goes with its store. */
 export type StoreWishes = Pick<StoreDescription, 'sse' | 'storageClass'>;

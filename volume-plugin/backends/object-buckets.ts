@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { type Context, newContext, noLongerThan } from '../../shared/context.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { PluginError } from '../../shared/errors.ts';
@@ -39,13 +39,19 @@ export interface BucketsParts {
   readonly notes: ShareNotes;
 }
 
+interface Opening {
+  readonly bucket: Promise<OpenBucket>;
+  /** Changes when the file of the certificates does. */
+  readonly certificates: string;
+}
+
 /** For the region of this host. */
 const OPEN_MS = 5_000;
 
 /** The buckets that volumes are or may be in. */
 export class ObjectBuckets {
   readonly #parts: BucketsParts;
-  readonly #open = new Map<string, Promise<OpenBucket>>();
+  readonly #open = new Map<string, Opening>();
 
   constructor(parts: BucketsParts) {
     this.#parts = parts;
@@ -56,6 +62,15 @@ export class ObjectBuckets {
     const usual = usualBuckets(this.#parts.settings).map(bucketId);
     const named = this.#parts.notes.all().map(({ share }) => share);
     return { usual, named: named.filter((id) => !usual.includes(id)) };
+  }
+
+  /** Buckets that were looked at once, and in which there are no volumes that anybody here has named, are looked at no more. */
+  async forgetEmpty(): Promise<void> {
+    const { notes } = this.#parts;
+    for (const id of this.all().named) {
+      const { records = [], local = [] } = notes.get(id) ?? {};
+      if (records.length === 0 && local.length === 0) await notes.forget(id);
+    }
   }
 
   /** The bucket of volumes that name none; undefined: they must. Errors: SETTING_INVALID. */
@@ -69,13 +84,18 @@ export class ObjectBuckets {
 
   /** Nothing is asked of it. Errors: OPTION_INVALID, SETTING_INVALID, BUCKET_REFUSED; why this host's region is not known. */
   async open(id: string, c: Context): Promise<OpenBucket> {
+    const { settings } = this.#parts;
+    const certificates = await stampOf(readBucket(id, settings).ca ?? settings.objectCa);
     const known = this.#open.get(id);
-    if (known !== undefined) return await noLongerThan(c, known);
+    // Connections of the one before end by themselves when nobody uses them.
+    if (known !== undefined && known.certificates === certificates) return await noLongerThan(c, known.bucket);
     // Whoever joins may have more time.
-    const opening = this.#openNew(id, newContext(c.log, OPEN_MS));
+    const opening: Opening = { bucket: this.#openNew(id, newContext(c.log, OPEN_MS)), certificates };
     this.#open.set(id, opening);
-    opening.catch(() => this.#open.delete(id));
-    return await noLongerThan(c, opening);
+    opening.bucket.catch(() => {
+      if (this.#open.get(id) === opening) this.#open.delete(id);
+    });
+    return await noLongerThan(c, opening.bucket);
   }
 
   /** What an engine opens it by. Errors: as `open`. */
@@ -87,7 +107,7 @@ export class ObjectBuckets {
   }
 
   async close(): Promise<void> {
-    const open = await Promise.allSettled(this.#open.values());
+    const open = await Promise.allSettled([...this.#open.values()].map(({ bucket }) => bucket));
     await Promise.all(open.map((one) => (one.status === 'fulfilled' ? one.value.store.close() : undefined)));
   }
 
@@ -108,6 +128,17 @@ export class ObjectBuckets {
     }
   }
 }
+
+const stampOf = async (path: string | undefined): Promise<string> => {
+  if (path === undefined) return '';
+  try {
+    const { ino, size, mtimeMs } = await stat(path);
+    return `${ino} ${size} ${mtimeMs}`;
+  } catch {
+    // Whoever reads it says why.
+    return 'none';
+  }
+};
 
 /** The text of the certificates that a bucket or the setting OBJECT_CA names. Errors: OPTION_INVALID, SETTING_INVALID. */
 const pemOf = async (own: string | undefined, usual: string | undefined): Promise<string | undefined> => {

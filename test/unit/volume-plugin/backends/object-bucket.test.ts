@@ -5,6 +5,7 @@ import {
   describeBucket,
   readBucket,
   usualBuckets,
+  withKeys,
 } from '../../../../volume-plugin/backends/object-bucket.ts';
 import { checkObjectOptions, prefixOf } from '../../../../volume-plugin/backends/object-options.ts';
 import { parseProxy } from '../../../../volume-plugin/object/http/proxy.ts';
@@ -72,6 +73,9 @@ t.test('the name and the password for the usual proxy are told it, and nobody el
   t.equal(usual.proxy, 'http://me:p%40ss%3Aw%2Frd@proxy.example:3128/');
   t.same(usual.noProxy, ['minio.example', '10.0.0.0/8']);
   t.equal(parseProxy(usual.proxy ?? '').authorization, `proxy-authorization: Basic ${btoa('me:p@ss:w/rd')}\r\n`);
+  const now = settings({ OBJECT_PROXY: 'http://proxy.example:3128', OBJECT_PROXY_CREDENTIALS: 'me:new' });
+  t.equal(withKeys(usual, now).proxy, 'http://me:new@proxy.example:3128/', 'an engine that is left has the new one');
+  t.equal(withKeys({ ...usual, proxy: 'http://other:1' }, now).proxy, 'http://other:1');
   t.equal(bucketId(readBucket('assets', all)), 's3://assets', 'the text of the bucket has nothing of it');
   const other = describeBucket(readBucket('assets', all, { proxy: 'http://other:1' }), all, undefined);
   t.equal(other.proxy, 'http://other:1');

@@ -6,6 +6,7 @@ import { mountAt, readMountTable } from '../../../../shared/kernel/mount-table.t
 import type { EngineOptions } from '../../../../volume-plugin/engine/wire.ts';
 import { HttpError, type HttpTrouble } from '../../../../volume-plugin/object/http/http-error.ts';
 import { StoreError } from '../../../../volume-plugin/object/store.ts';
+import { makeCertificates } from '../../../rig/certificates.ts';
 import { codeOf, context, inOwnMounts, messageOf } from '../block/scratch.ts';
 import { until } from './nfs-cluster.ts';
 import { bucketCluster, refusal } from './object-cluster.ts';
@@ -131,6 +132,21 @@ t.test('certificates that cannot be used are said to be so, and by whom they wer
     await messageOf(two.create('uploads')),
     /^SETTING_INVALID: OBJECT_CA=.*: it has no certificates in PEM form\./,
   );
+});
+
+t.test('certificates that were put in the place of others count at once', async (t) => {
+  const { host, folder } = await bucketCluster(t);
+  const { ca } = await makeCertificates(join(folder, 'first'), ['127.0.0.1']);
+  const second = await makeCertificates(join(folder, 'second'), ['127.0.0.1']);
+  const one = await host(0, { env: { OBJECT_BUCKET: 's3://assets', OBJECT_CA: ca } });
+  await one.create('uploads');
+  await one.create('films');
+  t.equal(one.opened.length, 1, 'one connection to the bucket');
+  const replaced = readFileSync(second.ca, 'utf8');
+  writeFileSync(ca, replaced);
+  await one.create('music');
+  t.equal(one.opened.length, 2);
+  t.equal(one.opened.at(-1)?.ca, replaced);
 });
 
 t.test('a refused creation promises nothing, whatever the reason', async (t) => {
