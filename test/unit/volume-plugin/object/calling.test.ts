@@ -257,7 +257,9 @@ t.test('what a proxy answers is not taken for the answer of the store', async (t
 t.test('what does not pass by itself is told at once where that is wanted, and repeated else', async (t) => {
   const expired = new HttpError('certificate', 'https://store.test:443: its certificate has expired');
   const asked = inTurn(expired, {});
-  await t.rejects(callerOf(asked).call(getOf('k', { atOnce: true }), contextOf()), { message: /its certificate has expired/ });
+  await t.rejects(callerOf(asked).call(getOf('k', { atOnce: true }), contextOf()), {
+    message: /its certificate has expired/,
+  });
   t.equal(asked.requests.length, 1);
   const patient = inTurn(expired, {});
   t.equal((await callerOf(patient).call(getOf('k'), contextOf())).status, 200, 'it has been renewed');
