@@ -3,7 +3,7 @@ import { PluginError } from '../../shared/errors.ts';
 import { parseOptions } from '../../shared/options.ts';
 import { folderOf, readRecord, replaceRecord, sound } from '../nfs/records.ts';
 import type { DayTwo, Volume } from './backend.ts';
-import { listedVolume } from './nfs-listing.ts';
+import { listedVolume } from './listing.ts';
 import { NFS_OPTIONS } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
 
@@ -45,5 +45,5 @@ const limitVolume = async (parts: NfsParts, volume: Volume, text: string, c: Con
   await provider.limit(mounted.share, `/${folderOf(record)}`, size, c);
   const changed = { ...record, options: { ...record.options, size: NFS_OPTIONS.size.format(size) } };
   await replaceRecord(mounted.files, changed, c);
-  return listedVolume(mounted.share.id, changed);
+  return listedVolume('share', mounted.share.id, changed);
 };

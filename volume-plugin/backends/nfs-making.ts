@@ -16,7 +16,7 @@ import {
 } from '../nfs/records.ts';
 import { removeRecord, removingOf, takeFolder } from '../nfs/removals.ts';
 import type { NewVolume, Volume } from './backend.ts';
-import { listedVolume } from './nfs-listing.ts';
+import { listedVolume } from './listing.ts';
 import { checkNfsOptions, differences, type NfsOptions, requestOf, traitsOf, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
 import { refuseWhenUsed } from './nfs-removing.ts';
@@ -57,7 +57,7 @@ export const makeShareVolume = async (
     found === undefined
       ? await makeRecord(parts, spec, mounted, options, c)
       : await join(parts, mounted, checkSame(found, spec), options);
-  if (options.path !== undefined) return listedVolume(share.id, made);
+  if (options.path !== undefined) return listedVolume('share', share.id, made);
   const isOwn = made.uuid === uuidOf(parts.host.id, spec);
   const giveUp = (folder: string) => async (error: unknown) => {
     if (isOwn) await unmake(parts, mounted, made, folder, asPluginError(error), c);
@@ -69,7 +69,7 @@ export const makeShareVolume = async (
   if (options.size !== undefined) {
     await parts.provider.limit?.(share, `/${folder}`, options.size, c).catch(giveUp(folder));
   }
-  return listedVolume(share.id, made);
+  return listedVolume('share', share.id, made);
 };
 
 /** One that another host has made. Its share is looked at from now on, though only volumes may name it. */

@@ -17,10 +17,10 @@ import type {
   Volume,
   VolumeRemoval,
 } from './backend.ts';
+import { fenceVolume } from './fencing.ts';
 import { Fruitless } from './fruitless.ts';
 import { shareDayTwo } from './nfs-day-two.ts';
-import { fenceShareVolume } from './nfs-fencing.ts';
-import { NfsListing } from './nfs-listing.ts';
+import { nfsListing } from './nfs-listing.ts';
 import { findPlace, makeShareVolume } from './nfs-making.ts';
 import { differences, NFS_OPTIONS, readNfsOptions, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
@@ -64,7 +64,7 @@ export class NfsBackend implements Backend {
     const { provider, mounts, host, folder, onRemove, onLost, life } = options;
     const notes = new ShareNotes(folder);
     const shares = new NfsShares({ provider, mounts, notes, life });
-    const listing = new NfsListing(shares, notes);
+    const listing = nfsListing(shares, notes);
     const writers = new Writers({ host, onLost, life, kill: killUsers, ...options.writers });
     this.#life = life;
     this.#parts = { provider, mounts, notes, shares, listing, writers, host, onRemove };
@@ -150,7 +150,9 @@ export class NfsBackend implements Backend {
   }
 
   async fence(volume: Volume, host: string, c: Context): Promise<void> {
-    await fenceShareVolume(this.#parts, volume, host, c);
+    const share = volume.handle['share'];
+    if (share === undefined) return;
+    await fenceVolume(this.#parts, volume, host, await this.#parts.shares.look(share, c), c);
   }
 
   lost(volume: string): string | undefined {

@@ -3,10 +3,10 @@ import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { shareNameProblem } from '../nfs/records.ts';
 import type { NewVolume, Volume } from './backend.ts';
+import { listedVolume } from './listing.ts';
 import { bucketId, readBucket } from './object-bucket.ts';
 import type { OpenBucket } from './object-buckets.ts';
 import { asked } from './object-errors.ts';
-import { listedVolume } from './object-listing.ts';
 import { checkObjectOptions, differences, type ObjectOptions, prefixOf, wayOf } from './object-options.ts';
 import type { ObjectParts } from './object-parts.ts';
 import { preflight } from './object-preflight.ts';
@@ -62,9 +62,9 @@ export const makeObjectVolume = async (
   c: Context,
 ): Promise<Volume> => {
   const found = (await findRecord(on.files, spec.name, c))?.record;
-  if (found !== undefined) return listedVolume(on.id, await join(parts, on, found, spec));
+  if (found !== undefined) return listedVolume('bucket', on.id, await join(parts, on, found, spec));
   const local = parts.listing.localOf(on.id, spec.name);
-  if (local !== undefined) return listedVolume(on.id, checkSame(on, local, spec));
+  if (local !== undefined) return listedVolume('bucket', on.id, checkSame(on, local, spec));
   await refuseWhenElsewhere(parts, spec.name, on.id, c);
   const record: ObjectRecord = {
     ...{ name: spec.name, options: spec.options, created: new Date().toISOString() },
@@ -73,7 +73,7 @@ export const makeObjectVolume = async (
   };
   // Known at the next start, too, though only volumes may name the bucket.
   if (parts.notes.get(on.id) === undefined) await parts.notes.change(on.id, {});
-  return listedVolume(on.id, await writeRecord(parts, on, record, options, c));
+  return listedVolume('bucket', on.id, await writeRecord(parts, on, record, options, c));
 };
 
 /** What was there before the volume stays when it goes, unless its maker says otherwise. */

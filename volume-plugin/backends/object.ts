@@ -15,14 +15,14 @@ import type {
   Volume,
   VolumeRemoval,
 } from './backend.ts';
+import { fenceVolume } from './fencing.ts';
 import { Fruitless } from './fruitless.ts';
 import { type BucketSettings, withKeys } from './object-bucket.ts';
 import { ObjectBuckets, type OpenBucket, type Stores } from './object-buckets.ts';
 import { objectDayTwo } from './object-day-two.ts';
 import { DeadMounts } from './object-dead-mounts.ts';
 import { type EngineRunner, ObjectEngines } from './object-engines.ts';
-import { fenceObjectVolume } from './object-fencing.ts';
-import { ObjectListing } from './object-listing.ts';
+import { objectListing } from './object-listing.ts';
 import { findBucket, makeObjectVolume } from './object-making.ts';
 import { OBJECT_OPTIONS, prefixOf, readObjectOptions, wishesOf } from './object-options.ts';
 import type { ObjectParts } from './object-parts.ts';
@@ -67,7 +67,7 @@ export class ObjectBackend implements Backend {
     const { settings, stores, runner, host, folder, onRemove, onLost, life, times = BUCKET_LEASE_TIMES } = options;
     const notes = new ShareNotes(join(folder, 'buckets'));
     const buckets = new ObjectBuckets({ settings, stores, notes });
-    const listing = new ObjectListing(buckets, notes);
+    const listing = objectListing(buckets, notes);
     const engines = new ObjectEngines(join(folder, 'engines'), runner, {
       log: life.log,
       onDead: (volume, device) => this.#dead.add(volume, device),
@@ -84,13 +84,15 @@ export class ObjectBackend implements Backend {
   async start(c: Context): Promise<void> {
     await this.#parts.notes.load(c.log);
     // Wrong settings are said here.
-    await this.#parts.listing.forgetEmpty();
+    await this.#parts.buckets.forgetEmpty();
     if (!this.#draining) void this.#drainLeftovers();
     this.#draining = true;
   }
 
   async list(c: Context): Promise<readonly ListedVolume[]> {
-    return await this.#parts.listing.list(c, (bucket, found) => this.#adopt(bucket, found));
+    return await this.#parts.listing.list(c, (bucket, all) => {
+      for (const found of all) if (found.record.removing !== undefined) this.#adopt(bucket, found);
+    });
   }
 
   async find(name: string, c: Context): Promise<ListedVolume | undefined> {
@@ -160,7 +162,9 @@ export class ObjectBackend implements Backend {
   }
 
   async fence(volume: Volume, host: string, c: Context): Promise<void> {
-    await fenceObjectVolume(this.#parts, volume, host, c);
+    const bucket = volume.handle['bucket'];
+    if (bucket === undefined) return;
+    await fenceVolume(this.#parts, volume, host, leased(await this.#parts.buckets.open(bucket, c)), c);
   }
 
   lost(volume: string): string | undefined {
