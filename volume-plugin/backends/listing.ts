@@ -1,5 +1,5 @@
 import { type Context, newContext } from '../../shared/context.ts';
-import { asPluginError, type PluginError } from '../../shared/errors.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { ShareRecord } from '../nfs/records.ts';
 import type { ShareNotes } from '../nfs/share-notes.ts';
 import type { ListedVolume } from './backend.ts';
@@ -109,6 +109,21 @@ export class Listing<P, F> {
       if (isUsual) throw failure;
     }
     return undefined;
+  }
+
+  /** Before a volume is made in the place `id`. Errors: VOLUME_EXISTS, when another place has one of that name. */
+  async refuseElsewhere(name: string, id: string, c: Context): Promise<void> {
+    const { kind } = this.#places;
+    const other = await this.find(name, c, id).catch((error: unknown) => {
+      // One that cannot be asked does not keep volumes from being made in others.
+      c.log.warn(`it is not known whether another ${kind} has a volume of that name`, {
+        ...{ volume: name, error: asPluginError(error) },
+      });
+      return undefined;
+    });
+    if (other === undefined) return;
+    const differences = `${kind}=${other.handle[kind] ?? ''}, not ${id}`;
+    throw new PluginError('VOLUME_EXISTS', { volume: name, differences });
   }
 
   /** A volume whose record is kept on this host, for nobody can write to its place. */

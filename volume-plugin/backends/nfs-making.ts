@@ -1,4 +1,3 @@
-import { createHash, randomUUID } from 'node:crypto';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import type { MountedShare } from '../nfs/mounted-share.ts';
@@ -15,11 +14,12 @@ import {
   TRASH,
 } from '../nfs/records.ts';
 import { removeRecord, removingOf, takeFolder } from '../nfs/removals.ts';
+import { refuseWhenUsed } from '../nfs/users.ts';
 import type { NewVolume, Volume } from './backend.ts';
 import { listedVolume } from './listing.ts';
 import { checkNfsOptions, differences, type NfsOptions, requestOf, traitsOf, wishOf } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
-import { refuseWhenUsed } from './nfs-removing.ts';
+import { uuidOf } from './volume-uuid.ts';
 
 /** Where a volume is to be, and how. */
 export interface Place {
@@ -52,7 +52,7 @@ export const makeShareVolume = async (
 ): Promise<Volume> => {
   const { files, share } = mounted;
   const found = await readRecord(files, spec.name, c);
-  if (found === undefined) await refuseWhenElsewhere(parts, spec.name, share.id, c);
+  if (found === undefined) await parts.listing.refuseElsewhere(spec.name, share.id, c);
   const made =
     found === undefined
       ? await makeRecord(parts, spec, mounted, options, c)
@@ -111,34 +111,12 @@ const makeRecord = async (
   return await join(parts, mounted, checkSame(winner, spec), options);
 };
 
-/** The same when a making is repeated. */
-const uuidOf = (host: string, { name, making }: NewVolume): string => {
-  if (making === undefined) return randomUUID();
-  return createHash('sha256')
-    .update(JSON.stringify([host, name, making]))
-    .digest('hex')
-    .slice(0, 32);
-};
-
 const noLimit = (size: string, provider: string): PluginError =>
   new PluginError('OPTION_INVALID', {
     ...{ where: 'The volume option', option: 'size', value: size },
     reason: `with NFS_PROVIDER=${provider} nobody can be asked to limit how large a folder grows`,
     allowed: 'nothing; limit it on the server',
   });
-
-const refuseWhenElsewhere = async ({ listing }: NfsParts, name: string, share: string, c: Context): Promise<void> => {
-  const other = await listing.find(name, c, share).catch((error: unknown) => {
-    // A share that cannot be asked does not keep volumes from being made on others.
-    c.log.warn('it is not known whether another share has a volume of that name', {
-      ...{ volume: name, error: asPluginError(error) },
-    });
-    return undefined;
-  });
-  if (other === undefined) return;
-  const text = `share=${other.handle['share'] ?? ''}, not ${share}`;
-  throw new PluginError('VOLUME_EXISTS', { volume: name, differences: text });
-};
 
 const checkSame = (existing: ShareRecord, spec: NewVolume): ShareRecord => {
   const other = differences(sound(existing).options, spec);
@@ -214,7 +192,7 @@ const takeUnused = async (
 ): Promise<boolean> => {
   const { files } = mounted;
   const check = async (): Promise<void> => {
-    await refuseWhenUsed(parts, mounted, record, c);
+    await refuseWhenUsed(files, record.name, parts.host, c);
     const [some] = await files.names(removingOf(record), c);
     if (some !== undefined) throw new PluginError('VOLUME_IN_USE', { volume: record.name });
   };

@@ -1,9 +1,9 @@
 import type { Context } from '../../shared/context.ts';
-import { asPluginError, PluginError } from '../../shared/errors.ts';
+import { asPluginError } from '../../shared/errors.ts';
 import type { MountedShare } from '../nfs/mounted-share.ts';
 import { createIn, folderOf, RETAINED, readRecord, recordText, type ShareRecord, TRASH } from '../nfs/records.ts';
 import { removeRecord, takeFolder } from '../nfs/removals.ts';
-import { usersOf } from '../nfs/users.ts';
+import { refuseWhenUsed } from '../nfs/users.ts';
 import type { VolumeRemoval } from './backend.ts';
 import { readNfsOptions } from './nfs-options.ts';
 import type { NfsParts } from './nfs-parts.ts';
@@ -21,7 +21,7 @@ export const removeShareVolume = async (
   const { name, handle } = volume;
   const share = handle['share'] ?? (await parts.listing.find(name, c))?.handle['share'];
   if (share === undefined) return undefined;
-  if (await forgetLocal(parts, share, name)) return undefined;
+  if (await parts.notes.forgetLocal(share, name)) return undefined;
   const mounted = await parts.shares.look(share, c);
   const record = await readRecord(mounted.files, name, c);
   if (record === undefined) {
@@ -30,7 +30,7 @@ export const removeShareVolume = async (
   }
   // Another host has made a new one of that name since this removal was begun.
   if (volume.resumed === true && handle['uuid'] !== undefined && record.uuid !== handle['uuid']) return undefined;
-  await refuseWhenUsed(parts, mounted, record, c);
+  await refuseWhenUsed(mounted.files, name, parts.host, c);
   const remove = async (): Promise<MountedShare | undefined> => {
     const emptied = record.damage === undefined && (await moveAway(parts, mounted, record, c));
     await removeRecord(mounted.files, record, c);
@@ -39,29 +39,6 @@ export const removeShareVolume = async (
   };
   if (record.options['access'] !== 'single-writer') return await remove();
   return await parts.writers.alone(name, mounted, remove, c);
-};
-
-/** For a volume whose record is kept on this host. */
-const forgetLocal = async ({ notes }: NfsParts, share: string, name: string): Promise<boolean> => {
-  const { local = [] } = notes.get(share) ?? {};
-  const rest = local.filter((one) => one.name !== name);
-  if (rest.length === local.length) return false;
-  await notes.change(share, { local: rest });
-  return true;
-};
-
-/** Errors: VOLUME_BUSY, with the other hosts that have it mounted. */
-export const refuseWhenUsed = async (
-  { host }: NfsParts,
-  { files }: MountedShare,
-  { name }: ShareRecord,
-  c: Context,
-): Promise<void> => {
-  const others = (await usersOf(files, name, c)).filter(({ id }) => id !== host.id);
-  if (others.length === 0) return;
-  const holder = others.map((one) => one.name).join(', ');
-  const reason = `which has it mounted (if that is dead: drayage volume fence ${name} ${others[0]?.name ?? 'HOST'})`;
-  throw new PluginError('VOLUME_BUSY', { volume: name, holder, reason });
 };
 
 /** Answers whether something is in the trash now. */
@@ -78,7 +55,7 @@ const moveAway = async (parts: NfsParts, mounted: MountedShare, record: ShareRec
   }
   const to = onRemove === 'delete' ? TRASH : RETAINED;
   try {
-    const moved = await takeFolder(files, record, to, () => refuseWhenUsed(parts, mounted, record, c), c);
+    const moved = await takeFolder(files, record, to, () => refuseWhenUsed(files, record.name, parts.host, c), c);
     return moved && onRemove === 'delete';
   } catch (error) {
     if (asPluginError(error).code === 'VOLUME_BUSY') await limit(size ?? 0);

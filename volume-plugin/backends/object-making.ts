@@ -1,4 +1,3 @@
-import { createHash, randomUUID } from 'node:crypto';
 import type { Context } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { shareNameProblem } from '../nfs/records.ts';
@@ -11,6 +10,7 @@ import { checkObjectOptions, differences, type ObjectOptions, prefixOf, wayOf } 
 import type { ObjectParts } from './object-parts.ts';
 import { preflight } from './object-preflight.ts';
 import { findRecord, makeRecord, type ObjectRecord, soundRecord } from './object-records.ts';
+import { uuidOf } from './volume-uuid.ts';
 
 /** Where a volume is to be, and how. */
 export interface ObjectPlace {
@@ -65,7 +65,7 @@ export const makeObjectVolume = async (
   if (found !== undefined) return listedVolume('bucket', on.id, await join(parts, on, found, spec));
   const local = parts.listing.localOf(on.id, spec.name);
   if (local !== undefined) return listedVolume('bucket', on.id, checkSame(on, local, spec));
-  await refuseWhenElsewhere(parts, spec.name, on.id, c);
+  await parts.listing.refuseElsewhere(spec.name, on.id, c);
   const record: ObjectRecord = {
     ...{ name: spec.name, options: spec.options, created: new Date().toISOString() },
     ...{ making: spec.making ?? '', uuid: uuidOf(parts.host.id, spec) },
@@ -132,15 +132,6 @@ const writeRecord = async (
 const isReadOnly = (error: unknown): boolean =>
   ['BUCKET_READONLY', 'BUCKET_DENIED'].includes(asPluginError(error).code);
 
-/** The same when a making is repeated. */
-const uuidOf = (host: string, { name, making }: NewVolume): string => {
-  if (making === undefined) return randomUUID().replaceAll('-', '');
-  return createHash('sha256')
-    .update(JSON.stringify([host, name, making]))
-    .digest('hex')
-    .slice(0, 32);
-};
-
 const checkSame = (on: OpenBucket, existing: ObjectRecord, spec: Pick<NewVolume, 'name' | 'options'>): ObjectRecord => {
   if (existing.removing !== undefined) {
     throw new PluginError('VOLUME_REMOVING', { volume: spec.name, holder: existing.removing.host });
@@ -148,22 +139,4 @@ const checkSame = (on: OpenBucket, existing: ObjectRecord, spec: Pick<NewVolume,
   const other = differences(soundRecord(on.store.name, existing), spec);
   if (other !== undefined) throw new PluginError('VOLUME_EXISTS', { volume: spec.name, differences: other });
   return existing;
-};
-
-const refuseWhenElsewhere = async (
-  { listing }: ObjectParts,
-  name: string,
-  bucket: string,
-  c: Context,
-): Promise<void> => {
-  const other = await listing.find(name, c, bucket).catch((error: unknown) => {
-    // A bucket that cannot be asked does not keep volumes from being made in others.
-    c.log.warn('it is not known whether another bucket has a volume of that name', {
-      ...{ volume: name, error: asPluginError(error) },
-    });
-    return undefined;
-  });
-  if (other === undefined) return;
-  const text = `bucket=${other.handle['bucket'] ?? ''}, not ${bucket}`;
-  throw new PluginError('VOLUME_EXISTS', { volume: name, differences: text });
 };

@@ -1,7 +1,7 @@
 import { type Context, throwIfDone } from '../../shared/context.ts';
 import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { recordPath, recordText } from '../nfs/records.ts';
-import { usersOf } from '../nfs/users.ts';
+import { refuseWhenUsed } from '../nfs/users.ts';
 import type { VolumeRemoval } from './backend.ts';
 import type { OpenBucket } from './object-buckets.ts';
 import { asked, bucketError } from './object-errors.ts';
@@ -30,7 +30,7 @@ export const removeObjectVolume = async (parts: ObjectParts, volume: VolumeRemov
   const id = handle['bucket'] ?? (await parts.listing.find(name, c))?.handle['bucket'];
   if (id === undefined) return;
   const on = await parts.buckets.open(id, c);
-  if (!(await forgetLocal(parts, id, name))) {
+  if (!(await parts.notes.forgetLocal(id, name))) {
     const found = await findRecord(on.files, name, c);
     // Another host has made a new one of that name since this removal was begun.
     const isOther = volume.resumed === true && handle['uuid'] !== undefined && found?.record.uuid !== handle['uuid'];
@@ -42,28 +42,10 @@ export const removeObjectVolume = async (parts: ObjectParts, volume: VolumeRemov
 
 const removeFound = async (parts: ObjectParts, on: OpenBucket, found: FoundRecord, c: Context): Promise<void> => {
   const { name, options } = found.record;
-  if (found.record.removing === undefined) await refuseWhenUsed(parts, on, name, c);
+  if (found.record.removing === undefined) await refuseWhenUsed(on.files, name, parts.host, c);
   const remove = (): Promise<void> => carryOn(parts, on, found, c);
   if (options['access'] !== 'single-writer') return await remove();
   await parts.writers.alone(name, { share: { id: on.id }, files: on.files }, remove, c);
-};
-
-/** For a volume whose record is kept on this host. */
-const forgetLocal = async ({ notes }: ObjectParts, id: string, name: string): Promise<boolean> => {
-  const { local = [] } = notes.get(id) ?? {};
-  const rest = local.filter((one) => one.name !== name);
-  if (rest.length === local.length) return false;
-  await notes.change(id, { local: rest });
-  return true;
-};
-
-/** Errors: VOLUME_BUSY, with the other hosts that have it mounted. */
-const refuseWhenUsed = async ({ host }: ObjectParts, on: OpenBucket, name: string, c: Context): Promise<void> => {
-  const others = (await usersOf(on.files, name, c)).filter(({ id }) => id !== host.id);
-  if (others.length === 0) return;
-  const holder = others.map((one) => one.name).join(', ');
-  const reason = `which has it mounted (if that is dead: drayage volume fence ${name} ${others[0]?.name ?? 'HOST'})`;
-  throw new PluginError('VOLUME_BUSY', { volume: name, holder, reason });
 };
 
 const carryOn = async (parts: ObjectParts, on: OpenBucket, found: FoundRecord, c: Context): Promise<void> => {
@@ -77,7 +59,7 @@ const carryOn = async (parts: ObjectParts, on: OpenBucket, found: FoundRecord, c
         throw new PluginError('VOLUME_REMOVING', { volume: name, reason });
       }
       // Whoever mounts it from now on is told that there is no such volume; who was faster is seen here.
-      await refuseWhenUsed(parts, on, name, c).catch(async (error: unknown) => {
+      await refuseWhenUsed(on.files, name, parts.host, c).catch(async (error: unknown) => {
         await files.replaceFile(recordPath(name), recordText(record), c);
         throw error;
       });

@@ -90,6 +90,15 @@ export class ShareNotes {
     }, GATHER_MS).unref();
   }
 
+  /** For a volume whose record is kept on this host alone. False: there is none. */
+  async forgetLocal(share: string, name: string): Promise<boolean> {
+    const { local = [] } = this.get(share) ?? {};
+    const rest = local.filter((one) => one.name !== name);
+    if (rest.length === local.length) return false;
+    await this.change(share, { local: rest });
+    return true;
+  }
+
   /** Writes what was not written yet; what fails is said in the log, and written with the next change. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);

@@ -1,5 +1,5 @@
 import type { Context } from '../../shared/context.ts';
-import { asPluginError } from '../../shared/errors.ts';
+import { asPluginError, PluginError } from '../../shared/errors.ts';
 import { createIn, OWN_FOLDER, USERS } from './records.ts';
 import type { RecordFiles } from './share-files.ts';
 
@@ -75,4 +75,18 @@ export const usersOf = async (files: RecordFiles, volume: string, c: Context): P
     return text === undefined ? undefined : { id, name: nameIn(text, id) };
   });
   return (await Promise.all(users)).filter((user) => user !== undefined);
+};
+
+/** Errors: VOLUME_BUSY, with the hosts beside `self` that have it mounted. */
+export const refuseWhenUsed = async (
+  files: RecordFiles,
+  volume: string,
+  self: Pick<UserHost, 'id'>,
+  c: Context,
+): Promise<void> => {
+  const others = (await usersOf(files, volume, c)).filter(({ id }) => id !== self.id);
+  if (others.length === 0) return;
+  const holder = others.map((one) => one.name).join(', ');
+  const reason = `which has it mounted (if that is dead: drayage volume fence ${volume} ${others[0]?.name ?? 'HOST'})`;
+  throw new PluginError('VOLUME_BUSY', { volume, holder, reason });
 };
