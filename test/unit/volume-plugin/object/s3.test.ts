@@ -261,7 +261,10 @@ t.test('the bucket may be in the name of the host, over TLS, and behind IPv6', a
   await overTls.put('k', [bytesOf('tls', MIB5)], { meta: {} }, context());
   t.ok(Buffer.concat((await overTls.get('k', {}, context())).data).equals(bytesOf('tls', MIB5)));
   const { ca: _, ...untrusting } = secure.description;
-  t.match(await errorOf(opened(t, untrusting).check(context(500))), { failure: 'UNREACHABLE', message: /its certificate was issued by/ });
+  t.match(await errorOf(opened(t, untrusting).check(context(500))), {
+    failure: 'UNREACHABLE',
+    message: /its certificate was issued by/,
+  });
 });
 
 t.test('where the vendor heeds no condition, a look comes first', async (t) => {
