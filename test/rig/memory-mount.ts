@@ -1,15 +1,4 @@
-import {
-  chmodSync,
-  closeSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, closeSync, cpSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { bundle } from '../../plugin-configs/bundle.ts';
@@ -18,6 +7,7 @@ import { silentLogger } from '../../shared/log.ts';
 import { enginesOf, findKeeper, killKeeper, startKeeper } from '../../volume-plugin/fuse/keeper.ts';
 import { run } from './command.ts';
 import type { MemoryOptions } from './memory-file-system.ts';
+import { commandOf, orphanedFolders, ownedFolder } from './owned-folders.ts';
 
 /** Real mounts of the file system in memory: of this process, gone when the test ends, or with the next one when it was killed. */
 
@@ -27,30 +17,9 @@ const ENGINE = join(import.meta.dirname, 'memory-engine.ts');
 
 const context = (ms = 20_000) => newContext(silentLogger, ms);
 
-const startOf = (pid: number | 'self'): string | undefined => {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[19];
-  } catch {
-    // It has ended.
-    return undefined;
-  }
-};
-
-const nameOf = (pid: number): string | undefined => {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
-  } catch {
-    // It has ended.
-    return undefined;
-  }
-};
-
 /** Ends what tests that were killed have left. */
 export const sweepMounts = async (): Promise<void> => {
-  for (const name of readdirSync(tmpdir())) {
-    const [, pid, born] = new RegExp(`^${PREFIX}(\\d+)-(\\d+)-`).exec(name) ?? [];
-    if (pid === undefined || startOf(Number(pid)) === born) continue;
-    const base = join(tmpdir(), name);
+  for (const base of orphanedFolders(PREFIX)) {
     await killKeeper(join(base, 'folder'), context());
     rmSync(base, { recursive: true, force: true });
   }
@@ -73,7 +42,7 @@ export class MemoryMount {
   /** Folders only: nothing is mounted yet. */
   static async folders(t: Test, options: MemoryOptions = {}): Promise<MemoryMount> {
     await sweepMounts();
-    const one = new MemoryMount(mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-${startOf('self')}-`)), options);
+    const one = new MemoryMount(ownedFolder(PREFIX), options);
     // For tests that are somebody else.
     chmodSync(one.base, 0o755);
     mkdirSync(one.folder);
@@ -133,7 +102,7 @@ export class MemoryMount {
     for (;;) {
       const { keeper } = this;
       // Beside it there may be what tells the kernel of changes, of this engine or the last one.
-      const engine = (keeper === undefined ? [] : enginesOf(keeper)).find((pid) => nameOf(pid) === 'MainThread');
+      const engine = (keeper === undefined ? [] : enginesOf(keeper)).find((pid) => commandOf(pid) === 'MainThread');
       if (engine !== undefined) return engine;
       await sleep(5, c);
     }

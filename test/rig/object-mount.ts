@@ -9,8 +9,7 @@
  *
  *     node test/rig/object-mount.ts TARGET '{"store": {"kind": "s3", "bucket": "b", "endpoint": "http://127.0.0.1:9000", …}, "prefix": ""}'
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Test } from 'tap';
 import { newContext, sleep } from '../../shared/context.ts';
@@ -27,6 +26,7 @@ import {
 import { enginesOf, findKeeper } from '../../volume-plugin/fuse/keeper.ts';
 import { builtEngine } from './built-engine.ts';
 import { run, signal } from './command.ts';
+import { commandOf, orphanedFolders, ownedFolder } from './owned-folders.ts';
 
 const PREFIX = 'drayage-object-';
 const MIB = 2 ** 20;
@@ -44,21 +44,9 @@ const engineOptions = (options: ObjectMountOptions): EngineOptions => ({
 
 const context = (ms = 30_000) => newContext(silentLogger, ms);
 
-const startOf = (pid: number | 'self'): string | undefined => {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[19];
-  } catch {
-    // It has ended.
-    return undefined;
-  }
-};
-
 /** Ends what tests that were killed have left. */
 const sweep = async (): Promise<void> => {
-  for (const name of readdirSync(tmpdir())) {
-    const [, pid, born] = new RegExp(`^${PREFIX}(\\d+)-(\\d+)-`).exec(name) ?? [];
-    if (pid === undefined || startOf(Number(pid)) === born) continue;
-    const base = join(tmpdir(), name);
+  for (const base of orphanedFolders(PREFIX)) {
     await new LinuxEngineRunner().kill(join(base, 'folder'), context());
     await run(['umount', '-l', join(base, 'mount')]);
     rmSync(base, { recursive: true, force: true });
@@ -85,7 +73,7 @@ export class ObjectMount {
   /** `t`: takes it away at the test's end; without one `remove` does. `target`: a folder of its own when left out. */
   static async make(t: Test | undefined, options: ObjectMountOptions, target?: string): Promise<ObjectMount> {
     await sweep();
-    const base = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-${startOf('self')}-`));
+    const base = ownedFolder(PREFIX);
     const one = new ObjectMount(base, target ?? join(base, 'mount'), await builtEngine(), options);
     mkdirSync(one.folder);
     mkdirSync(one.target, { recursive: true });
@@ -193,15 +181,6 @@ export class ObjectMount {
     }
   }
 }
-
-const commandOf = (pid: number): string => {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8');
-  } catch {
-    // It has ended.
-    return '';
-  }
-};
 
 if (import.meta.main) {
   const [target = '', options = ''] = process.argv.slice(2);

@@ -1,16 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, openSync, readSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -18,6 +8,7 @@ import { newContext } from '../../../../shared/context.ts';
 import { PluginError } from '../../../../shared/errors.ts';
 import { readMountTable } from '../../../../shared/kernel/mount-table.ts';
 import { silentLogger } from '../../../../shared/log.ts';
+import { orphanedFolders, ownedFolder } from '../../../rig/owned-folders.ts';
 
 /** Folders for tests with real loop devices and mounts: all that is below goes with the test, or with the next one. */
 
@@ -32,6 +23,7 @@ export const inOwnMounts = (file: string): void => {
   process.execve('/usr/bin/unshare', command, { ...env, DRAYAGE_OWN_MOUNTS: 'yes' });
 };
 
+const PREFIX = 'drt';
 export const MIB = 2 ** 20;
 
 export const context = (ms = 30_000) => newContext(silentLogger, ms);
@@ -53,15 +45,6 @@ export const messageOf = (promise: Promise<unknown>): Promise<string> =>
 export const run = (program: string, ...args: string[]): string =>
   execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
-const stat = (pid: number | 'self'): string | undefined => {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[19];
-  } catch {
-    // It has ended.
-    return undefined;
-  }
-};
-
 /** Unmounts, detaches and removes everything below a folder. */
 const clear = (folder: string): void => {
   // Looked up first: a file whose file system is unmounted from here has another path.
@@ -79,16 +62,13 @@ const clear = (folder: string): void => {
 
 /** What processes that were killed have left. */
 export const sweep = (base: string): void => {
-  for (const name of readdirSync(base)) {
-    const [, pid, born] = /^drt(\d+)-(\d+)-/.exec(name) ?? [];
-    if (pid !== undefined && stat(Number(pid)) !== born) clear(join(base, name));
-  }
+  for (const folder of orphanedFolders(PREFIX, base)) clear(folder);
 };
 
 /** A folder of this process, gone when the test ends; `base`: the file system that it is on. */
 export const scratch = (t: Test, base = tmpdir()): string => {
   sweep(base);
-  const folder = mkdtempSync(join(base, `drt${process.pid}-${stat('self')}-`));
+  const folder = ownedFolder(PREFIX, base);
   t.teardown(() => clear(folder));
   return folder;
 };
