@@ -2,8 +2,8 @@
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** Programs and the kernel read ahead in several pieces, which come in any order. */
-const SLACK = 2 * MIB;
+/** Programs and the kernel (8 MiB) read ahead in several pieces, which come in any order. */
+const SLACK = 8 * MIB;
 const STREAMS = 8;
 
 export interface PrefetchSizes {

@@ -47,28 +47,28 @@ export class Reader {
   read(offset: number, length: number, c: Context): readonly Buffer[] | Promise<readonly Buffer[]> {
     const end = offset + length;
     const stream = this.#streams.take(offset, end);
-    const local = this.#readLocal(offset, length);
-    if (local !== undefined) {
-      if (stream !== undefined) stream.ahead = Math.max(stream.ahead, end);
-      return local;
-    }
-    let missed = false;
     let waits = false;
     const needed: Chunk[] = [];
     for (let at = offset; at < end; ) {
       const chunk = this.#chunkAt(at);
-      if (chunk === undefined) {
-        missed = true;
-        break;
-      }
-      waits ||= !chunk.there;
+      waits ||= chunk?.there !== true;
+      if (chunk === undefined) break;
       needed.push(chunk);
       at = chunk.end;
     }
-    if (missed || waits) return this.#readLater(offset, end, stream, c);
-    const found = this.#serve(needed, offset, end);
-    if (stream !== undefined) this.#ahead(stream);
-    return found;
+    if (!waits) {
+      const found = this.#serve(needed, offset, end);
+      if (stream !== undefined) this.#ahead(stream);
+      return found;
+    }
+    // What is in memory is on the disk soon as well, and would stay in memory if it was read from there.
+    const local = this.#readLocal(offset, length);
+    if (local === undefined) return this.#readLater(offset, end, stream, c);
+    if (stream !== undefined) {
+      stream.ahead = Math.max(stream.ahead, end);
+      if (this.#cached?.complete === false) this.#ahead(stream);
+    }
+    return local;
   }
 
   /** What somebody waits for comes still; what was fetched ahead does not. */
