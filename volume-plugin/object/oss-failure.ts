@@ -1,6 +1,6 @@
 import type { AskedBucket, StoreAnswer, StoreCall } from './call.ts';
 import { elementOf, type Refusal } from './refusal.ts';
-import { refusalError } from './refusal-error.ts';
+import { failureBy, refusalError } from './refusal-error.ts';
 import type { StoreError, StoreFailure } from './store.ts';
 
 /** `<Code>`s of OSS. https://www.alibabacloud.com/help/en/oss/developer-reference/error-responses */
@@ -34,29 +34,12 @@ const BY_CODE: Readonly<Record<string, StoreFailure>> = {
   InvalidDigest: 'DAMAGED',
 };
 
-/** For answers without a code, such as those of proxies. */
-const BY_STATUS: Readonly<Record<number, StoreFailure>> = {
-  301: 'WRONG_REGION',
-  307: 'UNREACHABLE',
-  401: 'CREDENTIALS',
-  403: 'DENIED',
-  404: 'NOT_FOUND',
-  405: 'UNSUPPORTED',
-  412: 'CONFLICT',
-  429: 'THROTTLED',
-  501: 'UNSUPPORTED',
-  503: 'THROTTLED',
-  507: 'FULL',
-};
-
 /** OSS says this of a bucket of another region with the code AccessDenied, and of a signature for one with InvalidArgument. */
 const ELSEWHERE = /must be addressed using the specified endpoint|signing region/i;
 
 /** What an answer of this status and code means. */
-export const failureOf = ({ status, code, message }: Refusal): StoreFailure => {
-  if (ELSEWHERE.test(message)) return 'WRONG_REGION';
-  return BY_CODE[code] ?? BY_STATUS[status] ?? (status >= 500 ? 'UNREACHABLE' : 'INVALID');
-};
+export const failureOf = (refusal: Refusal): StoreFailure =>
+  ELSEWHERE.test(refusal.message) ? 'WRONG_REGION' : failureBy(BY_CODE, refusal);
 
 /** `cn-shanghai`, of the endpoint that the answer names. */
 const regionOf = ({ headers, body }: StoreAnswer): string => {

@@ -2,6 +2,30 @@ import type { AskedBucket, StoreCall } from './call.ts';
 import type { Refusal } from './refusal.ts';
 import { StoreError, type StoreFailure } from './store.ts';
 
+/** Answers to HEAD have no body, and others, such as those of proxies, may be without a code. */
+const BY_STATUS: Readonly<Record<number, StoreFailure>> = {
+  301: 'WRONG_REGION',
+  // Some say so of a condition on a write.
+  304: 'CONFLICT',
+  307: 'UNREACHABLE',
+  401: 'CREDENTIALS',
+  403: 'DENIED',
+  404: 'NOT_FOUND',
+  405: 'UNSUPPORTED',
+  412: 'CONFLICT',
+  413: 'INVALID',
+  429: 'THROTTLED',
+  501: 'UNSUPPORTED',
+  503: 'THROTTLED',
+  507: 'FULL',
+};
+
+/** What an answer means by a vendor's codes, or by its status. */
+export const failureBy = (
+  codes: Readonly<Record<string, StoreFailure>>,
+  { status, code }: Pick<Refusal, 'status' | 'code'>,
+): StoreFailure => codes[code] ?? BY_STATUS[status] ?? (status >= 500 ? 'UNREACHABLE' : 'INVALID');
+
 const textOf = (
   failure: StoreFailure,
   { status, code, message, requestId }: Refusal,

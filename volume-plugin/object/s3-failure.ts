@@ -1,6 +1,6 @@
 import type { AskedBucket, StoreAnswer, StoreCall } from './call.ts';
 import { elementOf, type Refusal } from './refusal.ts';
-import { refusalError } from './refusal-error.ts';
+import { failureBy, refusalError } from './refusal-error.ts';
 import type { StoreError, StoreFailure } from './store.ts';
 
 /** `<Code>`s of S3 and of those who speak it. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
@@ -54,27 +54,8 @@ const BY_CODE: Readonly<Record<string, StoreFailure>> = {
   XAmzContentChecksumMismatch: 'DAMAGED',
 };
 
-/** Answers to HEAD have no body, and others may be without a code. */
-const BY_STATUS: Readonly<Record<number, StoreFailure>> = {
-  301: 'WRONG_REGION',
-  // Some say so of a condition on a write.
-  304: 'CONFLICT',
-  307: 'UNREACHABLE',
-  401: 'CREDENTIALS',
-  403: 'DENIED',
-  404: 'NOT_FOUND',
-  405: 'UNSUPPORTED',
-  412: 'CONFLICT',
-  413: 'INVALID',
-  429: 'THROTTLED',
-  501: 'UNSUPPORTED',
-  503: 'THROTTLED',
-  507: 'FULL',
-};
-
 /** What an answer of this status and code means. */
-export const failureOf = ({ status, code }: Refusal): StoreFailure =>
-  BY_CODE[code] ?? BY_STATUS[status] ?? (status >= 500 ? 'UNREACHABLE' : 'INVALID');
+export const failureOf = (refusal: Refusal): StoreFailure => failureBy(BY_CODE, refusal);
 
 /** The region that the bucket is in, when the answer tells. */
 const regionOf = ({ headers, body }: StoreAnswer): string =>
