@@ -5,7 +5,8 @@ import {
   DescribeVpcsCommand,
 } from '@aws-sdk/client-ec2';
 import t from 'tap';
-import { awsSite, client, refusal } from './aws-site.ts';
+import { refusal } from './aws-sdk.ts';
+import { awsSite, client } from './aws-site.ts';
 
 t.setTimeout(60_000);
 

@@ -1,6 +1,7 @@
 import { CreateRouteCommand, DescribeRouteTablesCommand } from '@aws-sdk/client-ec2';
 import t from 'tap';
-import { awsSite, client, refusal } from './aws-site.ts';
+import { refusal } from './aws-sdk.ts';
+import { awsSite, client } from './aws-site.ts';
 
 t.setTimeout(60_000);
 

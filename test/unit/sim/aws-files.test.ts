@@ -15,15 +15,13 @@ import {
 import t, { type Test } from 'tap';
 import type { AwsSim, AwsSimConfig } from '../../sim/aws/sim.ts';
 import type { Credential } from '../../sim/core/credentials.ts';
-import { awsSite, refusal } from './aws-site.ts';
+import { credentialsOf, refusal } from './aws-sdk.ts';
+import { awsSite } from './aws-site.ts';
 
 t.setTimeout(60_000);
 
-const client = (aws: AwsSim, { id, secret, token }: Credential, region = aws.region): EFSClient =>
-  new EFSClient({
-    ...{ region, endpoint: aws.endpoint, maxAttempts: 1 },
-    credentials: { accessKeyId: id, secretAccessKey: secret, ...(token !== undefined && { sessionToken: token }) },
-  });
+const client = (aws: AwsSim, key: Credential, region = aws.region): EFSClient =>
+  new EFSClient({ region, endpoint: aws.endpoint, maxAttempts: 1, credentials: credentialsOf(key) });
 
 const site = async (t: Test, config: AwsSimConfig = {}) => {
   const made = await awsSite(t, { rates: {}, ...config });

@@ -9,7 +9,8 @@ import {
   ModifyNetworkInterfaceAttributeCommand,
 } from '@aws-sdk/client-ec2';
 import t from 'tap';
-import { awsSite, refusal } from './aws-site.ts';
+import { refusal } from './aws-sdk.ts';
+import { awsSite } from './aws-site.ts';
 
 t.setTimeout(60_000);
 

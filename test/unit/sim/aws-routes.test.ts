@@ -10,7 +10,8 @@ import {
 } from '@aws-sdk/client-ec2';
 import t from 'tap';
 import type { EffectiveRoute } from '../../sim/core/routes.ts';
-import { awsSite, client, refusal } from './aws-site.ts';
+import { refusal } from './aws-sdk.ts';
+import { awsSite, client } from './aws-site.ts';
 
 t.setTimeout(60_000);
 

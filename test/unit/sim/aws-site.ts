@@ -3,22 +3,14 @@ import { EC2Client, type EC2ClientConfig } from '@aws-sdk/client-ec2';
 import { type AwsSim, type AwsSimConfig, startAwsSim } from '../../sim/aws/sim.ts';
 import { ManualClock } from '../../sim/core/clock.ts';
 import type { Credential } from '../../sim/core/credentials.ts';
-
-/** As much of a test as it takes to clean up after it. */
-export interface Test {
-  teardown(work: () => unknown): unknown;
-}
+import { credentialsOf, type Test } from './aws-sdk.ts';
 
 /** A client of the official SDK, told only where to go and who it is. One attempt unless `more` says otherwise. */
 export const client = (aws: AwsSim, key: Credential = aws.key(), more: Partial<EC2ClientConfig> = {}): EC2Client =>
   new EC2Client({
     region: aws.region,
     endpoint: aws.endpoint,
-    credentials: {
-      accessKeyId: key.id,
-      secretAccessKey: key.secret,
-      ...(key.token === undefined ? {} : { sessionToken: key.token }),
-    },
+    credentials: credentialsOf(key),
     maxAttempts: 1,
     ...more,
   });
@@ -42,6 +34,3 @@ export async function awsSite(t: Test, config: AwsSimConfig = {}) {
   t.teardown(() => ec2.destroy());
   return { aws, clock, vpc, subnet, table: table.id, a, b, ec2 };
 }
-
-/** What a refused call of the SDK rejects with. */
-export const refusal = (name: string, status: number) => ({ name, $metadata: { httpStatusCode: status } });

@@ -18,7 +18,8 @@ import {
 import t from 'tap';
 import type { AwsSimConfig } from '../../sim/aws/sim.ts';
 import { noMedia } from '../../sim/core/media.ts';
-import { awsSite, refusal } from './aws-site.ts';
+import { refusal } from './aws-sdk.ts';
+import { awsSite } from './aws-site.ts';
 
 t.setTimeout(60_000);
 

@@ -13,7 +13,8 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import t from 'tap';
 import { run } from '../../rig/command.ts';
 import { ManualClock } from '../../sim/core/clock.ts';
-import { alter, BUCKET as Bucket, certificates, client, refusal, s3Site } from './s3-site.ts';
+import { refusal } from './aws-sdk.ts';
+import { alter, BUCKET as Bucket, certificates, client, s3Site } from './s3-site.ts';
 
 t.setTimeout(60_000);
 

@@ -4,7 +4,8 @@ import { createInterface } from 'node:readline';
 import { CopyObjectCommand, GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import t from 'tap';
 import { SimControl } from '../../sim/core/control-client.ts';
-import { BUCKET as Bucket, client, refusal, s3Site } from './s3-site.ts';
+import { refusal } from './aws-sdk.ts';
+import { BUCKET as Bucket, client, s3Site } from './s3-site.ts';
 
 t.setTimeout(60_000);
 

@@ -9,7 +9,8 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import t from 'tap';
-import { BUCKET as Bucket, refusal, s3Site } from './s3-site.ts';
+import { refusal } from './aws-sdk.ts';
+import { BUCKET as Bucket, s3Site } from './s3-site.ts';
 
 t.setTimeout(60_000);
 

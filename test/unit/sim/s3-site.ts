@@ -8,10 +8,7 @@ import { makeCertificates } from '../../rig/certificates.ts';
 import type { Credential } from '../../sim/core/credentials.ts';
 import type { ObjectSimConfig } from '../../sim/objects/simulator.ts';
 import { type S3Sim, startS3Sim } from '../../sim/s3/sim.ts';
-
-export interface Test {
-  teardown(work: () => unknown): unknown;
-}
+import { credentialsOf, type Test } from './aws-sdk.ts';
 
 export const BUCKET = 'assets';
 
@@ -26,11 +23,7 @@ export const client = (
     region: sim.region,
     endpoint: sim.endpoint,
     forcePathStyle: true,
-    credentials: {
-      accessKeyId: key.id,
-      secretAccessKey: key.secret,
-      ...(key.token === undefined ? {} : { sessionToken: key.token }),
-    },
+    credentials: credentialsOf(key),
     maxAttempts: 1,
     ...more,
   });
@@ -44,9 +37,6 @@ export async function s3Site(t: Test, config: ObjectSimConfig = {}) {
   t.teardown(() => sim.close());
   return { sim, s3: client(t, sim) };
 }
-
-/** What a refused call of the SDK rejects with. */
-export const refusal = (name: string, status: number) => ({ name, $metadata: { httpStatusCode: status } });
 
 export interface Altered {
   headers: Record<string, string>;
