@@ -18,9 +18,10 @@ export interface Limits {
 
 /** Other work on the machine can only make a start slower, so the best of several is the image's own time. */
 const MIN_STARTS = 2;
-const MAX_STARTS = 8;
-/** So many starts of either are compared, at least, before a machine is taken for a slow one. */
+const MAX_STARTS = 5;
+/** So many starts of either are compared before a machine is taken for a slow one. */
 const MIN_PAIRS = 4;
+const MAX_PAIRS = 8;
 /**
  * What engine, runc and Node may take of it: until a plugin answers that does nothing (bare-main.ts, in the same image). Where
  * even the best of its starts takes longer, the machine is slower by that much, and so may our own code be.
@@ -83,7 +84,7 @@ export async function startsWithin(
   if (!isGood()) {
     const folder = await builtPlugin(kind, `${kind}-bare`, join(import.meta.dirname, 'bare-main.ts'));
     const bare = new Starts(await host.installPlugin(folder, { name: 'bare', enable: false }), method);
-    for (let n = 0; n < MIN_PAIRS || (n < MAX_STARTS && !isGood()); n += 1) {
+    for (let n = 0; n < MIN_PAIRS || (n < MAX_PAIRS && !isGood()); n += 1) {
       await bare.again(t, 'one that does nothing');
       await own.again(t, 'it');
       slowness = Math.max(1, bare.reply / (limits.reply * BARE_PART));
