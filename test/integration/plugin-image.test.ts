@@ -47,10 +47,8 @@ t.test('the image of the volume plugin is at most 125 MB, and starts with its ow
   const inImage = async (...argv: string[]) => run(['chroot', root, ...argv], { env: { PATH: process.env.PATH } });
   const { entrypoint } = JSON.parse(readFileSync(join(root, '../config.json'), 'utf8')) as { entrypoint: string[] };
   t.same(entrypoint.slice(0, 3), ['/bin/sh', '/usr/lib/drayage/first.sh', '/usr/bin/node']);
-  t.match(await inImage('/bin/sh', '/usr/lib/drayage/first.sh', '/usr/bin/node', '-p', '6*7'), {
-    code: 0,
-    stdout: '42\n',
-  });
+  const started = await inImage('/bin/sh', '/usr/lib/drayage/first.sh', '/usr/bin/node', '-p', '6*7');
+  t.match(started, { code: 0, stdout: '42\n' }, `first.sh says: ${started.stderr.trim()}`);
   for (const program of ['date', 'sleep', 'rm']) {
     t.match(await inImage('/bin/sh', '-c', `${program} --version`), { code: 0 }, program);
   }
