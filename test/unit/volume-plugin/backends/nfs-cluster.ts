@@ -5,6 +5,7 @@ import { silentLogger } from '../../../../shared/log.ts';
 import { NfsBackend } from '../../../../volume-plugin/backends/nfs.ts';
 import { ExportProvider } from '../../../../volume-plugin/nfs/export.ts';
 import type { ShareProvider } from '../../../../volume-plugin/nfs/share-provider.ts';
+import { until as eventually } from '../../../rig/command.ts';
 import { context, scratch } from '../block/scratch.ts';
 import { LocalMounts, LocalServers } from '../nfs/local-shares.ts';
 import { handsOf, TIMES } from './cluster-host.ts';
@@ -49,5 +50,5 @@ export const shareCluster = async (t: Test) => {
 
 /** Until something is so, for what goes on in the background. */
 export const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
-  for (let n = 0; n < 500 && !(await isSo()); n += 1) await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually('what goes on in the background', isSo);
 };

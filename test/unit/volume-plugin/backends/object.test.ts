@@ -342,7 +342,7 @@ t.test('single-writer: one host has it, another one is refused; who loses it is 
   const [a, b] = [await host(0), await host(1)];
   const volume = await a.create('db', { access: 'single-writer' });
   t.match(await a.mount(volume), { epoch: 1 });
-  t.equal(await codeOf(b.backend.mount(volume, b.target('db'), context(150))), 'VOLUME_BUSY');
+  t.equal(await codeOf(b.backend.mount(volume, b.target('db'), context(5_000))), 'VOLUME_BUSY');
   await a.leave(volume);
   t.match(await b.mount(volume), { epoch: 2 });
   for (const name of readdirSync(join(a.state, '../store/assets'), { recursive: true }).map(String)) {
