@@ -24,6 +24,8 @@ export class BaseBytes {
   #reader: Reader | undefined;
   /** Bytes of it were given to somebody. */
   #shown = false;
+  /** Counts how often it has become other bytes. */
+  generation = 0;
 
   constructor(world: World, home: FileHome, base: Base | undefined, above: Above) {
     this.#world = world;
@@ -53,6 +55,7 @@ export class BaseBytes {
   rebase(base: Base | undefined): void {
     this.replace(base);
     this.#shown = false;
+    this.generation += 1;
     this.note();
   }
 

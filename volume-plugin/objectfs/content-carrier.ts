@@ -160,6 +160,12 @@ export class Carrier {
     } catch (error) {
       if (!announced) this.#file.stack.frozen = before;
       if (!(error instanceof LostUpdate)) throw error;
+      // It has been unlinked here meanwhile.
+      if (this.#file.home.key() === undefined) {
+        this.#file.stack.frozen = before;
+        if (!this.#file.isOpen()) this.drop(this.#file.stack.layers.length, this.#file.base.now);
+        return version;
+      }
       let now = version;
       await this.#file.quietly(async () => {
         now = await this.#giveWay(error);

@@ -143,7 +143,11 @@ export class FileBytes implements FileContent {
     const end = Math.min(offset + length, this.size);
     if (offset >= end) return [];
     if (this.#stack.layers.length === 0) return this.#readBase(offset, end - offset, c);
-    return readOver(this.#world, this.#stack, offset, end, (start, bytes) => this.#readBase(start, bytes, c));
+    const { generation } = this.#base;
+    const some = readOver(this.#world, this.#stack, offset, end, (start, bytes) => this.#readBase(start, bytes, c));
+    if (!(some instanceof Promise)) return some;
+    // What was read of it may be what was written here, and the rest what others have made of it since.
+    return some.then((bytes) => (generation === this.#base.generation ? bytes : this.read(offset, length, c)));
   }
 
   #readBase(offset: number, length: number, c: Context): readonly Buffer[] | Promise<readonly Buffer[]> {

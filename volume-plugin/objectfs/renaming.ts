@@ -256,7 +256,9 @@ export class Renaming {
     for (let attempt = 1, isOver = false; !isOver && attempt <= TRIES; attempt += 1) {
       let target: Facts | undefined;
       [source, target] = await Promise.all([space.store.head(move.from, c), space.store.head(move.to, c)]);
-      const isCopy = target?.size === move.size && (target.etag === move.etag || source === undefined);
+      // What was to be replaced is there still when it is others that have taken the source away.
+      const isLike = target?.etag === move.etag || (source === undefined && target?.etag !== move.replaced);
+      const isCopy = target?.size === move.size && isLike;
       if (isCopy) copied = target;
       else if (source?.etag === move.etag && !isTaken()) copied = await this.#copyAgain(move, c);
       const isReplaceable = move.replaced === '' ? target === undefined : target?.etag === move.replaced;

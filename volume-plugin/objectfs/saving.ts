@@ -50,12 +50,7 @@ export class Saver {
     if (this.#timers.has(node) || this.#space.isEnding) return;
     const timer = setTimeout(() => {
       this.#timers.delete(node);
-      this.now(node).catch((error: unknown) => {
-        this.#space.failed('attributes could not be stored', error);
-        const pause = this.#pauses.get(node) ?? FIRST_PAUSE_MS;
-        this.#pauses.set(node, Math.min(2 * pause, LONGEST_PAUSE_MS));
-        this.later(node, pause);
-      });
+      this.now(node).catch((error: unknown) => this.#space.failed('attributes could not be stored', error));
     }, pauseMs);
     this.#timers.set(node, timer.unref());
   }
@@ -70,13 +65,20 @@ export class Saver {
       clearTimeout(this.#timers.get(node));
       this.#timers.delete(node);
       // What is not in the store takes its attributes along.
-      if (!node.isChanged || node.unlinked || this.#lookups.isOwn(node)) return;
+      if (!node.isChanged || this.#space.nodes.path(node) === undefined || this.#lookups.isOwn(node)) return;
       // The ETag of what was uploaded in parts changes with the copy: nobody may begin with the old one meanwhile.
       const isInParts = node.facts?.etag.includes('-') === true;
       const work = isInParts ? this.#space.alone(node, () => this.#save(node)) : this.#save(node);
       const save = work.finally(() => this.#running.delete(node));
       this.#running.set(node, save);
-      await save;
+      try {
+        await save;
+      } catch (error) {
+        const pause = this.#pauses.get(node) ?? FIRST_PAUSE_MS;
+        this.#pauses.set(node, Math.min(2 * pause, LONGEST_PAUSE_MS));
+        this.later(node, pause);
+        throw error;
+      }
       this.#pauses.delete(node);
     }
   }
@@ -110,7 +112,8 @@ export class Saver {
   }
 
   async #save(node: Node): Promise<void> {
-    const path = this.#space.path(node);
+    const path = this.#space.nodes.path(node);
+    if (path === undefined) return;
     const content = this.#space.contentOf(node);
     const c = this.#space.context(COPY_MS);
     const release = await content?.hold(c);
@@ -121,6 +124,11 @@ export class Saver {
           else await this.#saveFile(node);
           break;
         } catch (error) {
+          // It has lost its name meanwhile, and its attributes are nobody's.
+          if (this.#space.nodes.path(node) === undefined) {
+            this.saved(node, node.lively.changed);
+            return;
+          }
           if (!isFailure(error, 'CONFLICT', 'NOT_FOUND') || attempt === TRIES) throw error;
           // Somebody else has written it; theirs are the bytes, ours the attributes.
           node.seen = Number.NEGATIVE_INFINITY;

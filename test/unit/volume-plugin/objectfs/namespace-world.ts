@@ -331,9 +331,11 @@ export class Host {
 
   async read(path: string): Promise<string> {
     const opened = await this.open(path, 0);
-    const text = await this.readOpen(opened);
-    await this.close(opened);
-    return text;
+    try {
+      return await this.readOpen(opened);
+    } finally {
+      await this.close(opened);
+    }
   }
 
   /** Names as `ls` gets them, with the kernel's way of asking again behind the last cookie. */

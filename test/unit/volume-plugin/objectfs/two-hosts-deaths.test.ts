@@ -171,3 +171,40 @@ t.test('what is open in a folder is stored in it, wherever the engine dies while
     await w.end();
   }
 });
+
+t.test(
+  'what a rename was to replace is not taken for its copy, when others have removed what was renamed',
+  async (t) => {
+    const w = await world(t);
+    const [first, b] = [await w.host('a', { real: true, retryMs: 0 }), await w.host('b', real)];
+    await first.write('f', 'mine');
+    await first.write('g', 'text');
+    const opened = await first.open('f');
+    await first.fs.write(opened.node, opened.handle, 0, Buffer.from('M'), false, first.caller());
+    const { copy } = w.store;
+    w.store.copy = () => Promise.reject(new StoreError('UNREACHABLE', 'nobody answers'));
+    t.equal(await refused(() => first.rename('f', 'g')), 'EIO');
+    w.store.copy = copy;
+    first.kill();
+    await b.unlink('f');
+    const next = await w.host('a', { real: true, survived: true });
+    await next.fs.syncfs(next.caller());
+    t.equal(await w.text('g'), 'text');
+  },
+);
+
+t.test('attributes that a close could not store are stored later', async (t) => {
+  const w = await world(t);
+  const a = await w.host('a', { real: true, retryMs: 0 });
+  await a.write('f', 'text');
+  const opened = await a.open('f');
+  await a.fs.setattr(opened.node, { mode: 0o600 }, a.caller());
+  const { copy } = w.store;
+  w.store.copy = () => Promise.reject(new StoreError('UNREACHABLE', 'nobody answers'));
+  t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'EIO');
+  w.store.copy = copy;
+  await a.fs.release(opened.node, opened.handle, a.caller());
+  await a.fs.syncfs(a.caller());
+  const next = await w.host('b', real);
+  t.match(await next.stat('f'), { mode: 0o100600 });
+});

@@ -3,43 +3,10 @@ import type { Caller } from '../../../../volume-plugin/fuse/file-system.ts';
 import type { FileContent } from '../../../../volume-plugin/objectfs/content.ts';
 import { randomOf } from '../../../suites/random.ts';
 import { codeOf, type Host } from './namespace-world.ts';
+import type { Local, Side } from './two-hosts-known.ts';
 import { FINE, isSameButForGaps, Scene, show, type Tree, type Weather } from './two-hosts-scene.ts';
 
-/** A file that a host has open, or that is not in the bucket as it is there. */
-export interface Local {
-  node: number;
-  /** Undefined: it was unlinked, or replaced, by this host. */
-  path: string | undefined;
-  /** Where it was before it was renamed here. */
-  readonly former: string[];
-  bytes: string;
-  dirty: boolean;
-  /** What may be in the bucket of it: every state since it was clean last. */
-  versions: Set<string>;
-  /** `w` where it was written to since it was clean: other bytes come from what the other host may have removed. */
-  mask: string;
-  /** What an upload replaces; undefined: nothing. */
-  base: string | undefined;
-  handles: number[];
-  /** Others have changed, removed or renamed it, or its folder, since it was opened here. */
-  disturbed: boolean;
-  /** Its bytes have been kept beside somebody else's. */
-  kept: boolean;
-  /** So they have, while it was open, and nobody was told. Of bytes that are also those that have won nobody need be. */
-  untold: 'must' | 'may' | undefined;
-  /**
-   * The other state that `base` may be: where both hosts have brought the same bytes, and it cannot be told which ones are there, or
-   * the answer of an upload was lost.
-   */
-  orBase: { readonly text: string | undefined } | undefined;
-}
-
-export interface Side {
-  readonly name: string;
-  durability: 'server' | 'local';
-  host: Host;
-  locals: Local[];
-}
+export type { Local, Side } from './two-hosts-known.ts';
 
 /** What one request does to the bucket, when it is carried out. */
 export interface Effects {
@@ -91,10 +58,6 @@ export class Model {
   /** Does everything happen in its turn? Then nothing is lost on the way, and nothing is brought to the bucket in the background. */
   readonly calm: boolean;
   readonly #seed: number;
-  /** What uploads knew of, and have replaced, by its path. */
-  readonly #replaced = new Map<string, string | undefined>();
-  /** What was brought to the bucket and renamed by the other host, in one step. */
-  readonly #along = new Set<Local>();
 
   private constructor(scene: Scene, seed: number, random: () => number, calm: boolean) {
     this.calm = calm;
@@ -109,7 +72,7 @@ export class Model {
     const model = new Model(scene, seed, random, calm);
     for (const name of ['a', 'b']) {
       const durability = calm || random() < 0.5 ? 'server' : 'local';
-      model.sides.push({ name, durability, host: await scene.host(name, false, durability), locals: [] });
+      model.sides.push({ name, durability, host: await scene.host(name, false, durability), locals: [], gone: [] });
     }
     return model;
   }
@@ -225,7 +188,6 @@ export class Model {
   /** Compares the bucket with what is known, and takes over what is as it may be. */
   async look(actor: Side | undefined, { files: effects, required, moved }: Effects, ok: boolean): Promise<void> {
     const along = new Set<string>();
-    this.#along.clear();
     const sourceOf = (path: string): string | undefined => {
       if (moved === undefined) return undefined;
       const isIn = path === moved.to || isWithin(path, moved.to);
@@ -236,7 +198,6 @@ export class Model {
       this.sides.flatMap((side) => side.locals.filter((local) => this.content(side, local)?.dirty !== true)),
     );
     const now = await this.scene.look();
-    this.#replaced.clear();
     const paths = new Set([...this.tree.keys(), ...now.keys()]);
     for (const path of paths) {
       const [before, after] = [this.tree.get(path), now.get(path)];
@@ -244,8 +205,12 @@ export class Model {
       this.trail.push(`${this.step}   ${path} is ${show(after)}`);
       if (path.endsWith('/')) continue;
       if (effects.has(path) && effects.get(path) === after) this.#disturb(actor, path);
-      else if (this.#isMovedAlong(actor, sourceOf(path), path, after)) along.add(path);
-      else if (!this.#isUpload(actor, path, before, after, effects) && !this.#isKept(path, before, after)) {
+      else if (
+        this.#isMovedAlong(actor, sourceOf(path), path, after) ||
+        this.#isUpload(actor, path, before, after, effects)
+      ) {
+        along.add(path);
+      } else if (!this.#isKept(path, before, after)) {
         this.problem(`${path} is ${show(after)}, and was ${show(before)}: ${this.#known(path)}`);
       }
     }
@@ -274,7 +239,7 @@ export class Model {
     const brought = other?.locals.find((local) => local.path === from && local.versions.has(after));
     if (brought === undefined) return false;
     brought.base = after;
-    this.#along.add(brought);
+    brought.passed = after;
     this.#disturb(actor, from);
     this.#disturb(actor, to);
     if (renamed !== undefined && !renamed.dirty) renamed.base = after;
@@ -286,7 +251,7 @@ export class Model {
       side.locals
         .filter((local) => local.path !== undefined && path.startsWith(local.path))
         .map(({ dirty, bytes, versions, base, disturbed }) => {
-          const states = [...versions].map(show);
+          const states = [...versions.keys()].map(show);
           return `${side.name} ${dirty ? 'dirty' : 'clean'} ${show(bytes)} [${states}] over ${show(base)} ${disturbed}`;
         }),
     );
@@ -322,8 +287,12 @@ export class Model {
         const isNext = this.sides.some((one) => one !== side && this.#hadThere(one, path, local.base));
         const isBase = before === local.base || (local.orBase !== undefined && before === local.orBase.text);
         if (!isBase && !isOwn && !isMoved && !isNext) continue;
-        this.#replaced.set(path, local.base);
-        const others = this.sides.filter((one) => one !== side).flatMap((one) => this.#locals(one, path, after));
+        const theirs = this.sides.filter((one) => one !== side);
+        for (const text of [local.base, local.orBase?.text]) {
+          if (text === undefined) continue;
+          for (const one of theirs.flatMap((other) => this.#locals(other, path, text))) one.passed = text;
+        }
+        const others = theirs.flatMap((one) => this.#locals(one, path, after));
         // Whose it was cannot be told.
         if (others.length > 0) this.#disturb(undefined, path);
         // Of one whose answer was lost the host does not know that it is there.
@@ -332,7 +301,8 @@ export class Model {
         local.orBase = others.length > 0 || isUnheard ? { text: local.base } : undefined;
         for (const one of others) one.orBase = { text: after };
         local.base = after;
-        if (after === local.bytes) local.mask = '';
+        // What was written before has gone with it, if somebody takes it away.
+        local.mask = after === local.bytes ? '' : (local.versions.get(after) ?? local.mask);
         this.#disturb(side, path);
         return true;
       }
@@ -353,7 +323,8 @@ export class Model {
     if (cut < 0 || before !== undefined || after === undefined) return false;
     const source = path.slice(0, cut);
     const side = this.sides.find(({ name }) => path.slice(cut).startsWith(`.conflict-host-${name}-`));
-    const had = side?.locals.filter((local) => local.path === source || local.former.includes(source)) ?? [];
+    const all = [...(side?.locals ?? []), ...(side?.gone ?? [])];
+    const had = all.filter((local) => local.path === source || local.former.includes(source));
     const ofLatest = had.filter(({ bytes, mask }) => isSameButForGaps(after, bytes, mask));
     // Of files that have the same bytes and had the same name it is one that waits, and has the name still.
     const rank = (local: Local): number =>
@@ -364,7 +335,7 @@ export class Model {
       this.count(after === latest.bytes ? 'conflicts' : 'conflicts in part');
       return true;
     }
-    const isEarlier = had.some(({ versions }) => [...versions].some((one) => isSameButForGaps(after, one, '')));
+    const isEarlier = had.some(({ versions }) => [...versions.keys()].some((one) => isSameButForGaps(after, one, '')));
     if (isEarlier) this.count('conflicts in part');
     return isEarlier;
   }
@@ -374,22 +345,25 @@ export class Model {
     for (const local of side.locals) {
       if (local.dirty && clean.has(local)) {
         const stored = local.path === undefined ? local.bytes : this.tree.get(local.path);
-        // It was there for a moment, and the other host has replaced or removed it since.
-        const isReplaced = local.path !== undefined && this.#replaced.get(local.path) === local.bytes;
-        const isTaken = isReplaced || this.#along.has(local) || (local.path !== undefined && others.has(local.path));
+        // It was there for a moment, or was seen there, and the other host has replaced or removed it since.
+        const isReplaced = local.passed === local.bytes || local.base === local.bytes;
+        const isTaken = isReplaced || (local.path !== undefined && others.has(local.path));
         this.trail.push(`${this.step}   ${side.name} has brought ${local.path} ${show(local.bytes)} ${show(stored)}`);
         if (stored !== local.bytes && !local.kept && !isTaken) {
           this.problem(`${side.name} has ${local.path} no more: ${show(local.bytes)}; it is ${show(stored)}`);
         }
         local.dirty = false;
-        local.versions = new Set();
+        local.versions = new Map();
         local.base = stored;
         local.orBase = undefined;
+        local.passed = undefined;
         if (local.kept) local.disturbed = true;
         if (local.kept && local.handles.length > 0) local.untold = stored === local.bytes ? 'may' : 'must';
       }
     }
-    side.locals = side.locals.filter(({ dirty, handles }) => dirty || handles.length > 0);
+    const isHere = ({ dirty, handles }: Local): boolean => dirty || handles.length > 0;
+    side.gone = [...side.gone, ...side.locals.filter((one) => !isHere(one) && one.path === undefined)].slice(-4);
+    side.locals = side.locals.filter(isHere);
   }
 
   async end(): Promise<void> {

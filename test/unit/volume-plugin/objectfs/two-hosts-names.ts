@@ -21,7 +21,7 @@ interface Naming {
   send(parent: number, host: Side['host'], caller: ReturnType<Side['host']['caller']>): unknown;
   done(): void;
   /** Told from what is there, when no answer came. */
-  happened?(now: Tree): boolean;
+  happened?(now: Tree): boolean | Promise<boolean>;
 }
 
 /** A change of names: when its outcome is open it is waited for, and is whole or not there. */
@@ -50,7 +50,7 @@ export const name = async (
   const taken = [...effects.files].filter(([, text]) => text === undefined).map(([path]) => path);
   const left = taken.filter((path) => now.has(path));
   if (left.length > 0 && left.length < taken.length) model.problem(`${what} is done by half: ${left} are there still`);
-  const isDone = happened?.(now) ?? (left.length === 0 && taken.length > 0);
+  const isDone = (await happened?.(now)) ?? (left.length === 0 && taken.length > 0);
   if (isDone) done();
   await model.look(side, isDone ? effects : NONE, false);
 };
@@ -69,6 +69,9 @@ export const unlink = async (model: Model, side: Side): Promise<void> => {
     done: () => cutLocal(side, path),
   });
 };
+
+const nodeThere = async (side: Side, path: string): Promise<number | undefined> =>
+  (await side.host.exists(path)) ? await side.host.node(path) : undefined;
 
 export const rename = async (model: Model, side: Side): Promise<void> => {
   const from = anyFile(model, side);
@@ -102,6 +105,8 @@ export const rename = async (model: Model, side: Side): Promise<void> => {
         },
     send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
     ...(isNew && { happened: (now: Tree) => now.get(from) !== source.bytes && now.get(to) === source.bytes }),
+    // Of one that others have removed the bucket does not tell it.
+    ...(!isNew && stored === undefined && { happened: async () => (await nodeThere(side, to)) === source?.node }),
     done: () => {
       cutLocal(side, to);
       if (source === undefined) return;
@@ -183,6 +188,8 @@ export const renameFolder = async (model: Model, side: Side): Promise<void> => {
     },
     send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
     done: () => {
+      // What was open in a folder of that name, which others have taken away, is not in this one.
+      for (const { path } of side.locals) if (path?.startsWith(`${to}/`) === true) cutLocal(side, path);
       for (const local of side.locals) {
         if (local.path?.startsWith(`${from}/`) !== true) continue;
         // What others had removed from it is new in the other one.

@@ -19,9 +19,9 @@ const opened = (side: Side, path: string, node: number, handle: number, text: st
     return known;
   }
   const local: Local = {
-    ...{ node, path, former: [], bytes: text, dirty: isNew, versions: new Set(isNew ? [text] : []), mask: '' },
+    ...{ node, path, former: [], bytes: text, dirty: isNew, versions: new Map(isNew ? [[text, '']] : []), mask: '' },
     ...{ base: isNew ? undefined : text, handles: [handle], disturbed: false, kept: false },
-    ...{ untold: undefined, orBase: undefined },
+    ...{ untold: undefined, orBase: undefined, passed: undefined },
   };
   side.locals.push(local);
   return local;
@@ -47,7 +47,12 @@ const create = async (model: Model, side: Side): Promise<void> => {
       return { node: made.attributes.node, handle: made.handle };
     },
   });
-  if ('value' in outcome) opened(side, path, outcome.value.node, outcome.value.handle, '', true);
+  if (!('value' in outcome)) return;
+  const { node, handle } = outcome.value;
+  const isNew = side.host.contents.find(node)?.dirty === true;
+  // What was brought there in the background meanwhile was opened.
+  if (!isNew) await model.look(side, NONE, false);
+  opened(side, path, node, handle, isNew ? '' : (model.tree.get(path) ?? ''), isNew);
 };
 
 const open = async (model: Model, side: Side, path = anyFile(model, side)): Promise<void> => {
@@ -81,6 +86,9 @@ const read = async (model: Model, side: Side): Promise<void> => {
     const local = model.local(side, path);
     // What it was is nowhere any more.
     if (codeOf(error) === 'ESTALE' && local?.disturbed === true) return;
+    // It was kept beside what others have, or they have removed it, in the background meanwhile.
+    await model.look(side, NONE, false);
+    if (codeOf(error) === 'ENOENT' && !model.view(side).has(path)) return;
     model.problem(`${side.name} cannot read ${path}: ${error}`);
   }
 };
@@ -134,7 +142,8 @@ const change = async (model: Model, side: Side): Promise<void> => {
   const after = isCut
     ? before.slice(0, size).padEnd(size, '\0')
     : before.slice(0, offset).padEnd(offset, '\0') + text + before.slice(offset + text.length);
-  local.versions.add(after);
+  const earlier = [...local.versions].filter(([text]) => text !== after);
+  local.versions.set(after, '');
   const { node } = local;
   const outcome = await model.ask(side, {
     ...{ what: `${isCut ? 'truncate' : 'write'} ${local.path} ${size}`, effects: NONE, refusals: STALE },
@@ -146,8 +155,12 @@ const change = async (model: Model, side: Side): Promise<void> => {
   checkStale(model, local, `${side.name} write ${local.path}`, failed(outcome));
   if (failed(outcome) !== undefined) return;
   local.bytes = after;
-  const mask = local.mask.padEnd(size, ' ').slice(0, size);
-  local.mask = isCut ? mask : mask.slice(0, offset) + 'w'.repeat(text.length) + mask.slice(offset + text.length);
+  const changed = (before: string): string => {
+    const mask = before.padEnd(size, ' ').slice(0, size);
+    return isCut ? mask : mask.slice(0, offset) + 'w'.repeat(text.length) + mask.slice(offset + text.length);
+  };
+  local.mask = changed(local.mask);
+  for (const [version, mask] of earlier) local.versions.set(version, changed(mask));
   local.dirty = model.content(side, local)?.dirty === true;
 };
 
