@@ -34,18 +34,17 @@ export const newContext = (log: Logger, timeoutMs: number, parent?: Context, id?
   const requestId = parent?.requestId ?? id ?? newRequestId();
   const deadline = Math.min(now() + timeoutMs, parent?.deadline ?? Number.POSITIVE_INFINITY);
   const controller = new AbortController();
+  let leave: (() => void) | undefined;
   const end = (reason: unknown): void => {
     clearTimeout(timer);
-    parent?.signal.removeEventListener('abort', withParent);
+    leave?.();
     controller.abort(reason);
   };
-  const withParent = (): void => end(parent?.signal.reason);
   // One that lasts as long as its parent is ended by it.
   const wait = deadline === parent?.deadline ? Number.POSITIVE_INFINITY : Math.max(0, timeoutMs);
   const timer =
     wait > LONGEST_TIMER ? undefined : setTimeout(() => end(deadlineError(timeoutMs, requestId)), wait).unref();
-  if (parent?.signal.aborted) withParent();
-  else parent?.signal.addEventListener('abort', withParent);
+  if (parent !== undefined) leave = follow(parent.signal, end);
   return {
     requestId,
     signal: controller.signal,
@@ -58,14 +57,38 @@ export const newContext = (log: Logger, timeoutMs: number, parent?: Context, id?
 /** A context that can also be ended by hand, for instance when a service shuts down. */
 export const cancellable = (parent: Context): { readonly context: Context; cancel(reason: unknown): void } => {
   const controller = new AbortController();
-  const withParent = (): void => cancel(parent.signal.reason);
+  let leave: (() => void) | undefined;
   const cancel = (reason: unknown): void => {
-    parent.signal.removeEventListener('abort', withParent);
+    leave?.();
     controller.abort(reason);
   };
-  if (parent.signal.aborted) withParent();
-  else parent.signal.addEventListener('abort', withParent);
+  leave = follow(parent.signal, cancel);
   return { context: { ...parent, signal: controller.signal }, cancel };
+};
+
+type End = (reason: unknown) => void;
+
+const followers = new WeakMap<AbortSignal, Set<End>>();
+
+/**
+ * `end` is called when the signal is, at once if it has been; answers how to leave it. One listener of a signal is enough for all: an
+ * EventTarget looks through those that it has when one is added, and a long life has tens of thousands of contexts below it.
+ */
+const follow = (signal: AbortSignal, end: End): (() => void) | undefined => {
+  if (signal.aborted) {
+    end(signal.reason);
+    return undefined;
+  }
+  const known = followers.get(signal);
+  const all = known ?? new Set<End>();
+  if (known === undefined) {
+    followers.set(signal, all);
+    signal.addEventListener('abort', () => {
+      for (const one of all) one(signal.reason);
+    });
+  }
+  all.add(end);
+  return () => all.delete(end);
 };
 
 const deadlineError = (timeoutMs: number, requestId: string): PluginError =>

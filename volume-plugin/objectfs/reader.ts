@@ -11,6 +11,7 @@ const MIB = 1024 * 1024;
 const SMALL = MIB;
 /** Bytes that no stream needs any more, and that may be asked for again. */
 const KEPT = 2 * MIB;
+const OVER = new Error('the call is over');
 /** After so many random reads that had to ask the store, all of the object is fetched to the disk. */
 const MISSES = 16;
 
@@ -157,7 +158,12 @@ export class Reader {
       start,
       lent,
       async (into) => {
-        await this.#world.fetch(this.#base, start, into, callContext(this.#world, into.length, context));
+        try {
+          await this.#world.fetch(this.#base, start, into, callContext(this.#world, into.length, context));
+        } finally {
+          // Its contexts would be kept until their time is over, or the engine's.
+          cancel(OVER);
+        }
         this.#keep(chunk);
       },
       () => {

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import t from 'tap';
 import { cancellable, newContext, now, remaining, sleep, throwIfDone } from '../../../shared/context.ts';
 import { silentLogger } from '../../../shared/log.ts';
@@ -27,6 +28,20 @@ t.test('a child may end earlier and leaves its parent alone', async (t) => {
   const parent = newContext(silentLogger, 60_000);
   await t.rejects(sleep(5_000, newContext(silentLogger, 10, parent)), { code: 'DEADLINE' });
   t.notOk(parent.signal.aborted);
+});
+
+t.test('contexts below one that lives long take one listener of it, and end with it', async (t) => {
+  const { context: parent, cancel } = cancellable(newContext(silentLogger, Number.POSITIVE_INFINITY));
+  const children = Array.from({ length: 100 }, (_, n) =>
+    n % 2 === 0 ? newContext(silentLogger, 60_000, parent) : cancellable(parent).context,
+  );
+  // An EventTarget looks through all that it has when one is added: 20,000 contexts cost a millisecond for each further one.
+  t.equal(getEventListeners(parent.signal, 'abort').length, 1);
+  const reason = new Error('the end');
+  cancel(reason);
+  t.ok(children.every(({ signal }) => signal.reason === reason));
+  t.equal(newContext(silentLogger, 60_000, parent).signal.reason, reason);
+  t.equal(cancellable(parent).context.signal.reason, reason);
 });
 
 t.test('a context can be ended by hand', async (t) => {
