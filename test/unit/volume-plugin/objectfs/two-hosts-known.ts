@@ -26,6 +26,8 @@ export interface Local {
   orBase: { readonly text: string | undefined } | undefined;
   /** What it had brought there for a moment, until the other host's upload replaced that, or its rename took it along. */
   passed: string | undefined;
+  /** The step in which it has lost its name here: until then it may have been brought there. */
+  cutAt: number | undefined;
 }
 
 export interface Side {

@@ -280,7 +280,8 @@ export class Model {
     const sides = [...this.sides].sort((one, other) => Number(other === actor) - Number(one === actor));
     for (const side of sides) {
       for (const local of side.locals) {
-        if (local.path !== path || !local.versions.has(after)) continue;
+        const isCut = local.cutAt === this.step && local.former.at(-1) === path;
+        if ((local.path !== path && !isCut) || !local.versions.has(after)) continue;
         const isOwn = before !== undefined && local.versions.has(before);
         const isMoved = effects.has(path) && effects.get(path) === local.base;
         // Both at once: the other one's was there for a moment.
@@ -300,6 +301,8 @@ export class Model {
         const isUnheard = heard?.dirty === true && this.scene.textOf(heard.base?.etag ?? '') !== after;
         local.orBase = others.length > 0 || isUnheard ? { text: local.base } : undefined;
         for (const one of others) one.orBase = { text: after };
+        // What has taken its place takes the place of that.
+        if (isCut) for (const one of side.locals) if (one.path === path && one.base === local.base) one.base = after;
         local.base = after;
         // What was written before has gone with it, if somebody takes it away.
         local.mask = after === local.bytes ? '' : (local.versions.get(after) ?? local.mask);

@@ -3,12 +3,13 @@ import { anyFile, becomes, FOLDERS, freeName, nameOf, nodeOf, parentOf, STALE } 
 import type { Tree } from './two-hosts-scene.ts';
 
 /** A name is taken from a file of this host. */
-export const cutLocal = (side: Side, path: string): void => {
+export const cutLocal = (side: Side, path: string, step: number): void => {
   const local = side.locals.find((one) => one.path === path);
   if (local === undefined) return;
   // What was on its way under it may be kept beside somebody else's still.
   local.former.push(path);
   local.path = undefined;
+  local.cutAt = step;
 };
 
 interface Naming {
@@ -19,7 +20,8 @@ interface Naming {
   /** A folder that must be there afterwards. */
   readonly keeps: string;
   send(parent: number, host: Side['host'], caller: ReturnType<Side['host']['caller']>): unknown;
-  done(): void;
+  /** `answered`: the host knows that it is done. */
+  done(answered: boolean): void;
   /** Told from what is there, when no answer came. */
   happened?(now: Tree): boolean | Promise<boolean>;
 }
@@ -39,7 +41,7 @@ export const name = async (
   });
   const errno = failed(outcome);
   if (errno === undefined) {
-    done();
+    done(true);
     await model.look(side, effects, true);
     if (isKept && !model.folders(side).has(keeps)) model.problem(`${keeps} has gone with what was in it`);
     return;
@@ -51,7 +53,7 @@ export const name = async (
   const left = taken.filter((path) => now.has(path));
   if (left.length > 0 && left.length < taken.length) model.problem(`${what} is done by half: ${left} are there still`);
   const isDone = (await happened?.(now)) ?? (left.length === 0 && taken.length > 0);
-  if (isDone) done();
+  if (isDone) done(false);
   await model.look(side, isDone ? effects : NONE, false);
 };
 
@@ -63,10 +65,14 @@ export const unlink = async (model: Model, side: Side): Promise<void> => {
   await name(model, {
     ...{ side, what: `unlink ${path}`, keeps: parentOf(path) },
     // What it was is nowhere any more.
-    refusals: local?.disturbed === true ? ['ESTALE'] : [],
+    refusals: local?.disturbed === true ? ['ESTALE', 'ENOENT'] : [],
     effects: becomes([[path, undefined]], local?.dirty !== true || !local.disturbed),
     send: (parent, host, caller) => host.fs.unlink(parent, nameOf(path), caller),
-    done: () => cutLocal(side, path),
+    done: (answered) => {
+      if (answered) cutLocal(side, path, model.step);
+      // It was refused, as far as the host knows: the file has its name here, and is gone as if others had removed it.
+      else if (local !== undefined) local.disturbed = true;
+    },
   });
 };
 
@@ -108,7 +114,7 @@ export const rename = async (model: Model, side: Side): Promise<void> => {
     // Of one that others have removed the bucket does not tell it.
     ...(!isNew && stored === undefined && { happened: async () => (await nodeThere(side, to)) === source?.node }),
     done: () => {
-      cutLocal(side, to);
+      cutLocal(side, to, model.step);
       if (source === undefined) return;
       source.former.push(from);
       source.path = to;
@@ -189,7 +195,7 @@ export const renameFolder = async (model: Model, side: Side): Promise<void> => {
     send: (parent, host, caller) => host.fs.rename(parent, nameOf(from), toParent, nameOf(to), 0, caller),
     done: () => {
       // What was open in a folder of that name, which others have taken away, is not in this one.
-      for (const { path } of side.locals) if (path?.startsWith(`${to}/`) === true) cutLocal(side, path);
+      for (const { path } of side.locals) if (path?.startsWith(`${to}/`) === true) cutLocal(side, path, model.step);
       for (const local of side.locals) {
         if (local.path?.startsWith(`${from}/`) !== true) continue;
         // What others had removed from it is new in the other one.

@@ -21,7 +21,7 @@ const opened = (side: Side, path: string, node: number, handle: number, text: st
   const local: Local = {
     ...{ node, path, former: [], bytes: text, dirty: isNew, versions: new Map(isNew ? [[text, '']] : []), mask: '' },
     ...{ base: isNew ? undefined : text, handles: [handle], disturbed: false, kept: false },
-    ...{ untold: undefined, orBase: undefined, passed: undefined },
+    ...{ untold: undefined, orBase: undefined, passed: undefined, cutAt: undefined },
   };
   side.locals.push(local);
   return local;
