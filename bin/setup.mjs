@@ -39,7 +39,7 @@ const commands = {
   test: { run: [['test/run.ts']], packages: testTools, root: true },
   // What takes hours; postgresql would bring a service along: its suite is left out where there is none.
   'test:long': {
-    run: [['test/long/object-suites.ts'], ['test/long/object-engines.ts']],
+    run: [['test/long/two-hosts.ts'], ['test/long/object-suites.ts'], ['test/long/object-engines.ts']],
     packages: testTools,
     root: true,
   },
