@@ -141,7 +141,7 @@ export class FileBytes implements FileContent {
 
   read(offset: number, length: number, c: Context): readonly Buffer[] | Promise<readonly Buffer[]> {
     const end = Math.min(offset + length, this.size);
-    if (offset >= end) return [];
+    if (offset >= end) return this.base === undefined ? this.#loss.atEnd() : [];
     if (this.#stack.layers.length === 0) return this.#readBase(offset, end - offset, c);
     const { generation } = this.#base;
     const some = readOver(this.#world, this.#stack, offset, end, (start, bytes) => this.#readBase(start, bytes, c));

@@ -44,6 +44,12 @@ export class Loss {
     this.told();
   }
 
+  /** What is behind the end of a file without an object: one that others have removed must not look empty. Errors: ESTALE until it was told. */
+  atEnd(): readonly Buffer[] {
+    if (this.#isUntold) throw stale();
+    return [];
+  }
+
   /** What a flush fails with. */
   tell(): Errno {
     this.#isUntold = false;

@@ -129,3 +129,15 @@ t.test('who reads a file while nobody has heard that it is stored reads on', asy
   await a.close(opened);
   t.ok((await w.text('f')) === `${first}+`);
 });
+
+t.test('a file whose lost update is kept, because others have removed it, does not look empty', async (t) => {
+  const w = await world(t);
+  const [a, b] = [await w.host('a', real), await w.host('b', real)];
+  await a.write('f', 'first');
+  const opened = await a.open('f');
+  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, a.caller());
+  await b.unlink('f');
+  await a.fs.syncfs(a.caller());
+  t.equal(await refused(() => a.readOpen(opened)), 'ESTALE');
+  t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'ESTALE');
+});
