@@ -23,8 +23,6 @@ export interface Carried {
   /** Counts changes. */
   version(): number;
   isOpen(): boolean;
-  /** What changes wait for now. */
-  still(): Promise<void> | undefined;
   /** Does what changes must wait for. */
   quietly(work: () => Promise<void>): Promise<void>;
   /** Everything that was written is in the store, or nobody wants it. */
@@ -127,8 +125,6 @@ export class Carrier {
     await this.#early?.begun;
     this.#early = undefined;
     if (this.#file.stack.layers.length > LAYERS_MOST) await this.#file.quietly(() => this.#join());
-    // Bytes that are being written belong to what is taken up, or to a layer above it.
-    for (let still = this.#file.still(); still !== undefined; still = this.#file.still()) await still;
     const before = this.#file.stack.frozen;
     // What may be in the store already stays as it is after a failure, too: it can be known again by its token.
     let announced = false;

@@ -36,7 +36,7 @@ export class FileBytes implements FileContent {
   #stored = 0;
   readonly #carrier: Carrier;
   #running: { readonly version: number; readonly done: Promise<void> } | undefined;
-  /** Changes wait for this: layers are being joined, a conflict settled, or bytes written on another thread. */
+  /** Changes wait for this: layers are being joined, or a conflict settled. */
   #still: Promise<void> | undefined;
   #wanted = false;
   #open = true;
@@ -62,7 +62,6 @@ export class FileBytes implements FileContent {
       stack: this.#stack,
       version: () => this.#version,
       isOpen: () => this.#open,
-      still: () => this.#still,
       quietly: (work) => this.#quietly(work),
       clean: () => {
         this.#wanted = false;
@@ -155,23 +154,7 @@ export class FileBytes implements FileContent {
   }
 
   write(offset: number, data: Buffer, c: Context): number | Promise<number> {
-    return this.#change(c, () =>
-      this.#stack.canAppend(offset, data.length) ? this.#append(offset, data) : this.#write(offset, data),
-    );
-  }
-
-  async #append(offset: number, data: Buffer): Promise<number> {
-    this.#mustFit(offset + data.length);
-    const still = Promise.withResolvers<void>();
-    this.#still = still.promise;
-    try {
-      await this.#stack.append(offset, data);
-    } finally {
-      this.#still = undefined;
-      still.resolve();
-    }
-    this.#noteChange(offset, offset + data.length);
-    return data.length;
+    return this.#change(c, () => this.#write(offset, data));
   }
 
   #write(offset: number, data: Buffer): number {
@@ -374,7 +357,7 @@ export class FileBytes implements FileContent {
     return this.#running;
   }
 
-  #change<T>(c: Context, work: () => T | Promise<T>): T | Promise<T> {
+  #change<T>(c: Context, work: () => T): T | Promise<T> {
     if (this.#still === undefined) {
       this.#loss.mayChange();
       return work();
@@ -387,7 +370,6 @@ export class FileBytes implements FileContent {
 
   /** Does what changes must wait for. */
   async #quietly(work: () => Promise<void>): Promise<void> {
-    for (let before = this.#still; before !== undefined; before = this.#still) await before;
     const still = Promise.withResolvers<void>();
     this.#still = still.promise;
     try {

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { Errno } from '../fuse/file-system.ts';
 import type { Base } from './content.ts';
 import { asErrno } from './content-errors.ts';
 import { Layer, type Piece, piecesOf } from './content-layer.ts';
@@ -9,8 +8,6 @@ import { StagingFile } from './staging.ts';
 import type { StateRecord } from './state-log.ts';
 
 const MIB = 1024 * 1024;
-/** Pieces of all files that are written on other threads at once: each holds the memory of a request of the kernel. */
-const ASIDE_AT_ONCE = 4;
 
 /** What was written to a file, in layers over its base: each change is on the disk and in the log before it counts. All methods throw Errno. */
 export class Stack {
@@ -85,33 +82,6 @@ export class Stack {
     }
     layer.room += fresh;
     layer.write(offset, end);
-  }
-
-  /** Can it be written by `append`? It is behind all that is in the layer's file, so that it needs no record, and covers nothing that is below. */
-  canAppend(offset: number, bytes: number): boolean {
-    const top = this.layers.at(-1);
-    if (top === undefined || this.layers.length <= this.frozen) return false;
-    const isBehind = top.tail !== undefined && top.limit <= offset && offset === top.staging.length;
-    return isBehind && bytes >= this.#world.sizes.aside && this.#world.room.appending < ASIDE_AT_ONCE;
-  }
-
-  /** As `write`, on another thread. Until it has ended nothing else is changed, and nothing taken up for the store. */
-  async append(offset: number, data: Buffer): Promise<void> {
-    const layer = this.layers.at(-1);
-    const { room } = this.#world;
-    if (layer === undefined) throw new Errno('EIO', 'there is no layer to write to');
-    room.take(data.length);
-    room.appending += 1;
-    try {
-      await layer.staging.append(data);
-    } catch (error) {
-      room.giveBack(data.length);
-      throw error;
-    } finally {
-      room.appending -= 1;
-    }
-    layer.room += data.length;
-    layer.write(offset, offset + data.length);
   }
 
   cut(base: Base | undefined, size: number): void {

@@ -2,8 +2,7 @@ import type { StoreLimits } from '../object/store.ts';
 import type { Piece } from './content-layer.ts';
 import type { Span } from './ranges.ts';
 
-const KIB = 1024;
-const MIB = 1024 * KIB;
+const MIB = 1024 * 1024;
 
 /** How large pieces are that a file is brought to the store in; bytes. */
 export interface PartSizes {
@@ -15,23 +14,20 @@ export interface PartSizes {
   readonly copyMost: number;
   /** So many parts have one size; then they double, so that 10,000 are enough for the largest object. */
   readonly same: number;
-  /** Writes from here on are worth another thread: the page cache takes up to a millisecond for a MiB. */
-  readonly aside: number;
   readonly limits: StoreLimits;
 }
 
 /** What the store's limits make of the usual sizes. */
 export const sizesFor = (
   limits: StoreLimits,
-  wanted: Partial<Pick<PartSizes, 'part' | 'putMost' | 'copyMost' | 'aside'>> = {},
+  wanted: { readonly part?: number; readonly putMost?: number; readonly copyMost?: number } = {},
 ): PartSizes => {
-  const { part = 8 * MIB, putMost = 16 * MIB, copyMost = 256 * MIB, aside = 256 * KIB } = wanted;
+  const { part = 8 * MIB, putMost = 16 * MIB, copyMost = 256 * MIB } = wanted;
   return {
     part: Math.max(part, limits.partMin),
     putMost: Math.min(putMost, limits.putMax),
     copyMost: Math.min(copyMost, limits.partMax),
     same: Math.floor(limits.parts / 6),
-    aside,
     limits,
   };
 };

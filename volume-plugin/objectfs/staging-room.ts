@@ -11,8 +11,6 @@ export class StagingRoom {
   readonly #budget: number;
   readonly #reserve: number;
   readonly #log: Logger;
-  /** Pieces that are being written on other threads. */
-  appending = 0;
   #used = 0;
   /** Bytes that were taken since the last look at the disk. */
   #sinceLook = Number.POSITIVE_INFINITY;

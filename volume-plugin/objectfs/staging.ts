@@ -1,4 +1,4 @@
-import { closeSync, constants, ftruncateSync, openSync, read, readSync, unlinkSync, write, writeSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, openSync, read, readSync, unlinkSync, writeSync } from 'node:fs';
 import { open, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Errno } from '../fuse/file-system.ts';
@@ -63,35 +63,6 @@ export class StagingFile {
       throw asErrno(error);
     }
     this.#length = Math.max(this.#length, offset + data.length);
-  }
-
-  /** Writes `data` behind all that there is, on another thread: all of it, or nothing and an Errno. Nothing else is written or cut off meanwhile. */
-  async append(data: Buffer): Promise<void> {
-    const fd = this.#fd;
-    if (fd === undefined) {
-      this.write(this.#length, data);
-      return;
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const step = (done: number): void => {
-      write(fd, data, done, data.length - done, this.#length + done, (error, written) => {
-        if (error !== null) reject(error);
-        else if (done + written < data.length) step(done + written);
-        else resolve();
-      });
-    };
-    this.#users += 1;
-    try {
-      step(0);
-      await promise;
-      this.#length += data.length;
-    } catch (error) {
-      this.#cut();
-      throw asErrno(error);
-    } finally {
-      this.#users -= 1;
-      if (this.#ended && this.#users === 0) this.#close();
-    }
   }
 
   /** Fills `into`; what was never written is zeros. */

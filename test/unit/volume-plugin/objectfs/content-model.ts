@@ -5,7 +5,7 @@ import { baseOf, context, Home, MemoryLog, type Site, tapped, unreachable } from
 
 export const FILES = 3;
 export const LONGEST = 700;
-const SIZES = { part: 64, putMost: 100, copyMost: 150, aside: 32 };
+const SIZES = { part: 64, putMost: 100, copyMost: 150 };
 
 export class Dead extends Error {
   override readonly name = 'Dead';

@@ -54,50 +54,6 @@ t.test('an engine that was killed finds what it had acknowledged', async (t) => 
   await next.close();
 });
 
-t.test(
-  'what is being written on another thread is waited for, and is lost neither by a flush nor by a death',
-  async (t) => {
-    const site = await Site.make({ partMin: 100 });
-    t.teardown(() => site.remove());
-    const log = new MemoryLog();
-    const contents = await site.open(log, { sizes: { part: 1000, putMost: 100, aside: 1000 } });
-    const file = contents.of(new Home(1, 'a'), undefined);
-    const pieces = Array.from({ length: 40 }, (_, n) => Buffer.alloc(1000 + n, `${n},`));
-    const wanted = Buffer.concat(pieces);
-    const writes: Promise<unknown>[] = [];
-    let [at, later] = [0, 0];
-    for (const [n, piece] of pieces.entries()) {
-      const written = file.write(at, piece, context());
-      if (written instanceof Promise) later += 1;
-      at += piece.length;
-      // One that is told of while the next is on its way, and one that comes when everything is quiet.
-      if (n % 3 === 0) writes.push(file.flush(context()));
-      if (n % 2 === 0) t.equal(await written, piece.length);
-      else writes.push(Promise.resolve(written).then((count) => t.equal(count, piece.length)));
-    }
-    t.ok(later > 15, `${later} writes have taken another thread`);
-    await Promise.all(writes);
-    await file.flush(context());
-    t.ok((await site.bytes('a'))?.equals(wanted));
-    t.notOk(file.dirty);
-    // Half of it is there when the engine is killed.
-    for (const [n, piece] of pieces.entries())
-      await file.write(wanted.length + n * 1100, Buffer.alloc(1100, piece), context());
-    const before = await all(file);
-    site.crash();
-    const next = await site.open(new MemoryLog(log.all));
-    const home = new Home(1, 'a');
-    await next.recover(() => home);
-    const again = next.of(home, undefined);
-    t.ok((await all(again)).equals(before));
-    await again.truncate(10, context());
-    const [first, second] = [again.write(10, Buffer.alloc(2000, 'x'), context()), again.truncate(1000, context())];
-    await Promise.all([first, second]);
-    t.equal(again.size, 1000, 'changes keep their order');
-    await next.close();
-  },
-);
-
 t.test('a file that is unlinked while it is uploaded has lost against nobody', async (t) => {
   const site = await Site.make({ partMin: 100 });
   t.teardown(() => site.remove());
