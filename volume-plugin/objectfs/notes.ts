@@ -285,7 +285,8 @@ export class Notes {
 
   /** One after another for a folder. */
   async #write(path: string, notes: FolderNotes): Promise<void> {
-    await notes.writing?.catch(() => undefined);
+    // Of many that wait for the same one the first begins the next one, for which the others wait.
+    while (notes.writing !== undefined) await notes.writing.catch(() => undefined);
     if (notes.waiting.size === 0 || this.#space.semantics.readonly) return;
     notes.writing = this.#writeNow(path, notes).finally(() => {
       notes.writing = undefined;

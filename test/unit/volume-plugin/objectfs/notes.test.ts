@@ -136,3 +136,39 @@ t.test('a plain listing, which makes no nodes, tells links from files too', asyn
   );
   t.same(types, { file: 0o100_000, link: LINK });
 });
+
+t.test('notes of a folder are written one after another, however long the store takes for one', async (t) => {
+  const w = await World.of(t);
+  const underWay: (() => void)[] = [];
+  let [begun, most, now] = [0, 0, 0];
+  w.wrap((store) => {
+    const inner = bound(store);
+    return {
+      ...inner,
+      put: async (key, ...asked) => {
+        if (!isOfNotes(key)) return inner.put(key, ...asked);
+        begun += 1;
+        now += 1;
+        most = Math.max(most, now);
+        await new Promise<void>((resolve) => underWay.push(resolve));
+        now -= 1;
+        return inner.put(key, ...asked);
+      },
+    };
+  });
+  const host = await w.host('a');
+  await host.mkdir('d');
+  await host.symlink('d/first', 'x');
+  await until(() => begun === 1);
+  await host.symlink('d/second', 'x');
+  // Whoever unmounts, and whoever syncs, wait beside who writes by and by.
+  const settled = [1, 2, 3].map(() => host.fs.drain(() => undefined));
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  const passing = setInterval(() => underWay.shift()?.(), 5);
+  await Promise.all(settled);
+  clearInterval(passing);
+  for (const release of underWay) release();
+  t.equal(most, 1);
+  w.later();
+  t.same(await kinds(await w.host('b'), 'd'), { first: LINK, second: LINK });
+});
