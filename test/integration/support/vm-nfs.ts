@@ -1,14 +1,15 @@
 /** What tests of shares in virtual machines ask of the hosts: a few with the plugin, and the last machine as NFS server. */
 
 import type { ErrorCode } from '../../../shared/errors.ts';
-import type { Outcome } from '../../rig/command.ts';
-import { until } from '../../rig/command.ts';
+import { failure, type Outcome, until } from '../../rig/command.ts';
 import { IMAGE } from '../../rig/vm/guest.ts';
 import type { VirtualMachine } from '../../rig/vm/machine.ts';
 import { NfsServer } from '../../rig/vm/nfs-server.ts';
 import { type Vms, vmsFor } from '../../rig/vm/rig.ts';
 import { pluginFolder } from './plugin-folder.ts';
 import { refused } from './refusal.ts';
+
+const START_TRIES = 5;
 
 /** Name of the export that volumes are on which name none. */
 export const SHARE = 'share';
@@ -56,9 +57,16 @@ export class Box {
   static async start(machine: VirtualMachine, name: string, mounts: readonly string[]): Promise<Box> {
     const volumes = mounts.flatMap((mount) => ['-v', mount]);
     const driver = ['--volume-driver', 'cloudvol'];
-    const run = ['run', '-d', '--init', '--name', name, '--network', 'host', ...driver, ...volumes, IMAGE];
-    await machine.dockerMust([...run, 'sleep', '3600']);
-    return new Box(machine, name);
+    const how = ['-d', '--init', '--name', name, '--network', 'host'];
+    const run = ['run', ...how, ...driver, ...volumes, IMAGE, 'sleep', '3600'];
+    for (let tries = 1; ; tries += 1) {
+      const outcome = await machine.docker(run);
+      if (outcome.code === 0) return new Box(machine, name);
+      // An emulated machine beside others may take longer for a mount than Docker waits: the same command joins it.
+      if (!outcome.stderr.includes('STILL_WORKING') || tries === START_TRIES)
+        throw failure([`${machine.name}: docker`, ...run], outcome);
+      await machine.docker(['rm', '-f', name]);
+    }
   }
 
   /** Runs a shell script in it. A failure is an outcome. */
