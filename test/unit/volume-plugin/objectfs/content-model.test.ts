@@ -99,9 +99,10 @@ const run = async (t: Test, seed: number): Promise<void> => {
             if (facts !== undefined) {
               // Of a death in the middle only the namespace knows that it is its own object that lies there, and this is none.
               const bytes = await site.bytes(from);
+              const isTheirs = model.theirs.has(base.etag);
               if (bytes !== undefined) model.theirs.set(base.etag, bytes);
               content.moved(baseOf(facts));
-              model.theirs.delete(base.etag);
+              if (!isTheirs) model.theirs.delete(base.etag);
               slot.home.at = to;
               await site.plain.remove(from, context());
             }
