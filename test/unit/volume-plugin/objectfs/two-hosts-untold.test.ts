@@ -1,27 +1,34 @@
 // What another host has made of a file that is written here: who has it open is told before anything comes to lie over it.
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { StoreError } from '../../../../volume-plugin/object/store.ts';
-import { refused, World } from './namespace-world.ts';
+import { type Host, refused, World } from './namespace-world.ts';
 
 const real = { real: true };
 
-const world = async (t: { teardown(work: () => Promise<void>): void }): Promise<World> => {
-  const made = await World.make();
-  t.teardown(() => made.end());
-  return made;
+interface Lost {
+  readonly w: World;
+  readonly a: Host;
+  readonly b: Host;
+  readonly opened: { readonly node: number; readonly handle: number };
+}
+
+/** `a` has written to a file that it has open, and another host has put another one there before it was stored. */
+const overtaken = async (t: Test, take: (b: Host) => Promise<void> = (b) => b.write('f', 'other')): Promise<Lost> => {
+  const w = await World.of(t);
+  const [a, b] = [await w.host('a', real), await w.host('b', real)];
+  await a.write('f', 'first');
+  const opened = await a.open('f');
+  await a.writeOpen(opened, 'AAAAA');
+  await take(b);
+  return { w, a, b, opened };
 };
 
 t.test(
   'what is written before a lost update was told is refused, and does not come to lie over the other’s',
   async (t) => {
-    const w = await world(t);
-    const [a, b] = [await w.host('a', real), await w.host('b', real)];
-    await a.write('f', 'first');
-    const opened = await a.open('f');
-    await a.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, a.caller());
-    await b.write('f', 'other');
+    const { w, a, opened } = await overtaken(t);
     await a.fs.syncfs(a.caller());
-    const write = () => a.fs.write(opened.node, opened.handle, 3, Buffer.from('AA'), false, a.caller());
+    const write = () => a.writeOpen(opened, 'AA', 3);
     t.equal(await refused(write), 'ESTALE');
     t.equal(await refused(() => a.fs.setattr(opened.node, { size: 1, handle: opened.handle }, a.caller())), 'ESTALE');
     t.equal(await refused(() => a.fs.fsync(opened.node, opened.handle, false, a.caller())), 'ESTALE');
@@ -31,14 +38,9 @@ t.test(
 );
 
 t.test('a file that a refused write was for is nothing that this host has', async (t) => {
-  const w = await world(t);
-  const [a, b] = [await w.host('a', real), await w.host('b', real)];
-  await a.write('f', 'first');
-  const opened = await a.open('f');
-  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, a.caller());
-  await b.write('f', 'other');
+  const { w, a, b, opened } = await overtaken(t);
   await a.fs.syncfs(a.caller());
-  const write = () => a.fs.write(opened.node, opened.handle, 3, Buffer.from('AA'), false, a.caller());
+  const write = () => a.writeOpen(opened, 'AA', 3);
   t.equal(await refused(write), 'ESTALE');
   await b.unlink('f');
   w.later();
@@ -48,16 +50,11 @@ t.test('a file that a refused write was for is nothing that this host has', asyn
 t.test(
   'a lost update that was not told before the engine died is told by the next life, and nothing is written before',
   async (t) => {
-    const w = await world(t);
-    const [first, b] = [await w.host('a', real), await w.host('b', real)];
-    await first.write('f', 'first');
-    const opened = await first.open('f');
-    await first.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, first.caller());
-    await b.write('f', 'other');
+    const { w, a: first, opened } = await overtaken(t);
     await first.fs.syncfs(first.caller());
     first.kill();
     const next = await w.host('a', { real: true, survived: true });
-    const write = () => next.fs.write(opened.node, opened.handle, 3, Buffer.from('AA'), false, next.caller());
+    const write = () => next.writeOpen(opened, 'AA', 3);
     t.equal(await refused(write), 'ESTALE');
     t.equal(await refused(() => next.fs.flush(opened.node, opened.handle, next.caller())), 'ESTALE');
     await next.close(opened);
@@ -67,12 +64,7 @@ t.test(
 );
 
 t.test('a close that has told a lost update, and comes again after the engine’s death, tells it again', async (t) => {
-  const w = await world(t);
-  const [first, b] = [await w.host('a', real), await w.host('b', real)];
-  await first.write('f', 'first');
-  const opened = await first.open('f');
-  await first.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, first.caller());
-  await b.write('f', 'other');
+  const { w, a: first, opened } = await overtaken(t);
   const caller = first.caller();
   t.equal(await refused(() => first.fs.flush(opened.node, opened.handle, caller)), 'ESTALE');
   first.kill();
@@ -85,12 +77,12 @@ t.test('a close that has told a lost update, and comes again after the engine’
 t.test(
   'who reads while what was written here is being kept aside gets all of the one or all of the other',
   async (t) => {
-    const w = await world(t);
+    const w = await World.of(t);
     const [a, b] = [await w.host('a', { real: true, content: { cache: 0 } }), await w.host('b', real)];
     // So long that it does not come with the look whether it has changed.
     await a.write('f', '-'.repeat(200_000));
     const opened = await a.open('f');
-    await a.fs.write(opened.node, opened.handle, 0, Buffer.from('mine'), false, a.caller());
+    await a.writeOpen(opened, 'mine');
     const looked = Promise.withResolvers<void>();
     const kept = Promise.withResolvers<void>();
     await b.write('f', 'theirs');
@@ -111,13 +103,13 @@ t.test(
 );
 
 t.test('who reads a file while nobody has heard that it is stored reads on', async (t) => {
-  const w = await world(t);
+  const w = await World.of(t);
   const a = await w.host('a', { real: true, retryMs: 0, content: { cache: 0 } });
   // So long that it does not come with the look whether it has changed.
   const first = 'first'.repeat(40_000);
   await a.write('f', first);
   const opened = await a.open('f');
-  await a.fs.write(opened.node, opened.handle, first.length, Buffer.from('+'), false, a.caller());
+  await a.writeOpen(opened, '+', first.length);
   const put = w.store.put.bind(w.store);
   w.store.put = async (...values) => {
     await put(...values);
@@ -131,12 +123,7 @@ t.test('who reads a file while nobody has heard that it is stored reads on', asy
 });
 
 t.test('a file whose lost update is kept, because others have removed it, does not look empty', async (t) => {
-  const w = await world(t);
-  const [a, b] = [await w.host('a', real), await w.host('b', real)];
-  await a.write('f', 'first');
-  const opened = await a.open('f');
-  await a.fs.write(opened.node, opened.handle, 0, Buffer.from('AAAAA'), false, a.caller());
-  await b.unlink('f');
+  const { a, opened } = await overtaken(t, (b) => b.unlink('f'));
   await a.fs.syncfs(a.caller());
   t.equal(await refused(() => a.readOpen(opened)), 'ESTALE');
   t.equal(await refused(() => a.fs.flush(opened.node, opened.handle, a.caller())), 'ESTALE');
